@@ -1,0 +1,1 @@
+"""The served faces: Gradio app, REST service, wire protocols of other viewers."""

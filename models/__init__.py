@@ -1,0 +1,1 @@
+"""The model manager: loads promptable models and runs them."""

@@ -1,0 +1,1 @@
+"""One predictor class per model family."""
