@@ -107,7 +107,7 @@ class ReplayError(PromptsegError):
     """A prompt log does not fit the image, the model, or this version."""
 
 
-class Cancelled(PromptsegError):
+class Cancelled(PromptsegError):  # noqa: N818 - an outcome, not a fault
     """The caller asked a long call to stop; the last consistent state was kept."""
 
 

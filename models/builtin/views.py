@@ -1,0 +1,1 @@
+CHANNELS=("image","neighbour","positive","negative","box","previous","carried")

@@ -1,0 +1,1 @@
+"""promptseg: clicks, boxes and scribbles into 3D masks."""

@@ -1,0 +1,1 @@
+"""The benchmark: simulated prompts on labelled images."""

@@ -1,0 +1,1 @@
+"""The slice-by-slice engine: plan, stop tests, execution."""

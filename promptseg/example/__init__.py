@@ -1,0 +1,1 @@
+"""The example volume that ships with the package."""
