@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine:  make demo   and   make test
+# Both create .venv first; nothing but Python 3.11+ and make is needed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TREE   := build/tree
+
+.PHONY: help demo test check format setup tree clean
+
+help:
+	@echo "make demo    segment the example volume with the built-in model, results under out/"
+	@echo "make test    the whole default test suite"
+	@echo "make check   formatting, lint, types, import layers"
+	@echo "make format  rewrite the sources in house format"
+
+# The core alone: what a user of `make demo` needs.
+$(VENV)/.core: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing promptseg into $(VENV) (first run only) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# What the tests and checks need on top of it.
+$(VENV)/.dev: $(VENV)/.core
+	@echo "installing the development tools into $(VENV) (first run only) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.core
+	@$(BIN)/promptseg demo -o out
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest --cov=promptseg --cov-report=term:skip-covered
+
+# The three folders as one package, as a wheel lays them out: static tools need to see them that way.
+tree:
+	@rm -rf $(TREE) && mkdir -p $(TREE)
+	@cp -rp promptseg $(TREE)/ && cp -rp app models $(TREE)/promptseg/
+
+check: $(VENV)/.dev tree
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	cd $(TREE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p promptseg
+	PYTHONPATH=$(TREE) $(BIN)/lint-imports --config pyproject.toml --no-cache
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+clean:
+	rm -rf build out .coverage .mypy_cache .ruff_cache .pytest_cache
