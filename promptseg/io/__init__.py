@@ -1,1 +1,6 @@
-"""Reading and writing: one reader and writer per format family."""
+"""Reading and writing images and masks: the only door for axis order and world frames."""
+
+from promptseg.io.read import read_volume
+from promptseg.io.write import write_labelmap, write_volume
+
+__all__ = ["read_volume", "write_labelmap", "write_volume"]

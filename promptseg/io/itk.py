@@ -1,0 +1,204 @@
+"""The SimpleITK door: NIfTI, NRRD, MetaImage, TIFF, PNG and JPEG, to and from arrays (z, y, x).
+
+ITK's frame is the house's frame (LPS millimetres), so nothing is flipped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import GeometryError, ReadError
+from promptseg.io.quiet import quiet_itk
+from promptseg.io.sniff import Family
+from promptseg.volume.geometry import Geometry
+
+__all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "to_sitk"]
+
+IMAGE_IO = {
+    Family.NIFTI: "NiftiImageIO",
+    Family.NRRD: "NrrdImageIO",
+    Family.META: "MetaImageIO",
+    Family.TIFF: "TIFFImageIO",
+    Family.PNG: "PNGImageIO",
+    Family.JPEG: "JPEGImageIO",
+}
+
+
+@dataclass
+class RawImage:
+    """What a reader found, before windows and colours are settled.
+
+    Attributes:
+        array: (z, y, x), or (z, y, x, components).
+        geometry: its frame, LPS mm.
+        findings: sentences for the person who opened the file.
+        metadata: the file's own key-value pairs, as text.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+    findings: list[str] = field(default_factory=list)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_itk(path: Path, family: Family, *, frame: int | None = None) -> RawImage:
+    """Read one file through SimpleITK.
+
+    Args:
+        path: the file (for a pair, the header).
+        family: its format, from ``sniff``.
+        frame: which 3D frame of a 4D file, zero-based; None takes the first and says so.
+
+    Raises:
+        ReadError: unreadable, truncated, sheared, or of a shape that is no 2D, 3D or 4D image.
+    """
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(IMAGE_IO[family])
+    reader.SetFileName(str(path))
+    with quiet_itk():
+        try:
+            reader.ReadImageInformation()
+            findings = _select_frame(reader, path, frame)
+            image = reader.Execute()
+        except RuntimeError as exc:
+            raise ReadError(
+                f"cannot read {path}: the {family.value} file is damaged, cut short, or of an unsupported kind"
+                f"{_itk_reason(exc)}"
+            ) from exc
+        metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    raw = from_sitk(image, what=str(path))
+    return RawImage(raw.array, raw.geometry, findings + raw.findings, metadata)
+
+
+def _select_frame(reader: Any, path: Path, frame: int | None) -> list[str]:
+    """Tell the reader to load one 3D frame of a 4D file; return what a person should know."""
+    size = list(reader.GetSize())
+    extra = [n for n in size[3:] if n > 1]
+    if len(extra) > 1:
+        raise ReadError(
+            f"cannot read {path}: it has {len(size)} dimensions ({_times(size)}); expected 2, 3 or 4 dimensions"
+        )
+    count = extra[0] if extra else 1
+    index = check_frame(frame, count, path)
+    if len(size) <= 3:
+        return []
+    start = [0, 0, 0] + [index if n > 1 else 0 for n in size[3:]]
+    reader.SetExtractIndex(start)
+    reader.SetExtractSize(size[:3] + [0] * (len(size) - 3))
+    if count > 1 and frame is None:
+        return [frame_finding(count)]
+    return []
+
+
+def check_frame(frame: int | None, count: int, path: object) -> int:
+    """Return the zero-based frame to read.
+
+    Raises:
+        ReadError: ``frame`` is not one of 0 ... count - 1.
+    """
+    if frame is not None and not 0 <= frame < count:
+        raise ReadError(f"cannot read frame {frame} of {path}: expected a frame from 0 to {count - 1}")
+    return frame or 0
+
+
+def frame_finding(count: int) -> str:
+    """Return the sentence that says that only the first of several frames was read."""
+    return f"the file holds {count} frames (time, phase or direction); the first (frame 0) was read, others by frame="
+
+
+def from_sitk(image: Any, *, what: str = "the SimpleITK image") -> RawImage:
+    """Return array and frame of a 2D or 3D SimpleITK image (one copy of the voxels).
+
+    Raises:
+        ReadError: complex pixels, another dimension, or a frame that is not a regular grid.
+    """
+    import SimpleITK as sitk
+
+    dimension = image.GetDimension()
+    if dimension not in (2, 3):
+        raise ReadError(f"cannot read {what}: expected 2 or 3 dimensions, got {dimension} ({_times(image.GetSize())})")
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise ReadError(f"cannot read {what}: its pixels are complex numbers; take the magnitude first")
+    array = sitk.GetArrayFromImage(image)
+    if dimension == 2:
+        array = array[None]
+    geometry = geometry_from_itk(
+        array.shape[:3], image.GetSpacing(), image.GetOrigin(), image.GetDirection(), what=what
+    )
+    return RawImage(array, geometry)
+
+
+def geometry_from_itk(
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: Sequence[float],
+    *,
+    what: str,
+) -> Geometry:
+    """Return the frame that ITK's numbers describe; two dimensions become one slice, 1 mm thick.
+
+    Raises:
+        ReadError: the axes are sheared, or a number is impossible.
+    """
+    n = len(spacing)
+    matrix = np.eye(3)
+    matrix[:n, :n] = np.asarray(direction, dtype=np.float64).reshape(n, n)
+    pad = [0.0] * (3 - n)
+    try:
+        return Geometry(
+            shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+            spacing=(*spacing, *(1.0 for _ in pad)),  # type: ignore[arg-type]  # three numbers, checked there
+            origin=(*origin, *pad),  # type: ignore[arg-type]
+            direction=tuple(matrix.ravel()),
+        )
+    except GeometryError as exc:
+        raise ReadError(f"cannot read {what}: {shear_sentence(matrix) or exc}") from exc
+
+
+def shear_sentence(direction: NDArray[np.float64]) -> str:
+    """Return a sentence with the largest departure from right angles, or "" where the axes are perpendicular."""
+    norms = np.linalg.norm(direction, axis=0)
+    if not np.all(np.isfinite(direction)) or norms.min() == 0:
+        return ""
+    unit = direction / norms
+    cosines = np.abs((unit.T @ unit)[np.triu_indices(3, 1)])
+    degrees = float(np.degrees(np.arcsin(np.clip(cosines.max(), 0, 1))))
+    if degrees < 0.05:
+        return ""
+    return (
+        f"its axes are sheared by {degrees:.1f} degrees, so it is no rectangular grid; "
+        "resample it onto a regular grid first"
+    )
+
+
+def to_sitk(array: NDArray[Any], geometry: Geometry) -> Any:
+    """Return a 3D SimpleITK image of (z, y, x) or (z, y, x, components) with this frame."""
+    import SimpleITK as sitk
+
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 4)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    return image
+
+
+def _times(size: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in size)
+
+
+def _itk_reason(exc: RuntimeError) -> str:
+    """Return ITK's own reason where it is one worth passing on: shear, which no other check names."""
+    if "orthonormal" in str(exc):
+        return "; its axes are not perpendicular (sheared): resample it onto a regular grid first"
+    return ""

@@ -1,0 +1,135 @@
+"""Reading images: one function for every kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import ReadError
+from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
+from promptseg.io.sniff import Family, sniff
+from promptseg.volume.geometry import Geometry
+from promptseg.volume.intensity import Window, choose_window
+from promptseg.volume.volume import Volume
+
+__all__ = ["read_volume"]
+
+
+def read_volume(
+    source: object, *, series: str | None = None, frame: int | None = None, window: Window | None = None
+) -> Volume:
+    """Read an image with its geometry.
+
+    Args:
+        source: path of a file or of a folder with DICOM files; a list of files (DICOM slices, or 2D pictures of one
+            size that become slices in the order given); a SimpleITK image; or ``(array, geometry)``.
+        series: which DICOM series of a folder: its UID, a unique beginning or end of it, or its number from 1.
+        frame: which frame of a 4D image or cine loop, zero-based. None reads the first and adds a finding.
+        window: the intensity window to use instead of the file's own.
+
+    Returns:
+        The volume: array (z, y, x) (or RGB with a last axis of 3), world frame LPS mm. What was guessed, converted
+        or left out stands in ``findings``.
+
+    Raises:
+        SeriesChoiceError: several series and no choice.
+        ReadError: the source is no image, is damaged, or has a geometry that is no regular grid.
+    """
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, str | Path):
+        return _read_path(Path(source).expanduser(), series, frame, window)
+    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
+        return _from_array(source[0], source[1], window)
+    if isinstance(source, list | tuple):
+        return _read_files(source, series, frame, window)
+    if hasattr(source, "GetPixelIDTypeAsString"):  # a SimpleITK image, known without importing SimpleITK
+        check_frame(frame, 1, "the SimpleITK image")
+        return finish(from_sitk(source), window=window)
+    raise ReadError(
+        f"expected a path, a list of files, a SimpleITK image or (array, geometry) to read, got {type(source).__name__}"
+    )
+
+
+def finish(
+    raw: RawImage, *, modality: str | None = None, dicom: Window | None = None, window: Window | None = None
+) -> Volume:
+    """Settle colours, non-finite voxels and the window of what a reader found."""
+    findings = list(raw.findings)
+    array = _plain_colours(raw.array, findings)
+    array = _finite(array, findings)
+    chosen = window or choose_window(array, modality=modality, dicom=dicom)
+    return Volume(array, raw.geometry, chosen, modality, tuple(findings))
+
+
+def _plain_colours(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
+    """Return grey (z, y, x) or uint8 RGB (z, y, x, 3).
+
+    Raises:
+        ReadError: another number of components, or colours that are not 8-bit.
+    """
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.ndim == 3:
+        return array
+    components = array.shape[3]
+    if components in (2, 4) and array.dtype in (np.uint8, np.uint16):  # the last of 2 or 4 is opacity
+        alpha = array[..., -1]
+        if alpha.min() != alpha.max():
+            findings.append("the image has a transparency channel that varies; it was dropped")
+        array = array[..., :-1]
+        components -= 1
+    if components == 1:
+        return np.ascontiguousarray(array[..., 0])
+    if components != 3 or array.dtype not in (np.uint8, np.uint16):
+        raise ReadError(
+            f"expected grey values or RGB, got {components} components of {array.dtype} per voxel "
+            "(a vector or tensor field); extract one component first"
+        )
+    if np.array_equal(array[..., 0], array[..., 1]) and np.array_equal(array[..., 0], array[..., 2]):
+        return np.ascontiguousarray(array[..., 0])
+    if array.dtype == np.uint16:
+        findings.append("16-bit colours were reduced to 8 bits per channel")
+        array = (array >> 8).astype(np.uint8)
+    return np.ascontiguousarray(array)
+
+
+def _finite(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
+    """Replace NaN and -inf by the smallest finite value, +inf by the largest; say how many.
+
+    Raises:
+        ReadError: not one voxel is finite.
+    """
+    if array.dtype.kind != "f":
+        return array
+    finite = np.isfinite(array)
+    bad = int(array.size - np.count_nonzero(finite))
+    if bad == 0:
+        return array
+    if bad == array.size:
+        raise ReadError("expected an image, got voxels of which not one is a finite number")
+    low, high = float(array[finite].min()), float(array[finite].max())
+    findings.append(f"{bad} of {array.size} voxels are not finite: NaN and -inf became {low:g}, +inf became {high:g}")
+    return np.asarray(np.nan_to_num(array, nan=low, neginf=low, posinf=high))
+
+
+def _from_array(array: NDArray[Any], geometry: object, window: Window | None) -> Volume:
+    if geometry is not None and not isinstance(geometry, Geometry):
+        raise ReadError(f"expected (array, Geometry), got (array, {type(geometry).__name__})")
+    plain = Volume.from_array(array, geometry)
+    return finish(RawImage(plain.array, plain.geometry), window=window)
+
+
+def _read_path(path: Path, series: str | None, frame: int | None, window: Window | None) -> Volume:
+    family = sniff(path)
+    if family is Family.DICOM:
+        raise ReadError("DICOM: not yet")
+    return finish(read_itk(path, family, frame=frame), window=window)
+
+
+def _read_files(files: Sequence[object], series: str | None, frame: int | None, window: Window | None) -> Volume:
+    raise ReadError("lists of files: not yet")
