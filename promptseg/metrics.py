@@ -36,10 +36,21 @@ _AREA_VECTORS = (
     np.array([(0, 0, 4), (0, 2, 2), (0, 4, 0), (1, 1, 1), (2, 0, 2), (2, 2, 0), (2, 2, 2), (3, 3, 3), (4, 0, 0)]) / 8.0
 )
 _COUNTS = (  # how often each vector occurs, per class of codes: a, b, c, ...
-    "000000000 000000002 000002000 000004000 000020000 000040000 000100000 000100101 000102000 "
-    "000111010 000120000 000200000 000200101 000200200 000300000 000400000 001100100 001200100 "
-    "002000000 010101010 010110010 020000000 020100000 040000000 100100100 100200100 200000000"
-).split()
+    (
+        "000000000",
+        "000000002",
+        "000002000",
+        "000004000",
+        "000020000",
+        "000040000",
+        "000100000",
+        "000100101",
+        "000102000",
+    )
+    + ("000111010", "000120000", "000200000", "000200101", "000200200", "000300000", "000400000", "001100100")
+    + ("001200100", "002000000", "010101010", "010110010", "020000000", "020100000", "040000000", "100100100")
+    + ("100200100", "200000000")
+)
 _CLASS_OF_CODE = (
     "aggcgelhglehchhbgvlqlyonlwkuitmhglvqlkwuloynimthcqqsijrqirjqdiic"
     "gllivywtlokmqnuheykjyAzykzfkjykelowrwzxwopzorowlhnuqtywvmoklillg"
@@ -202,7 +213,8 @@ def surface_distances(truth: BoolArray, prediction: BoolArray, spacing_mm: Seque
     _check(truth, prediction)
     if len(spacing_mm) != truth.ndim or truth.ndim not in (2, 3):
         raise GeometryMismatchError(
-            f"expected 2D or 3D masks with one spacing per axis, got shape {truth.shape} and spacing {tuple(spacing_mm)}"
+            f"expected 2D or 3D masks with one spacing per axis, got shape {truth.shape} and "
+            f"spacing {tuple(spacing_mm)}"
         )
     bounds = _bounds(truth | prediction)
     if bounds is None:
