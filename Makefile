@@ -44,7 +44,7 @@ check: $(VENV)/.dev tree
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	cd $(TREE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p promptseg
-	PYTHONPATH=$(TREE) $(BIN)/lint-imports --config pyproject.toml --no-cache
+	cd $(TREE) && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

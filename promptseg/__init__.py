@@ -1,1 +1,88 @@
-"""promptseg: clicks, boxes and scribbles into 3D masks."""
+"""promptseg: clicks, boxes and scribbles into 3D masks, slice by slice.
+
+    import promptseg
+
+    session = promptseg.open_session("scan.nii.gz")
+    session.add(promptseg.Point(voxel=(40, 120, 200)))
+    session.save("mask.nii.gz")
+
+Research use only: not a medical device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from promptseg import errors as errors
+    from promptseg.api import open_session as open_session
+    from promptseg.api import replay as replay
+    from promptseg.api import segment as segment
+    from promptseg.engine.options import EngineOptions as EngineOptions
+    from promptseg.engine.walk import Progress as Progress
+    from promptseg.errors import Cancelled as Cancelled
+    from promptseg.errors import PromptsegError as PromptsegError
+    from promptseg.io import read_labelmap as read_labelmap
+    from promptseg.io import read_volume as read_volume
+    from promptseg.io import write_labelmap as write_labelmap
+    from promptseg.io import write_volume as write_volume
+    from promptseg.prompts import Box as Box
+    from promptseg.prompts import Lasso as Lasso
+    from promptseg.prompts import MaskPrompt as MaskPrompt
+    from promptseg.prompts import Plane as Plane
+    from promptseg.prompts import Point as Point
+    from promptseg.prompts import Scribble as Scribble
+    from promptseg.session import Session as Session
+    from promptseg.volume import Geometry as Geometry
+    from promptseg.volume import Label as Label
+    from promptseg.volume import Labelmap as Labelmap
+    from promptseg.volume import Volume as Volume
+    from promptseg.volume import Window as Window
+
+# Public name -> the module it lives in. Imported at first use, so that `import promptseg` costs next to nothing.
+_HOME = {
+    "Box": "promptseg.prompts",
+    "Cancelled": "promptseg.errors",
+    "EngineOptions": "promptseg.engine.options",
+    "Geometry": "promptseg.volume",
+    "Label": "promptseg.volume",
+    "Labelmap": "promptseg.volume",
+    "Lasso": "promptseg.prompts",
+    "MaskPrompt": "promptseg.prompts",
+    "Plane": "promptseg.prompts",
+    "Point": "promptseg.prompts",
+    "Progress": "promptseg.engine.walk",
+    "PromptsegError": "promptseg.errors",
+    "Scribble": "promptseg.prompts",
+    "Session": "promptseg.session",
+    "Volume": "promptseg.volume",
+    "Window": "promptseg.volume",
+    "errors": "promptseg.errors",
+    "open_session": "promptseg.api",
+    "read_labelmap": "promptseg.io",
+    "read_volume": "promptseg.io",
+    "replay": "promptseg.api",
+    "segment": "promptseg.api",
+    "write_labelmap": "promptseg.io",
+    "write_volume": "promptseg.io",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("promptseg")
+    if name not in _HOME:
+        raise AttributeError(f"module 'promptseg' has no attribute {name!r}")
+    module = import_module(_HOME[name])
+    value = module if name == "errors" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

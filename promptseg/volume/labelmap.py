@@ -76,8 +76,16 @@ class Labelmap:
         names = [label.name for label in self.labels.values()]
         raise PromptError(f"no label {key!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(key), names)}")
 
-    def mask(self, key: int | str) -> NDArray[np.bool_]:
-        """Return bool (z, y, x) of one label, by value or name."""
+    def mask(self, key: int | str | None = None) -> NDArray[np.bool_]:
+        """Return bool (z, y, x) of one label, by value or name; of the only one when ``key`` is None.
+
+        Raises:
+            PromptError: no such label, or several and no ``key``.
+        """
+        if key is None:
+            if len(self.labels) != 1:
+                raise PromptError(f"expected the name or value of one of {len(self.labels)} labels, got none")
+            key = next(iter(self.labels))
         return np.asarray(self.array == self.label(key).value)
 
     def volume_ml(self, key: int | str) -> float:

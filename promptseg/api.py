@@ -1,0 +1,154 @@
+"""Python embedding: open a session, segment in one call, replay a log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from promptseg.engine.options import EngineOptions
+from promptseg.engine.walk import OnProgress
+from promptseg.errors import ReplayError
+from promptseg.models.loading import load_predictor
+from promptseg.promptlog import PromptLog, entry_prompts, read_log
+from promptseg.prompts import Prompt
+from promptseg.session import Session
+from promptseg.volume import Labelmap, Volume, Window
+
+__all__ = ["apply_log", "open_session", "replay", "segment"]
+
+DEFAULT_MODEL = "builtin"
+LOGGER = logging.getLogger(__name__)
+VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
+
+
+def open_session(
+    volume: VolumeLike,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    *,
+    window: Window | None = None,
+    options: EngineOptions | None = None,
+) -> Session:
+    """Open one person's work on one volume.
+
+    Args:
+        volume: a ``Volume``, or anything that ``promptseg.read_volume`` reads.
+        model: id of a promptable model (``promptseg models list``).
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        window: replaces the volume's own intensity window.
+        options: the engine's numbers.
+
+    Raises:
+        ReadError: the image cannot be read.
+        UnknownModelError: no such model.
+        DeviceError: the device is not there.
+    """
+    predictor = load_predictor(model, device)
+    image = _as_volume(volume)
+    if window is not None:
+        image = replace(image, window=window)
+    return Session(image, predictor, options)
+
+
+def segment(
+    volume: VolumeLike,
+    prompts: Sequence[Prompt] | str | Path,
+    model: str | None = None,
+    device: str = "auto",
+    *,
+    on_progress: OnProgress | None = None,
+) -> Labelmap:
+    """Segment in one call.
+
+    Args:
+        volume: a ``Volume``, or anything that ``promptseg.read_volume`` reads.
+        prompts: prompts for one label, applied as one step; or the path of a prompt log (any number of labels).
+        model: id of a promptable model; default: the log's, else "builtin".
+        device: see ``open_session``.
+        on_progress: called after every slice.
+
+    Returns:
+        The labels on the volume's grid.
+    """
+    if isinstance(prompts, str | Path):
+        log = read_log(Path(prompts))
+        session = open_session(
+            volume, model or log.model_id or DEFAULT_MODEL, device, window=log.window, options=log.options
+        )
+        apply_log(session, log, on_progress=on_progress)
+        return session.labelmap
+    session = open_session(volume, model or DEFAULT_MODEL, device)
+    session.add(*prompts, on_progress=on_progress)
+    return session.labelmap
+
+
+def replay(
+    volume: VolumeLike,
+    log: str | Path | PromptLog,
+    *,
+    device: str = "cpu",
+    strict: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Labelmap:
+    """Make the masks of a prompt log again: the same model, window, engine numbers and prompts on the same image.
+
+    On the CPU the result equals the logged one bit for bit.
+
+    Args:
+        volume: the image that the log was made on.
+        log: a log or its path.
+        device: see ``open_session``.
+        strict: True: another image, or a result that differs from the logged digests, is an error; False: it is noted
+            in the program's log and the result returned.
+        on_progress: called after every slice.
+
+    Raises:
+        ReplayError: with ``strict``: the image or a result differs from the log's.
+    """
+    content = log if isinstance(log, PromptLog) else read_log(Path(log))
+    session = open_session(
+        volume, content.model_id or DEFAULT_MODEL, device, window=content.window, options=content.options
+    )
+    if content.image_sha256 not in (None, session.volume.content_hash):
+        _differs("the prompt log was made on another image (voxels or geometry differ)", strict)
+    apply_log(session, content, on_progress=on_progress)
+    for number, (logged, made) in enumerate(zip(content.entries, session.log, strict=True), start=1):
+        if "digest" in logged and logged["digest"] != made.get("digest"):
+            _differs(f"entry {number} of the prompt log gave other voxels than logged", strict)
+    return session.labelmap
+
+
+def apply_log(session: Session, log: PromptLog, *, on_progress: OnProgress | None = None) -> None:
+    """Add every entry of a log to a session, in order."""
+    for entry in log.entries:
+        _apply_entry(session, entry, on_progress)
+
+
+def _apply_entry(session: Session, entry: Mapping[str, Any], on_progress: OnProgress | None) -> None:
+    if entry["op"] == "label":
+        session.new_label(entry["name"])
+        return
+    if entry["op"] == "lock":
+        session.lock(int(entry["label"]), bool(entry["locked"]))
+        return
+    value = int(entry["label"])
+    if session.labels or value != 1:
+        session.select(value)
+    session.add(*entry_prompts(entry), propagate=bool(entry.get("propagate", True)), on_progress=on_progress)
+
+
+def _as_volume(volume: VolumeLike) -> Volume:
+    if isinstance(volume, Volume):
+        return volume
+    from promptseg.io import read_volume
+
+    return read_volume(volume)
+
+
+def _differs(what: str, strict: bool) -> None:
+    if strict:
+        raise ReplayError(f"{what}; pass strict=False to take the result all the same")
+    LOGGER.warning("%s", what)

@@ -1,0 +1,101 @@
+"""Is the carried mask still the same object? Measures on two neighbouring masks, and the stop tests on them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.options import EngineOptions
+
+__all__ = ["Appearance", "Carried", "appearance", "confidence", "measure", "shifted_overlap", "stop_reason"]
+
+Mask = NDArray[np.bool_]
+SMALL_AREA_PX = 30  # below this, area ratios and overlaps are noise
+MIN_STD = 0.05  # of the window: what noise and texture may differ even in a flat object
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Mean and standard deviation of the windowed intensities (0 ... 1) under a mask."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one step of the walk measured.
+
+    Attributes:
+        index: slice index.
+        area_px: pixels of the new mask.
+        area_ratio: new area over the neighbour's.
+        overlap: IoU with the neighbour's mask after moving centroids together, 0 ... 1.
+        intensity_shift: change of the mean against the anchor's, in its standard deviations.
+        score: the model's predicted quality, 0 ... 1.
+        confidence: 0 ... 1, of all of these.
+        reason: why the walk ended here, or "".
+    """
+
+    index: int
+    area_px: int
+    area_ratio: float
+    overlap: float
+    intensity_shift: float
+    score: float
+    confidence: float
+    reason: str = ""
+
+
+def appearance(pixels: NDArray[np.float32], mask: Mask) -> Appearance:
+    """Measure the windowed slice (h, w[, 3]) under a non-empty mask (h, w)."""
+    values = pixels[mask]
+    return Appearance(float(values.mean()), float(values.std()))
+
+
+def shifted_overlap(mask: Mask, other: Mask) -> float:
+    """IoU of two non-empty masks (h, w) after moving the second's centroid onto the first's, to the nearest pixel."""
+    a, b = np.argwhere(mask), np.argwhere(other)
+    shift = np.rint(a.mean(axis=0) - b.mean(axis=0)).astype(np.int64)
+    moved = b + shift
+    inside = ((moved >= 0) & (moved < mask.shape)).all(axis=1)
+    common = int(mask[tuple(moved[inside].T)].sum())
+    return common / (len(a) + len(b) - common)
+
+
+def measure(
+    index: int, mask: Mask, neighbour: Mask, pixels: NDArray[np.float32], *, anchor: Appearance, score: float
+) -> Carried:
+    """Measure one step. All arrays are (h, w) of one slice grid; both masks are non-empty."""
+    here = appearance(pixels, mask)
+    area, before = int(mask.sum()), int(neighbour.sum())
+    overlap = shifted_overlap(mask, neighbour)
+    shift = abs(here.mean - anchor.mean) / max(anchor.std, MIN_STD)
+    ratio = area / before
+    return Carried(index, area, ratio, overlap, shift, score, confidence(ratio, overlap, shift, score))
+
+
+def confidence(area_ratio: float, overlap: float, intensity_shift: float, score: float) -> float:
+    """Join the measures to one number in [0, 1]: the geometric mean of the score, overlap, area and intensity terms."""
+    area = min(area_ratio, 1 / area_ratio) if area_ratio > 0 else 0.0
+    intensity = math.exp(-0.5 * (intensity_shift / 2) ** 2)
+    terms = (min(max(score, 0.0), 1.0), overlap, math.sqrt(area), intensity)
+    return float(math.prod(terms) ** (1 / len(terms)))
+
+
+def stop_reason(step: Carried, options: EngineOptions) -> str:
+    """Return why the walk must end *before* this slice, or "" to go on."""
+    if step.score < options.min_score:
+        return f"the model's own score fell to {step.score:.2f}"
+    if step.intensity_shift > options.max_intensity_shift:
+        return f"the intensity moved by {step.intensity_shift:.1f} standard deviations"
+    if step.area_px <= SMALL_AREA_PX:
+        return ""
+    if step.area_ratio > options.max_area_ratio:
+        return f"the area grew {step.area_ratio:.1f}-fold"
+    if step.overlap < options.min_overlap:
+        return f"the shape changed (overlap {step.overlap:.2f})"
+    return ""

@@ -1,0 +1,47 @@
+"""The engine's numbers, in one frozen object that is recorded with every result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from promptseg.errors import SettingsError
+
+__all__ = ["EngineOptions"]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Limits of the slice-to-slice walk. Lengths are in mm, so thick and thin slices are treated alike.
+
+    Attributes:
+        range_mm: how far from its anchor a mask may be carried.
+        growth_base_mm: how far a border may move outward per slice, plus ...
+        growth_per_mm: ... this much per mm of distance between the slices (1.5 is a surface 56° off the normal).
+        max_area_ratio: a larger jump of the area from one slice to the next is a leak.
+        min_overlap: smallest IoU with the neighbour's mask, after moving both centroids onto each other.
+        min_score: smallest predicted quality.
+        max_intensity_shift: largest change of the mean windowed intensity against the anchor's, in units of the
+            anchor's own standard deviation (at least 0.05 of the window).
+        max_empty: so many empty slices in a row end the walk.
+        correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
+    """
+
+    range_mm: float = 1000.0
+    growth_base_mm: float = 3.0
+    growth_per_mm: float = 1.5
+    max_area_ratio: float = 3.0
+    min_overlap: float = 0.1
+    min_score: float = 0.1
+    max_intensity_shift: float = 4.0
+    max_empty: int = 2
+    correction_margin_mm: float = 5.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if not getattr(self, item.name) > 0:
+                raise SettingsError(f"expected {item.name} > 0, got {getattr(self, item.name)!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, for the prompt log."""
+        return asdict(self)

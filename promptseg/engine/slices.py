@@ -1,0 +1,116 @@
+"""The volume as slices: windowed cuts and their embeddings, each made once; and one label's masks on them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.models.predictor import Embedding, Predictor, SliceImage
+from promptseg.prompts import Plane
+from promptseg.volume import Volume
+
+__all__ = ["LabelCanvas", "SliceSource"]
+
+Mask = NDArray[np.bool_]
+DEFAULT_CACHE_BYTES = 512 * 1024**2
+
+
+class SliceSource:
+    """Cuts of one volume, windowed and embedded on demand; the least recently used embeddings go when space ends."""
+
+    def __init__(self, volume: Volume, predictor: Predictor, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self.volume = volume
+        self._predictor = predictor
+        self._limit = cache_bytes
+        self._held = 0
+        self._cache: OrderedDict[tuple[Plane, int], Embedding] = OrderedDict()
+
+    def pixels(self, plane: Plane, index: int) -> NDArray[np.float32]:
+        """Return one cut (h, w[, 3]) as float32 in [0, 1] through the volume's window."""
+        return self.volume.window.apply(self.volume.cut(plane, index))
+
+    def embedding(self, plane: Plane, index: int) -> Embedding:
+        """Return one cut's embedding."""
+        key = (plane, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        image = SliceImage(np.ascontiguousarray(self.pixels(plane, index)), self.volume.cut_spacing_mm(plane))
+        made = self._predictor.embed(image)
+        self._cache[key] = made
+        self._held += made.nbytes
+        while self._held > self._limit and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._held -= dropped.nbytes
+        return made
+
+
+class LabelCanvas:
+    """One label's masks on the slices of one plane: reads the labelmap, collects changes, writes nothing back.
+
+    Args:
+        source: the volume's cuts.
+        plane: the plane walked in.
+        array: the session's labelmap (z, y, x).
+        value: the label.
+        locked: labels whose voxels may not be taken.
+        other_anchors: (plane, index) of this label's anchors in other planes: a walk leaves those slices alone.
+    """
+
+    def __init__(
+        self,
+        source: SliceSource,
+        plane: Plane,
+        array: NDArray[np.uint8],
+        value: int,
+        *,
+        locked: tuple[int, ...] = (),
+        other_anchors: tuple[tuple[Plane, int], ...] = (),
+    ) -> None:
+        self._source = source
+        self._plane = plane
+        self._array = array
+        self._value = value
+        self._locked = locked
+        self._other = other_anchors
+        self.spacing_mm = source.volume.cut_spacing_mm(plane)
+        self.gap_mm = source.volume.geometry.spacing_zyx[plane.axis]
+        self.changes: dict[int, Mask] = {}
+
+    def embedding(self, index: int) -> Embedding:
+        """Return the slice's embedding."""
+        return self._source.embedding(self._plane, index)
+
+    def pixels(self, index: int) -> NDArray[np.float32]:
+        """Return the windowed slice."""
+        return self._source.pixels(self._plane, index)
+
+    def _cut(self, index: int) -> NDArray[np.uint8]:
+        return self._array[(slice(None),) * self._plane.axis + (index,)]
+
+    def mask(self, index: int) -> Mask:
+        """Return the label's mask on the slice, with the changes staged so far."""
+        if index in self.changes:
+            return self.changes[index]
+        return np.asarray(self._cut(index) == self._value)
+
+    def locked(self, index: int) -> Mask | None:
+        """Return the slice's pixels that belong to locked labels, or None."""
+        return np.isin(self._cut(index), self._locked) if self._locked else None
+
+    def protected(self, index: int) -> Mask | None:
+        """Return the pixels that a walk must leave alone: locked labels, and crossings with other planes' anchors."""
+        locked = self.locked(index)
+        if not self._other:
+            return locked
+        kept = np.zeros(self._cut(index).shape, np.bool_) if locked is None else locked
+        for plane, crossing in self._other:
+            axis = [a for a in range(3) if a != self._plane.axis].index(plane.axis)
+            kept[(slice(None),) * axis + (crossing,)] = True
+        return kept
+
+    def write(self, index: int, mask: Mask) -> None:
+        """Stage the slice's new mask."""
+        self.changes[index] = mask

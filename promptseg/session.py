@@ -1,0 +1,375 @@
+"""One person's work on one volume: labels, prompts, masks, undo and redo. The one mutable object.
+
+Its state is the result of its log. Every entry keeps the voxels it changed (compressed), so undo and redo cost what
+the change cost, not what the volume costs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.checks import Carried
+from promptseg.engine.hints import PlacedPrompt, merge_hints, place
+from promptseg.engine.options import EngineOptions
+from promptseg.engine.propagate import EMPTY_STATE, LabelState, apply_prompts
+from promptseg.engine.slices import LabelCanvas, SliceSource
+from promptseg.engine.walk import OnProgress
+from promptseg.errors import GeometryMismatchError, PromptError
+from promptseg.models.predictor import Predictor
+from promptseg.prompts import MaskPrompt, Plane, Prompt, prompt_to_dict
+from promptseg.volume import Label, Labelmap, Volume
+
+__all__ = ["Changed", "Session"]
+
+Changed: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
+MAX_LABEL = 255
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """The labelmap's content of a half-open box before and after a change, zlib-compressed."""
+
+    box: Changed
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One undoable log entry with everything that it replaced."""
+
+    entry: dict[str, Any]
+    labels: tuple[Mapping[int, Label], Mapping[int, Label]]
+    states: tuple[Mapping[int, LabelState], Mapping[int, LabelState]]
+    locked: tuple[frozenset[int], frozenset[int]]
+    selected: tuple[int, int]
+    patch: _Patch | None
+
+
+class Session:
+    """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
+
+    Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
+    voxels are taken from other labels unless those are locked.
+
+    Args:
+        volume: the image.
+        predictor: the loaded model.
+        options: the engine's numbers.
+    """
+
+    def __init__(self, volume: Volume, predictor: Predictor, options: EngineOptions | None = None) -> None:
+        self.volume = volume
+        self.options = options or EngineOptions()
+        self._predictor = predictor
+        self._source = SliceSource(volume, predictor)
+        self._array = np.zeros(volume.shape, np.uint8)
+        self._labels: Mapping[int, Label] = {}
+        self._states: Mapping[int, LabelState] = {}
+        self._locked: frozenset[int] = frozenset()
+        self._selected = 0
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
+
+    # --- what a person sees -------------------------------------------------------------------------------------
+
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+        return self._predictor.model_id
+
+    @property
+    def labels(self) -> Mapping[int, Label]:
+        """All labels by value."""
+        return dict(self._labels)
+
+    @property
+    def selected(self) -> int:
+        """The label that prompts go to; 0 before the first one exists."""
+        return self._selected
+
+    @property
+    def labelmap(self) -> Labelmap:
+        """A copy of all labels on the volume's grid."""
+        return Labelmap(self._array.copy(), self.volume.geometry, dict(self._labels))
+
+    @property
+    def log(self) -> tuple[dict[str, Any], ...]:
+        """The entries that made the present state, oldest first, as plain JSON types."""
+        return tuple(step.entry for step in self._done)
+
+    def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
+        """Return bool (z, y, x) of one label (default: the selected one).
+
+        Raises:
+            PromptError: no such label.
+        """
+        if label is None and self._selected == 0:
+            return np.zeros(self.volume.shape, np.bool_)
+        return np.asarray(self._array == self._value(label))
+
+    def review(self, label: int | str | None = None) -> tuple[Carried, ...]:
+        """Return what the walks measured on the label's slices, least confident first."""
+        value = self._value(label)
+        records = self._states.get(value, EMPTY_STATE).records
+        present = [
+            record
+            for (plane, index), record in records.items()
+            if (self._array[(slice(None),) * plane.axis + (index,)] == value).any()
+        ]
+        return tuple(sorted(present, key=lambda record: record.confidence))
+
+    # --- labels -------------------------------------------------------------------------------------------------
+
+    def new_label(self, name: str | None = None) -> int:
+        """Add a label, select it and return its value.
+
+        Raises:
+            PromptError: the name is taken, or 255 labels exist.
+        """
+        value = max(self._labels, default=0) + 1
+        if value > MAX_LABEL:
+            raise PromptError(f"expected at most {MAX_LABEL} labels, got one more")
+        if name is not None and any(label.name == name for label in self._labels.values()):
+            raise PromptError(f"expected a new label name, got {name!r}, which exists already; select it instead")
+        label = Label.default(value, name)
+        self._commit(
+            {"op": "label", "value": value, "name": label.name}, labels={**self._labels, value: label}, selected=value
+        )
+        return value
+
+    def select(self, label: int | str) -> int:
+        """Make a label, by value or name, the one that prompts go to; return its value."""
+        if label == 1 and not self._labels:
+            return self.new_label()
+        self._selected = self._value(label)
+        return self._selected
+
+    def lock(self, label: int | str, locked: bool = True) -> None:
+        """Protect a label: no other label takes its voxels, prompts to it are refused; ``locked=False`` frees it."""
+        value = self._value(label)
+        new = self._locked | {value} if locked else self._locked - {value}
+        self._commit({"op": "lock", "label": value, "locked": bool(locked)}, locked=frozenset(new))
+
+    def _value(self, label: int | str | None) -> int:
+        if label is None:
+            label = self._selected
+        return Labelmap(self._array, self.volume.geometry, self._labels).label(label).value
+
+    # --- prompts ------------------------------------------------------------------------------------------------
+
+    def add(self, *prompts: Prompt, propagate: bool = True, on_progress: OnProgress | None = None) -> Changed | None:
+        """Add prompts to the selected label and bring its mask up to date.
+
+        Several prompts in one call count as one step: all prompted slices are answered first, then propagated.
+
+        Args:
+            prompts: one or more prompts.
+            propagate: False: only the prompted slices change.
+            on_progress: called after every slice with a ``Progress``; raise ``Cancelled`` in it to stop: the session
+                then stays as it was before the call.
+
+        Returns:
+            The half-open voxel box ((z0, y0, x0), (z1, y1, x1)) that changed, in any label; None when nothing did.
+
+        Raises:
+            PromptError: a prompt lies outside the image, or the label is locked.
+            GeometryMismatchError: a mask prompt has another shape than the volume.
+        """
+        if not prompts:
+            raise PromptError("expected at least one prompt, got none")
+        masks = [p for p in prompts if isinstance(p, MaskPrompt)]
+        if masks and len(prompts) > 1:
+            raise PromptError("expected a mask prompt on its own; add it first, then the other prompts")
+        placed = [place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt)]
+        value = self._selected or 1
+        if value in self._locked:
+            raise PromptError(f"label {value} is locked; unlock it or select another one")
+        if masks:
+            new_array, state = self._with_mask(masks[0], value), EMPTY_STATE
+        else:
+            new_array, state = self._with_prompts(placed, value, propagate, on_progress)
+        entry = {
+            "op": "prompt",
+            "label": value,
+            "propagate": bool(propagate),
+            "prompts": [prompt_to_dict(p) for p in prompts],
+        }
+        labels = self._labels if value in self._labels else {**self._labels, value: Label.default(value)}
+        return self._commit(
+            entry, labels=labels, states={**self._states, value: state}, selected=value, new_array=new_array
+        )
+
+    def _with_mask(self, prompt: MaskPrompt, value: int) -> NDArray[np.uint8]:
+        if prompt.mask.shape != self.volume.shape:
+            raise GeometryMismatchError(
+                f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {prompt.mask.shape}"
+            )
+        array = np.where(self._array == value, np.uint8(0), self._array)
+        array[prompt.mask & ~np.isin(self._array, tuple(self._locked))] = value
+        return array
+
+    def _with_prompts(
+        self, placed: list[PlacedPrompt], value: int, propagate: bool, on_progress: OnProgress | None
+    ) -> tuple[NDArray[np.uint8], LabelState]:
+        state = self._states.get(value, EMPTY_STATE)
+        array = self._array.copy()
+        for group in _by_plane(placed):
+            canvas = LabelCanvas(
+                self._source,
+                group.plane,
+                array,
+                value,
+                locked=tuple(self._locked),
+                other_anchors=tuple(key for key in state.anchors if key[0] != group.plane),
+            )
+            state = apply_prompts(
+                group,
+                state,
+                canvas,
+                self._predictor,
+                slice_count=self.volume.shape[group.plane.axis],
+                options=self.options,
+                propagate=propagate,
+                on_progress=on_progress,
+            )
+            for index, mask in canvas.changes.items():
+                cut = array[(slice(None),) * group.plane.axis + (index,)]
+                cut[(cut == value) & ~mask] = 0
+                cut[mask] = value
+        return array, state
+
+    # --- history ------------------------------------------------------------------------------------------------
+
+    def undo(self) -> Changed | None:
+        """Take the last entry back, with every voxel it took from other labels; return the changed box.
+
+        Returns None when there is nothing to undo or no voxel changed.
+        """
+        if not self._done:
+            return None
+        step = self._done.pop()
+        self._undone.append(step)
+        return self._restore(step, 0)
+
+    def redo(self) -> Changed | None:
+        """Bring back the entry that was undone last; return the changed box, None when nothing was undone."""
+        if not self._undone:
+            return None
+        step = self._undone.pop()
+        self._done.append(step)
+        return self._restore(step, 1)
+
+    @property
+    def can_undo(self) -> bool:
+        """True when there is an entry to undo."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """True when there is an entry to redo."""
+        return bool(self._undone)
+
+    def _restore(self, step: _Step, side: int) -> Changed | None:
+        self._labels, self._states = step.labels[side], step.states[side]
+        self._locked, self._selected = step.locked[side], step.selected[side]
+        if step.patch is None:
+            return None
+        packed = (step.patch.before, step.patch.after)[side]
+        view = self._array[_slices(step.patch.box)]
+        view[...] = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(view.shape)
+        return step.patch.box
+
+    def _commit(
+        self,
+        entry: dict[str, Any],
+        *,
+        labels: Mapping[int, Label] | None = None,
+        states: Mapping[int, LabelState] | None = None,
+        locked: frozenset[int] | None = None,
+        selected: int | None = None,
+        new_array: NDArray[np.uint8] | None = None,
+    ) -> Changed | None:
+        """Make a new state the present one and remember the old one; nothing before this line changed the session."""
+        patch = None if new_array is None else _patch(self._array, new_array)
+        entry["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+        if patch is not None:
+            entry = {**entry, "changed": [list(patch.box[0]), list(patch.box[1])], "digest": _digest(patch.after)}
+        step = _Step(
+            entry,
+            (self._labels, labels if labels is not None else self._labels),
+            (self._states, states if states is not None else self._states),
+            (self._locked, locked if locked is not None else self._locked),
+            (self._selected, selected if selected is not None else self._selected),
+            patch,
+        )
+        self._done.append(step)
+        self._undone.clear()
+        return self._restore(step, 1)
+
+    # --- results ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write all labels to a file (format by extension); return every file written."""
+        from promptseg.io import write_labelmap
+
+        return write_labelmap(Labelmap(self._array, self.volume.geometry, self._labels), Path(path))
+
+    def export_prompts(self, path: str | Path) -> Path:
+        """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
+        from promptseg.promptlog import PromptLog, write_log
+
+        log = PromptLog(
+            model_id=self.model_id,
+            image_sha256=self.volume.content_hash,
+            window=self.volume.window,
+            options=self.options,
+            entries=self.log,
+        )
+        return write_log(log, Path(path))
+
+
+def _by_plane(placed: list[PlacedPrompt]) -> list[PlacedPrompt]:
+    """Join prompts of one plane, in order of first appearance; hints on one slice add up, the last range counts."""
+    groups: dict[Plane, PlacedPrompt] = {}
+    for item in placed:
+        known = groups.get(item.plane)
+        hints = dict(known.hints) if known is not None else {}
+        for index, hint in item.hints.items():
+            hints[index] = merge_hints(hints.get(index), hint)
+        limits = item.limits or (known.limits if known is not None else None)
+        groups[item.plane] = PlacedPrompt(item.plane, hints, limits)
+    return list(groups.values())
+
+
+def _slices(box: Changed) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in zip(*box, strict=True))
+
+
+def _patch(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> _Patch | None:
+    """Return the smallest box that holds every difference, with both contents; None when there is none."""
+    different = before != after
+    spans = []
+    for axis in range(3):
+        hit = np.flatnonzero(different.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        spans.append((int(hit[0]), int(hit[-1]) + 1))
+    (z0, z1), (y0, y1), (x0, x1) = spans
+    box: Changed = ((z0, y0, x0), (z1, y1, x1))
+    cut = _slices(box)
+    return _Patch(box, zlib.compress(before[cut].tobytes(), 1), zlib.compress(after[cut].tobytes(), 1))
+
+
+def _digest(packed: bytes) -> str:
+    """sha256 (hex) of a patch's voxels."""
+    return hashlib.sha256(zlib.decompress(packed)).hexdigest()
