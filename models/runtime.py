@@ -14,6 +14,7 @@ __all__ = ["Device", "choose_device", "onnx_distributions", "onnx_providers"]
 
 # ONNX Runtime's CPU and GPU wheels share one module folder: whichever was installed last wins, silently.
 ONNX_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+SWAP_TO_CPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime"
 SWAP_TO_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
 DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(:\d+)?")
 

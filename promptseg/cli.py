@@ -272,17 +272,12 @@ def models_show(model_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code. This is the program's entry point."""
-    import click
-
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     try:
-        result = app(args=given, prog_name="promptseg", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _fail("interrupted", 130)
-    except click.ClickException as exc:
-        exc.show()
-        return exc.exit_code
+        app(args=given, prog_name="promptseg")
+    except SystemExit as exc:  # how typer ends: 0, 2 for bad usage, or the code of typer.Exit
+        return exc.code if isinstance(exc.code, int) else 0
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except PromptsegError as exc:
@@ -292,9 +287,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as exc:  # the last line of defence: a person gets a sentence, never a traceback
         if debug:
             raise
-        name = type(exc).__name__
-        return _fail(f"unexpected {name}: {exc} (this is a bug; run again with --debug before the command)", 1)
-    return result if isinstance(result, int) else 0
+        return _fail(f"unexpected {type(exc).__name__}: {exc} (this is a bug; promptseg --debug ... shows where)", 1)
+    return 0
 
 
 def _fail(message: str, code: int) -> int:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from promptseg.errors import PromptsegError
 from promptseg.models.loading import load_predictor
-from promptseg.models.runtime import SWAP_TO_GPU, choose_device, onnx_distributions, onnx_providers
+from promptseg.models.runtime import SWAP_TO_CPU, SWAP_TO_GPU, choose_device, onnx_distributions, onnx_providers
 
 __all__ = ["Finding", "examine"]
 
@@ -71,7 +71,7 @@ def _onnx() -> Finding:
         "onnx runtime",
         "broken",
         f"{text} share one module folder, so one hides the other",
-        f"for the CPU: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime; for CUDA: {SWAP_TO_GPU}",
+        f"for the CPU: {SWAP_TO_CPU}; for CUDA: {SWAP_TO_GPU}",
     )
 
 
