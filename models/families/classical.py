@@ -16,6 +16,7 @@ __all__ = ["ClassicalPredictor"]
 WORK_SIDE_PX = 160  # GrabCut runs on a crop shrunk to this long side
 CLICK_RADIUS = 0.02  # of the crop's long side: the disc around a click that is certain
 GROW_TOLERANCE = 0.12  # of the window: how far a grown pixel may differ from the click's surroundings
+CORE_SHARE = 0.3  # of a box: half-axes of the ellipse in its middle that is taken for object
 ITERATIONS = 3  # of GrabCut; Rother et al. report convergence within a few
 LOGIT_PER_PX = 0.5  # logits are signed distances to the border, clipped to ±LOGIT_MAX
 LOGIT_MAX = 6.0
@@ -98,7 +99,18 @@ def _seeds(shape: tuple[int, ...], prompts: SlicePrompts) -> tuple[Mask, Mask]:
     sure, never = (d.astype(np.bool_) for d in drawn)
     if prompts.scribble is not None:
         sure, never = sure | (prompts.scribble > 0), never | (prompts.scribble < 0)
+    if prompts.box is not None and not sure.any():
+        sure = _core(shape, prompts.box)
     return sure & ~never, never
+
+
+def _core(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> Mask:
+    """The ellipse in the middle of a box: without a seed GrabCut often calls the whole box background."""
+    y0, x0, y1, x1 = box
+    axes = (max(1, round((x1 - x0) * CORE_SHARE)), max(1, round((y1 - y0) * CORE_SHARE)))
+    drawn = np.zeros(shape[:2], np.uint8)
+    cv2.ellipse(drawn, (int((x0 + x1 - 1) / 2), int((y0 + y1 - 1) / 2)), axes, 0, 0, 360, 1, -1)
+    return np.asarray(drawn > 0)
 
 
 def _first_guess(rgb: NDArray[np.uint8], prompts: SlicePrompts, prior: Mask | None, sure: Mask, never: Mask) -> Mask:
