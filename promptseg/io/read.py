@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import ReadError
+from promptseg.io.detached import require_data_file
+from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
+from promptseg.io.mgh import read_mgh
+from promptseg.io.nifti import nifti_findings, read_nifti_header
+from promptseg.io.picture import read_picture
 from promptseg.io.sniff import Family, sniff
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.intensity import Window, choose_window
@@ -56,17 +62,22 @@ def read_volume(
 
 
 def finish(
-    raw: RawImage, *, modality: str | None = None, dicom: Window | None = None, window: Window | None = None
+    raw: RawImage,
+    *,
+    modality: str | None = None,
+    dicom: Window | None = None,
+    window: Window | None = None,
+    what: str = "the image",
 ) -> Volume:
-    """Settle colours, non-finite voxels and the window of what a reader found."""
+    """Settle colours, non-finite voxels and the window of what a reader found; ``what`` is named in messages."""
     findings = list(raw.findings)
-    array = _plain_colours(raw.array, findings)
-    array = _finite(array, findings)
+    array = _plain_colours(raw.array, findings, what)
+    array = _finite(array, findings, what)
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
     return Volume(array, raw.geometry, chosen, modality, tuple(findings))
 
 
-def _plain_colours(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
+def _plain_colours(array: NDArray[Any], findings: list[str], what: str) -> NDArray[Any]:
     """Return grey (z, y, x) or uint8 RGB (z, y, x, 3).
 
     Raises:
@@ -87,7 +98,7 @@ def _plain_colours(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
         return np.ascontiguousarray(array[..., 0])
     if components != 3 or array.dtype not in (np.uint8, np.uint16):
         raise ReadError(
-            f"expected grey values or RGB, got {components} components of {array.dtype} per voxel "
+            f"cannot read {what}: expected grey values or RGB, got {components} components of {array.dtype} per voxel "
             "(a vector or tensor field); extract one component first"
         )
     if np.array_equal(array[..., 0], array[..., 1]) and np.array_equal(array[..., 0], array[..., 2]):
@@ -98,7 +109,7 @@ def _plain_colours(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
     return np.ascontiguousarray(array)
 
 
-def _finite(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
+def _finite(array: NDArray[Any], findings: list[str], what: str) -> NDArray[Any]:
     """Replace NaN and -inf by the smallest finite value, +inf by the largest; say how many.
 
     Raises:
@@ -111,7 +122,7 @@ def _finite(array: NDArray[Any], findings: list[str]) -> NDArray[Any]:
     if bad == 0:
         return array
     if bad == array.size:
-        raise ReadError("expected an image, got voxels of which not one is a finite number")
+        raise ReadError(f"cannot read {what}: not one of its {array.size} voxels is a finite number")
     low, high = float(array[finite].min()), float(array[finite].max())
     findings.append(f"{bad} of {array.size} voxels are not finite: NaN and -inf became {low:g}, +inf became {high:g}")
     return np.asarray(np.nan_to_num(array, nan=low, neginf=low, posinf=high))
@@ -125,11 +136,62 @@ def _from_array(array: NDArray[Any], geometry: object, window: Window | None) ->
 
 
 def _read_path(path: Path, series: str | None, frame: int | None, window: Window | None) -> Volume:
+    if path.is_dir():
+        return _finish_dicom(read_dicom(path, series=series, frame=frame), window)
+    if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():
+        path = path.with_suffix(".hdr")  # the header of a pair names the voxels, not the other way round
     family = sniff(path)
     if family is Family.DICOM:
-        raise ReadError("DICOM: not yet")
-    return finish(read_itk(path, family, frame=frame), window=window)
+        return _finish_dicom(read_dicom(path, series=series, frame=frame), window)
+    return finish(read_file(path, family, frame=frame), window=window, what=str(path))
+
+
+def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawImage:
+    """Read one file that is no DICOM, with the checks of its format.
+
+    Raises:
+        ReadError: see ``read_volume``.
+    """
+    if family is Family.MGH:
+        return read_mgh(path, frame=frame)
+    if family is Family.NIFTI:
+        header = read_nifti_header(path)
+        raw = read_itk(path, family, frame=frame)
+        return replace(raw, findings=raw.findings + nifti_findings(header, raw.geometry, path))
+    if family in (Family.PNG, Family.JPEG, Family.TIFF):
+        return read_picture(path, family)
+    require_data_file(path, family)
+    return read_itk(path, family, frame=frame)
+
+
+def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:
+    return finish(image.raw, modality=image.modality, dicom=image.window, window=window)
 
 
 def _read_files(files: Sequence[object], series: str | None, frame: int | None, window: Window | None) -> Volume:
-    raise ReadError("lists of files: not yet")
+    """Read DICOM slices in any order, or pictures of one size in the order given."""
+    if not files or not all(isinstance(file, str | Path) for file in files):
+        raise ReadError("expected a list of file names to read, got an empty list or other things in it")
+    paths = [Path(str(file)).expanduser() for file in files]
+    if len(paths) == 1:
+        return _read_path(paths[0], series, frame, window)
+    families = {sniff(path) for path in paths}
+    if families == {Family.DICOM}:
+        return _finish_dicom(read_dicom(paths, series=series, frame=frame), window)
+    if Family.DICOM in families:
+        raise ReadError("expected files of one kind, got DICOM and other formats in one list")
+    check_frame(frame, 1, f"the list of {len(paths)} files")
+    return _stack_pictures([_read_path(path, None, None, window) for path in paths], window)
+
+
+def _stack_pictures(pictures: Sequence[Volume], window: Window | None) -> Volume:
+    shapes = sorted({picture.array.shape for picture in pictures})
+    if len(shapes) > 1 or shapes[0][0] != 1:
+        raise ReadError(
+            f"expected pictures of one slice and one size to stack, got arrays of {', '.join(str(s) for s in shapes)}"
+        )
+    first = pictures[0].geometry
+    geometry = Geometry((len(pictures), *first.shape[1:]), first.spacing, first.origin, first.direction)
+    findings = [f"{len(pictures)} pictures were stacked in the order given, {first.spacing[2]:g} mm apart (assumed)"]
+    findings += dict.fromkeys(finding for picture in pictures for finding in picture.findings)
+    return finish(RawImage(np.concatenate([p.array for p in pictures]), geometry, findings), window=window)

@@ -70,6 +70,8 @@ def _head(path: Path) -> bytes:
 def _family(head: bytes, path: Path) -> Family | None:
     if head.startswith(b"\x1f\x8b"):
         return _family_inside_gzip(path)
+    if head[128:132] == b"DICM":  # first: the preamble before it may pose as TIFF
+        return Family.DICOM
     signatures = (
         (b"\x89PNG\r\n\x1a\n", Family.PNG),
         (b"\xff\xd8\xff", Family.JPEG),

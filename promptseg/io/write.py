@@ -1,57 +1,166 @@
-"""Writing masks and images."""
+"""Writing masks and images: whole files or none."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptseg.errors import WriteError, did_you_mean
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.itk import to_sitk
+from promptseg.io.label_description import description_path, write_descriptions
+from promptseg.io.nrrd_seg import segment_fields
+from promptseg.io.picture import write_note
 from promptseg.io.quiet import quiet_itk
-from promptseg.volume.labelmap import Labelmap
+from promptseg.io.read_labels import present_values
+from promptseg.volume.geometry import Geometry
+from promptseg.volume.labelmap import Label, Labelmap
 from promptseg.volume.volume import Volume
 
-__all__ = ["write_labelmap", "write_volume"]
+__all__ = ["IMAGE_EXTENSIONS", "MASK_EXTENSIONS", "write_labelmap", "write_volume"]
 
-EXTENSIONS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
-
-
-def extension_of(path: Path) -> str:
-    """Return the known extension (lower case) that ``path`` ends with.
-
-    Raises:
-        WriteError: none; the known ones are listed.
-    """
-    name = path.name.lower()
-    for extension in EXTENSIONS:
-        if name.endswith(extension) and len(name) > len(extension):
-            return extension
-    suffix = "".join(path.suffixes[-2:]) or path.name
-    raise WriteError(
-        f"cannot write {path}: expected a name that ends with one of {', '.join(EXTENSIONS)}"
-        f"{did_you_mean(suffix, EXTENSIONS)}"
-    )
+MASK_EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
+IMAGE_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+NRRD = (".seg.nrrd", ".nrrd")
+PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")  # no place in the patient: the frame goes into a note beside them
+ONE_SLICE = (".png", ".jpg", ".jpeg")
 
 
 def write_labelmap(labelmap: Labelmap, path: str | Path) -> tuple[Path, ...]:
-    """Write a labelmap; return all files written, the one asked for first."""
-    import SimpleITK as sitk
+    """Write a mask with its geometry, names and colours.
 
+    Names and colours go into the header (NRRD) or into an ITK-SNAP label description ``<stem>.label.txt``; the
+    geometry of TIFF and PNG goes into ``<name>.json``. All files appear complete or none does.
+
+    Args:
+        labelmap: what to write.
+        path: its extension chooses the format, one of ``MASK_EXTENSIONS``.
+
+    Returns:
+        All files written, ``path`` first.
+
+    Raises:
+        WriteError: unknown extension, no such folder, several slices for a PNG, values too large for the format.
+    """
     path = Path(path).expanduser()
-    extension_of(path)
-    with all_or_nothing(path) as folder, quiet_itk():
-        sitk.WriteImage(to_sitk(labelmap.array, labelmap.geometry), str(folder / path.name), True)
-    return (path,)
+    extension = _extension(path, MASK_EXTENSIONS)
+    array = _fitting(labelmap.array, extension, path)
+    labels = _all_labels(labelmap)
+    with all_or_nothing(path) as folder:
+        target = folder / path.name
+        fields = segment_fields(labels, labelmap.geometry.shape) if extension in NRRD else {}
+        _write_image(array, labelmap.geometry, target, extension, fields)
+        if extension not in NRRD:
+            write_descriptions(labels, description_path(target, extension))
+        written = [file.name for file in folder.iterdir()]
+    return _listed(path, written)
 
 
 def write_volume(volume: Volume, path: str | Path) -> tuple[Path, ...]:
-    """Write an image; return all files written, the one asked for first."""
+    """Write an image with its geometry, voxel values unchanged.
+
+    Args:
+        volume: what to write.
+        path: its extension chooses the format, one of ``IMAGE_EXTENSIONS``.
+
+    Returns:
+        All files written, ``path`` first.
+
+    Raises:
+        WriteError: as ``write_labelmap``; also values that a picture format cannot hold.
+    """
+    path = Path(path).expanduser()
+    extension = _extension(path, IMAGE_EXTENSIONS)
+    array = volume.array.astype(np.float32) if volume.array.dtype == np.float16 else volume.array
+    if extension in ONE_SLICE:
+        _require_picture(array, extension, path)
+    with all_or_nothing(path) as folder:
+        _write_image(array, volume.geometry, folder / path.name, extension, {})
+        written = [file.name for file in folder.iterdir()]
+    return _listed(path, written)
+
+
+def _extension(path: Path, known: tuple[str, ...]) -> str:
+    name = path.name.lower()
+    for extension in known:
+        if name.endswith(extension) and len(name) > len(extension):
+            return extension
+    ending = path.suffix or path.name
+    raise WriteError(
+        f"cannot write {path}: expected a name that ends with one of {', '.join(known)}{did_you_mean(ending, known)}"
+    )
+
+
+def _listed(path: Path, names: list[str]) -> tuple[Path, ...]:
+    others = sorted(name for name in names if name != path.name)
+    return (path, *(path.parent / name for name in others))
+
+
+def _all_labels(labelmap: Labelmap) -> list[Label]:
+    """Return the named labels and a default for every value in the array that has no name."""
+    values = {*labelmap.labels, *present_values(labelmap.array)}
+    return [labelmap.labels.get(value) or Label.default(value) for value in sorted(values)]
+
+
+def _fitting(array: NDArray[Any], extension: str, path: Path) -> NDArray[Any]:
+    """Return the labels in a type that the format holds.
+
+    Raises:
+        WriteError: it holds none as large, or one slice only.
+    """
+    highest = int(array.max())
+    limit = 2**16 if extension in PICTURES else 2**32
+    if highest >= limit:
+        raise WriteError(f"cannot write {path}: {extension} holds labels below {limit}, got {highest}")
+    if extension in ONE_SLICE and array.shape[0] != 1:
+        raise WriteError(
+            f"cannot write {path}: {extension} holds one slice, got {array.shape[0]}; expected .nii.gz or .tif"
+        )
+    return (
+        array.astype(np.uint16 if limit == 2**16 else np.uint32)
+        if array.dtype.itemsize * 8 > (limit - 1).bit_length()
+        else array
+    )
+
+
+def _require_picture(array: NDArray[Any], extension: str, path: Path) -> None:
+    if array.shape[0] != 1:
+        raise WriteError(
+            f"cannot write {path}: {extension} holds one slice, got {array.shape[0]}; expected .nii.gz or .tif"
+        )
+    types = (np.uint8,) if extension != ".png" or array.ndim == 4 else (np.uint8, np.uint16)
+    if array.dtype not in types:
+        raise WriteError(
+            f"cannot write {path}: {extension} holds {' or '.join(t.__name__ for t in types)}, got {array.dtype}; "
+            "expected .nii.gz, .nrrd, .mha or .tif"
+        )
+
+
+def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extension: str, fields: dict[str, str]) -> None:
+    """Write one image file (a header and a data file for .mhd), and the note of a picture.
+
+    Raises:
+        WriteError: ITK refuses.
+    """
     import SimpleITK as sitk
 
-    path = Path(path).expanduser()
-    extension_of(path)
-    with all_or_nothing(path) as folder, quiet_itk():
-        sitk.WriteImage(to_sitk(np.asarray(volume.array), volume.geometry), str(folder / path.name), True)
-    return (path,)
+    if extension in ONE_SLICE:
+        array = array[0]
+        image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 3)
+    else:
+        image = to_sitk(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")), geometry)
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    with quiet_itk():
+        try:
+            sitk.WriteImage(image, str(target), useCompression=extension != ".mhd")
+        except RuntimeError as exc:
+            raise WriteError(
+                f"cannot write {target.name}: {extension} does not hold {array.dtype} of shape {array.shape}, "
+                "or the disk is full"
+            ) from exc
+    if extension in PICTURES:
+        write_note(target, geometry)

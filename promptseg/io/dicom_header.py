@@ -1,0 +1,237 @@
+"""What a DICOM file says about its frames, as plain values; nothing that identifies a person is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptseg.errors import ReadError, SettingsError
+from promptseg.io.quiet import quiet_pydicom
+from promptseg.volume.intensity import Window
+
+__all__ = ["Frame", "first_item", "numbers", "read_header", "whole"]
+
+# All tags that are read, by keyword. Names, ids and dates of people are not among them, so they cannot leak.
+TAGS = [
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "ImageType",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "DoseGridScaling",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "GridFrameOffsetVector",
+    "DetectorInformationSequence",
+    "SequenceOfUltrasoundRegions",
+    "TemporalPositionIdentifier",
+    "TriggerTime",
+    "EchoTime",
+    "EchoNumbers",
+    "AcquisitionNumber",
+    "DiffusionBValue",
+    "FrameTime",
+    "FrameTimeVector",
+    "CineRate",
+]
+MOSAIC_TAG = (0x0051, 0x100B)  # Siemens "AcquisitionMatrixText"; only named in the refusal
+DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage (DICOMDIR)
+NOT_IMAGES = {
+    "SEG": "a DICOM segmentation: a mask, not an image",
+    "RTSTRUCT": "a DICOM structure set: contours, not an image",
+    "RTPLAN": "a radiotherapy plan, not an image",
+    "SR": "a structured report, not an image",
+    "PR": "a presentation state, not an image",
+    "KO": "a key object note, not an image",
+    "REG": "a registration, not an image",
+    "DOC": "a document, not an image",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One 2D frame of a DICOM file.
+
+    Attributes:
+        path: its file; ``index`` its zero-based number there, of ``count``.
+        series: SeriesInstanceUID ("" where missing). modality: e.g. "CT", None where missing.
+        shape: (rows, columns). samples: 1 or 3 values per pixel.
+        position, orientation: ImagePositionPatient and ImageOrientationPatient (LPS mm), None where missing.
+        spacing: (row, column) distance in mm, None where missing.
+        notes: sentences about stand-ins for missing tags.
+        thickness, between: SliceThickness and SpacingBetweenSlices in mm, None where missing.
+        slope, intercept: the rescale to modality units. lut: True where a modality LUT takes their place.
+        window: from the window tags, in modality units.
+        image_type: values of ImageType. number: InstanceNumber (0 where missing).
+        times: what tells two frames of one position apart, as (name, value).
+        loop: True for frames of a cine loop: time, not space.
+    """
+
+    path: Path
+    index: int
+    count: int
+    series: str
+    modality: str | None
+    shape: tuple[int, int]
+    samples: int
+    photometric: str
+    bits_stored: int
+    signed: bool
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    notes: tuple[str, ...]
+    thickness: float | None
+    between: float | None
+    slope: float
+    intercept: float
+    lut: bool
+    window: Window | None
+    image_type: tuple[str, ...]
+    number: int
+    times: tuple[tuple[str, float], ...]
+    loop: bool
+
+
+def read_header(path: Path) -> Any:
+    """Return the pydicom data set with the tags of ``TAGS`` only, without pixels.
+
+    Raises:
+        ReadError: no DICOM, damaged, or an object that holds no image.
+    """
+    import pydicom
+
+    tags: list[Any] = [*TAGS, MOSAIC_TAG]
+    with quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+            _ = [dataset.get(keyword) for keyword in ("Modality", "Rows", "ImageType")]  # conversion happens on access
+        except Exception as exc:
+            raise ReadError(f"cannot read {path}: the DICOM file is damaged or cut short") from exc
+    return dataset
+
+
+def require_image(dataset: Any, path: Path) -> None:
+    """Raise unless the data set describes an image.
+
+    Raises:
+        ReadError: an index, a mask, contours, a report, or no rows and columns.
+    """
+    if str(dataset.get("SOPClassUID", "")) == DIRECTORY:
+        raise ReadError(f"cannot read {path}: it is a DICOMDIR, an index of other files; give the folder instead")
+    what = NOT_IMAGES.get(str(dataset.get("Modality", "")))
+    if what:
+        raise ReadError(f"cannot read {path} as an image: it is {what}")
+    if not whole(dataset, "Rows") or not whole(dataset, "Columns"):
+        raise ReadError(f"cannot read {path} as an image: it holds no pixel data (no Rows (0028,0010) and Columns)")
+    if "MOSAIC" in image_type(dataset):
+        tiles = dataset.get(MOSAIC_TAG)
+        size = f", tiles of {str(tiles.value).replace('*', ' x ')}" if tiles is not None else ""
+        raise ReadError(
+            f"cannot read {path}: it is a Siemens mosaic ({whole(dataset, 'Columns')} x {whole(dataset, 'Rows')} "
+            f"pixels{size}): many slices tiled in one picture; convert it to NIfTI first, e.g. with dcm2niix"
+        )
+
+
+def numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """Return the finite numbers of a tag, or None where it is missing, malformed or of another length."""
+    try:
+        value = dataset.get(keyword)
+        if value is None or (isinstance(value, str | bytes) and not value):
+            return None
+        parts = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else list(value)
+        found = tuple(float(part) for part in parts)
+    except Exception:  # noqa: BLE001 - a malformed value counts as missing, whatever pydicom raises
+        return None
+    if not found or not all(math.isfinite(v) for v in found) or (count is not None and len(found) != count):
+        return None
+    return found
+
+
+def first(dataset: Any, keyword: str) -> float | None:
+    """Return the first number of a tag or None."""
+    found = numbers(dataset, keyword)
+    return found[0] if found else None
+
+
+def whole(dataset: Any, keyword: str) -> int:
+    """Return a tag's whole number, 0 where it is missing or malformed."""
+    found = first(dataset, keyword)
+    return int(found) if found is not None else 0
+
+
+def image_type(dataset: Any) -> tuple[str, ...]:
+    """Return the values of ImageType in capitals."""
+    value = dataset.get("ImageType") or ()
+    parts = [value] if isinstance(value, str) else list(value)
+    return tuple(str(part).upper() for part in parts)
+
+
+def first_item(dataset: Any, keyword: str) -> Any:
+    """Return the first item of a sequence, or an empty data set."""
+    from pydicom.dataset import Dataset
+
+    sequence = dataset.get(keyword) if dataset is not None else None
+    return sequence[0] if sequence else Dataset()
+
+
+def read_window(dataset: Any) -> Window | None:
+    """Return the first window of (0028,1050/1051), by the formulas of PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    center, width = first(dataset, "WindowCenter"), first(dataset, "WindowWidth")
+    if center is None or width is None or width <= 0:
+        return None
+    try:
+        if str(dataset.get("VOILUTFunction", "LINEAR")).upper() == "LINEAR" and width > 1:
+            return Window(center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2, "dicom")
+        return Window.from_level_width(center, width, "dicom")
+    except SettingsError:
+        return None
+
+
+def pixel_spacing(dataset: Any) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Return (row, column) spacing in mm, and sentences where it is not the plain PixelSpacing."""
+    found = numbers(dataset, "PixelSpacing", 2)
+    if found and min(found) > 0:
+        return (found[0], found[1]), ()
+    found = numbers(dataset, "ImagerPixelSpacing", 2)
+    if found and min(found) > 0:
+        return (found[0], found[1]), (
+            "PixelSpacing (0028,0030) is missing; ImagerPixelSpacing was used: mm at the detector, not in the patient",
+        )
+    regions = dataset.get("SequenceOfUltrasoundRegions") or []
+    deltas = {
+        (abs(first(r, "PhysicalDeltaY") or 0), abs(first(r, "PhysicalDeltaX") or 0)) for r in regions if _is_cm(r)
+    }
+    if len(deltas) == 1 and min(delta := deltas.pop()) > 0:
+        return (delta[0] * 10, delta[1] * 10), ("the pixel size comes from the ultrasound region's calibration",)
+    return None, ()
+
+
+def _is_cm(region: Any) -> bool:
+    """Return True for a 2D ultrasound region in centimetres (PS3.3 C.8.5.5.1: spatial format 1, unit code 3)."""
+    units = (whole(region, "PhysicalUnitsXDirection"), whole(region, "PhysicalUnitsYDirection"))
+    return units == (3, 3) and whole(region, "RegionSpatialFormat") == 1

@@ -1,0 +1,224 @@
+"""Decode DICOM pixels into one array of modality units (HU for CT), or RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import ReadError
+from promptseg.io.dicom_header import Frame
+from promptseg.io.quiet import quiet_codec, quiet_pydicom
+
+__all__ = ["decode"]
+
+TAGS = [
+    "SOPClassUID",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+]
+JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # and its high-throughput form
+JPEG_12_BIT = "1.2.840.10008.1.2.4.51"  # JPEG Extended: pydicom's own door to GDCM takes 8 bits only
+RLE = "1.2.840.10008.1.2.5"
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+
+
+def decode(frames: Sequence[Frame]) -> NDArray[Any]:
+    """Return (z, y, x) or RGB (z, y, x, 3) uint8, in the order of ``frames``.
+
+    Grey values are in modality units: integers where every slope is 1 and every intercept integral, else float32.
+    MONOCHROME1 (low is white) is inverted within the stored range, so that high is bright.
+
+    Raises:
+        ReadError: damaged, cut short, or a compression that nothing here decodes.
+    """
+    if frames[0].photometric.startswith(("RGB", "YBR", "PALETTE")):
+        return np.stack([_rgb(pixels, frame) for frame, pixels in _pixels(frames)])
+    exact = all(f.slope == 1 and f.intercept.is_integer() and not f.lut for f in frames)
+    out: NDArray[Any] | None = None
+    for z, (frame, pixels) in enumerate(_pixels(frames)):
+        values = _modality(pixels, frame, exact)
+        if out is None:
+            out = np.empty((len(frames), *values.shape), dtype=values.dtype)
+        elif values.dtype != out.dtype:
+            out = out.astype(np.result_type(out.dtype, values.dtype))
+        out[z] = values
+    if out is None:
+        raise ReadError("expected at least one frame to decode")
+    return _smallest(out)
+
+
+def inversion(frame: Frame) -> float:
+    """Return the number that inverted values are taken from: darkest plus brightest value that can be stored."""
+    lowest = -(2 ** (frame.bits_stored - 1)) if frame.signed else 0
+    highest = lowest + 2**frame.bits_stored - 1
+    return float((lowest + highest) * frame.slope + 2 * frame.intercept)
+
+
+def _pixels(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
+    """Yield each frame with its stored values; a file with many frames is opened once."""
+    for path, group in groupby(frames, key=lambda frame: frame.path):
+        wanted = list(group)
+        dataset = _load(path)
+        for frame in wanted:
+            pixels = _stored(dataset, frame)
+            if pixels.shape[:2] != frame.shape:
+                raise ReadError(f"cannot read {path}: its pixels have shape {pixels.shape}, its header {frame.shape}")
+            yield frame, pixels
+
+
+def _load(path: Path) -> Any:
+    import pydicom
+
+    with quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(path, specific_tags=list(TAGS), force=True)
+            has_pixels = any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+        except Exception as exc:
+            raise ReadError(f"cannot read {path}: the DICOM file is damaged or cut short") from exc
+    if not has_pixels:
+        raise ReadError(f"cannot read {path}: it holds no pixel data, or was cut short before it")
+    if "TransferSyntaxUID" not in dataset.file_meta:  # files without a meta header; the old standard's only form
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(IMPLICIT_LITTLE)
+        if not dataset.original_encoding[0]:
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    return dataset
+
+
+def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
+    """Return (rows, columns[, 3]) of one frame: stored values, or RGB where the file is YBR.
+
+    Raises:
+        ReadError: no decoder, or damaged pixels.
+    """
+    from pydicom.pixels.utils import pixel_array
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    with quiet_pydicom():
+        try:
+            if dataset.BitsAllocated == 12 or (syntax == JPEG_12_BIT and frame.bits_stored > 8):
+                return _stored_by_gdcm(frame)
+            if not syntax.is_private and syntax.is_encapsulated and not syntax.startswith(JPEG_2000):
+                with quiet_codec() as damage:
+                    pixels = pixel_array(dataset, index=frame.index, decoding_plugin=_plugin(syntax))
+                if damage:
+                    raise ReadError(f"cannot read {frame.path}: its compressed pixels are damaged")
+            else:
+                pixels = pixel_array(dataset, index=frame.index, decoding_plugin=_plugin(syntax))
+        except ReadError:
+            raise
+        except Exception as exc:
+            raise ReadError(
+                f"cannot read {frame.path}: its pixels ({_syntax_name(syntax)}) are damaged, cut short, "
+                "or compressed in a way that is not supported"
+            ) from exc
+    return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def _plugin(syntax: Any) -> str:
+    """Return the decoder by name: some of pydicom's others fill what is missing in a cut-off JPEG without a word."""
+    if syntax.startswith(JPEG_2000):
+        return "pylibjpeg"
+    return "gdcm" if syntax.startswith("1.2.840.10008.1.2.4.") else "pydicom" if syntax == RLE else ""
+
+
+def _syntax_name(syntax: Any) -> str:
+    return str(getattr(syntax, "name", syntax))
+
+
+def _stored_by_gdcm(frame: Frame) -> NDArray[Any]:
+    """Decode a whole file with GDCM: 12-bit JPEG, and 12-bit packed pixels of the standard's first days."""
+    import gdcm
+
+    with quiet_codec():
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(frame.path))
+        if not reader.Read():
+            raise ReadError(f"cannot read {frame.path}: its pixels are damaged or of an unsupported kind")
+        image = reader.GetImage()
+        text = image.GetBuffer()
+    if text is None:
+        raise ReadError(f"cannot read {frame.path}: its compressed pixels are damaged")
+    kind = np.int16 if image.GetPixelFormat().GetPixelRepresentation() else np.uint16
+    values: NDArray[Any] = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=kind)
+    return values.reshape(frame.count, *frame.shape)[frame.index]
+
+
+def _modality(pixels: NDArray[Any], frame: Frame, exact: bool) -> NDArray[Any]:
+    """Return the slice in modality units; ``exact`` keeps integers."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    if frame.lut:
+        with quiet_pydicom():
+            try:
+                values: NDArray[Any] = apply_modality_lut(pixels, _load(frame.path)).astype(np.float32)
+            except (AttributeError, KeyError, ValueError, IndexError, TypeError) as exc:
+                raise ReadError(f"cannot read {frame.path}: its Modality LUT (0028,3000) is malformed") from exc
+    elif exact and frame.intercept == 0:
+        values = pixels
+    elif exact and pixels.dtype.kind in "iu":
+        values = pixels.astype(np.int32) + np.int32(frame.intercept)
+        if int(values.min()) >= -(2**15) and int(values.max()) < 2**15:
+            values = values.astype(np.int16)
+    else:
+        values = pixels.astype(np.float32) * np.float32(frame.slope) + np.float32(frame.intercept)
+    if frame.photometric != "MONOCHROME1":
+        return values
+    inverted = np.asarray(inversion(frame) - values.astype(np.float64))
+    if exact and frame.intercept == 0 and pixels.dtype.kind == "u":
+        kind: Any = pixels.dtype
+        inverted = inverted.clip(0, np.iinfo(kind).max)
+    else:
+        kind = np.int32 if exact else np.float32
+    return np.asarray(inverted.astype(kind))
+
+
+def _smallest(values: NDArray[Any]) -> NDArray[Any]:
+    """Return 32-bit integers as int16 where all fit."""
+    if values.dtype == np.int32 and int(values.min()) >= -(2**15) and int(values.max()) < 2**15:
+        return values.astype(np.int16)
+    return values
+
+
+def _rgb(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    """Return uint8 RGB (rows, columns, 3)."""
+    from pydicom.pixels.processing import apply_color_lut
+
+    if frame.photometric.startswith("PALETTE"):
+        with quiet_pydicom():
+            try:
+                pixels = apply_color_lut(pixels, _load(frame.path))[..., :3]
+            except (AttributeError, KeyError, ValueError, IndexError, TypeError) as exc:
+                raise ReadError(f"cannot read {frame.path}: its colour palette is missing or malformed") from exc
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ReadError(f"cannot read {frame.path}: expected 3 colour values per pixel, got shape {pixels.shape}")
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

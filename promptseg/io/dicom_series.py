@@ -1,0 +1,240 @@
+"""Which images of a folder belong together: DICOM series, and what is mixed inside one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from promptseg.errors import ReadError, SeriesChoiceError, did_you_mean
+from promptseg.io.dicom_frames import read_frames
+from promptseg.io.dicom_header import Frame
+from promptseg.io.sniff import is_dicom
+
+__all__ = ["SeriesInfo", "choose_series", "find_series", "list_series"]
+
+SAME_AXIS = 5e-3  # of a direction cosine, 0.3 degrees: slices of one stack differ by rounding only
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """Images that belong together: a DICOM series, or one part of a series that mixes sizes or orientations.
+
+    Attributes:
+        id: SeriesInstanceUID, with ``#1``, ``#2`` ... behind it for the parts of a mixed series.
+        number: from 1, in the order listed.
+        modality: e.g. "CT", "" where the files do not say.
+        size: (columns, rows) in pixels.
+        images: number of 2D images.
+        localizer: True for scout images that only plan other series.
+        files: the files, sorted.
+    """
+
+    id: str
+    number: int
+    modality: str
+    size: tuple[int, int]
+    images: int
+    localizer: bool
+    files: tuple[Path, ...]
+    frames: tuple[Frame, ...] = field(repr=False, default=())
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return self.id.split("#")[0]
+
+    def __str__(self) -> str:
+        kind = "localizer, " if self.localizer else ""
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        what = f"{kind}{self.modality or 'unknown modality'}, {self.size[0]} x {self.size[1]}, {images}"
+        return f"[{self.number}] {what}, id {self.id}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: its series, and a sentence for each kind of file that was left out."""
+
+    series: tuple[SeriesInfo, ...]
+    findings: tuple[str, ...]
+
+
+def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
+    """List the DICOM image series of a folder and the folders in it. Files that are no DICOM images are passed over.
+
+    Raises:
+        ReadError: no such folder, or no DICOM image in it.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise ReadError(f"cannot list {folder}: there is no such folder")
+    return find_series(files_below(folder), str(folder)).series
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files of a folder and the folders in it, sorted; hidden ones are left out."""
+    found: list[Path] = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(where) / name for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def find_series(files: Iterable[Path], what: str) -> Found:
+    """Group the DICOM images among ``files``.
+
+    Args:
+        files: any files.
+        what: named in messages.
+
+    Raises:
+        ReadError: no image among them; where a single DICOM file was refused, its reason.
+    """
+    frames: list[Frame] = []
+    refused: list[ReadError] = []
+    seen = 0
+    for path in files:
+        seen += 1
+        if not is_dicom(path):
+            continue
+        try:
+            frames.extend(read_frames(path))
+        except ReadError as exc:
+            refused.append(exc)
+    if not frames:
+        if len(refused) == 1 or len({str(r).split(":", 1)[-1] for r in refused}) == 1:
+            raise refused[0]
+        held = f"{len(refused)} DICOM files that are no readable images" if refused else "no DICOM file"
+        files_seen = "1 file" if seen == 1 else f"{seen} files"
+        raise ReadError(f"cannot read {what}: expected DICOM images, found {held} among {files_seen}")
+    findings = _left_out(refused)
+    return Found(_infos(frames), findings)
+
+
+def _left_out(refused: Sequence[ReadError]) -> tuple[str, ...]:
+    """Say how many DICOM files were passed over: plain other objects, and those that could not be read."""
+    plain = sum("as an image:" in str(exc) or "DICOMDIR" in str(exc) for exc in refused)
+    broken = len(refused) - plain
+    findings = []
+    if plain:
+        findings.append(
+            f"{plain} DICOM file(s) of the folder hold no image (reports, masks, contours) and were left out"
+        )
+    if broken:
+        findings.append(
+            f"{broken} DICOM file(s) of the folder could not be read and were left out: slices may be missing"
+        )
+    return tuple(findings)
+
+
+def _infos(frames: Sequence[Frame]) -> tuple[SeriesInfo, ...]:
+    by_uid: dict[str, list[list[Frame]]] = {}
+    for frame in frames:
+        parts = by_uid.setdefault(frame.series, [])
+        home = next((part for part in parts if _belongs(frame, part[0])), None)
+        if home is None:
+            parts.append([frame])
+        else:
+            home.append(frame)
+    infos: list[SeriesInfo] = []
+    for uid, parts in by_uid.items():
+        for index, part in enumerate(parts, start=1):
+            infos.append(
+                SeriesInfo(
+                    id=uid if len(parts) == 1 else f"{uid}#{index}",
+                    number=len(infos) + 1,
+                    modality=part[0].modality or "",
+                    size=(part[0].shape[1], part[0].shape[0]),
+                    images=len(part),
+                    localizer=is_localizer(part[0]),
+                    files=tuple(sorted({frame.path for frame in part})),
+                    frames=tuple(part),
+                )
+            )
+    return tuple(infos)
+
+
+def is_localizer(frame: Frame) -> bool:
+    """Return True for scout images, as ImageType says."""
+    return "LOCALIZER" in frame.image_type
+
+
+def _belongs(frame: Frame, other: Frame) -> bool:
+    """Return True when two frames of one series can lie in one stack."""
+    if (frame.shape, frame.samples, is_localizer(frame)) != (other.shape, other.samples, is_localizer(other)):
+        return False
+    if frame.loop or other.loop:
+        return frame.path == other.path
+    if frame.orientation is None or other.orientation is None:
+        return frame.orientation is other.orientation
+    return float(np.abs(np.subtract(frame.orientation, other.orientation)).max()) < SAME_AXIS
+
+
+def choose_series(found: Found, series: str | None, what: str) -> tuple[SeriesInfo, tuple[str, ...]]:
+    """Return one series and findings about what was left out.
+
+    Args:
+        found: from ``find_series``.
+        series: id, unique beginning or end of one, or number from 1; None where there is no choice.
+        what: named in messages.
+
+    Raises:
+        SeriesChoiceError: several fit (or none), and which is for a person to say.
+    """
+    candidates = found.series if series is None else _matching(found.series, series, what)
+    if len(candidates) == 1:
+        return candidates[0], found.findings
+    images = [info for info in candidates if not info.localizer]
+    if len(images) == 1:
+        left = sum(info.images for info in candidates) - images[0].images
+        return images[0], (*found.findings, f"{left} localizer image(s) were left out")
+    raise SeriesChoiceError(_choice_message(candidates, what), tuple(info.id for info in candidates))
+
+
+def _matching(infos: Sequence[SeriesInfo], series: str, what: str) -> tuple[SeriesInfo, ...]:
+    wanted = series.strip()
+    if wanted.isdigit() and 1 <= int(wanted) <= len(infos):
+        return (infos[int(wanted) - 1],)
+    for fits in (
+        [info for info in infos if wanted in (info.id, info.uid)],
+        [info for info in infos if wanted and (info.id.startswith(wanted) or info.id.endswith(wanted))],
+    ):
+        if len(fits) == 1 or (fits and len({info.uid for info in fits}) == 1):
+            return tuple(fits)
+        if fits:
+            raise SeriesChoiceError(
+                f"series {series!r} fits {len(fits)} of the series in {what}: {_listed(fits)}",
+                tuple(info.id for info in fits),
+            )
+    raise SeriesChoiceError(
+        f"no series {series!r} in {what}{did_you_mean(wanted, [info.id for info in infos])}; "
+        f"choose one of: {_listed(infos)}",
+        tuple(info.id for info in infos),
+    )
+
+
+def _choice_message(infos: Sequence[SeriesInfo], what: str) -> str:
+    if len({info.uid for info in infos}) > 1:
+        return f"{what} holds {len(infos)} image series; choose one by number or id: {_listed(infos)}"
+    degrees = _widest_angle(infos)
+    why = f"orientations up to {degrees:.0f} degrees apart (a localizer?)" if degrees > 0.3 else "sizes or kinds"
+    counts = ", ".join(str(info.images) for info in infos)
+    return (
+        f"cannot read {what} as one volume: its one series mixes images of different {why}, in {len(infos)} parts of "
+        f"{counts} images; choose one part by number or id: {_listed(infos)}"
+    )
+
+
+def _widest_angle(infos: Sequence[SeriesInfo]) -> float:
+    """Return the largest angle between the slice normals of two parts, degrees."""
+    axes = [info.frames[0].orientation for info in infos]
+    normals = [np.cross(axis[:3], axis[3:]) for axis in axes if axis is not None]
+    cosines = [abs(float(a @ b)) for a in normals for b in normals]
+    return float(np.degrees(np.arccos(np.clip(min(cosines, default=1.0), 0, 1))))
+
+
+def _listed(infos: Sequence[SeriesInfo]) -> str:
+    return "; ".join(str(info) for info in infos)

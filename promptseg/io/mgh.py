@@ -1,0 +1,74 @@
+"""FreeSurfer volumes (.mgh, .mgz): a fixed big-endian header, then the voxels.
+
+Layout: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from promptseg.errors import ReadError
+from promptseg.io.itk import RawImage, check_frame, frame_finding, geometry_from_itk
+
+__all__ = ["read_mgh"]
+
+HEADER_BYTES = 284
+DTYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
+MAX_VOXELS = 2**33  # a header that claims more is damaged
+
+
+def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
+    """Read one volume.
+
+    Args:
+        path: the file, compressed or not.
+        frame: which of several frames; None takes the first and says so.
+
+    Raises:
+        ReadError: damaged, cut short, or a voxel type that is unknown.
+    """
+    try:
+        with path.open("rb") as plain:
+            compressed = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if compressed else path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+            shape, kind, good, numbers = _header(head, path)
+            index = check_frame(frame, shape[3], path)
+            voxels = shape[0] * shape[1] * shape[2]
+            dtype = np.dtype(DTYPES[kind])
+            file.seek(HEADER_BYTES + index * voxels * dtype.itemsize)
+            data = file.read(voxels * dtype.itemsize)
+    except (OSError, EOFError, zlib.error) as exc:
+        raise ReadError(f"cannot read {path}: the file is damaged or cut short") from exc
+    if len(data) < voxels * dtype.itemsize:
+        raise ReadError(f"cannot read {path}: it is cut short; expected {voxels} voxels")
+    array = np.frombuffer(data, dtype=dtype).reshape(shape[2], shape[1], shape[0]).astype(dtype.newbyteorder("="))
+    findings = [frame_finding(shape[3])] if shape[3] > 1 and frame is None else []
+    if not good:
+        numbers = (1.0, 1.0, 1.0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0)  # the format's own default: coronal, 1 mm
+        findings.append("the file stores no orientation; the format's default (coronal, 1 mm) was taken")
+    spacing = numbers[:3]
+    ras = np.reshape(numbers[3:12], (3, 3)).T  # stored column by column: x, y, z axes in RAS
+    center = np.array(numbers[12:15])
+    origin = center - (ras * spacing) @ (np.array(shape[:3]) / 2)
+    flip = np.diag([-1.0, -1.0, 1.0])  # RAS to LPS
+    geometry = geometry_from_itk(
+        array.shape, spacing, (flip @ origin).tolist(), (flip @ ras).ravel().tolist(), what=str(path)
+    )
+    return RawImage(array, geometry, findings)
+
+
+def _header(head: bytes, path: Path) -> tuple[tuple[int, ...], int, bool, tuple[float, ...]]:
+    if len(head) < HEADER_BYTES:
+        raise ReadError(f"cannot read {path}: its header is cut short")
+    _, *shape, kind, _dof = struct.unpack_from(">7i", head)
+    good = struct.unpack_from(">h", head, 28)[0] == 1
+    numbers = struct.unpack_from(">15f", head, 30)
+    if min(shape) < 1 or np.prod(shape, dtype=object) > MAX_VOXELS or kind not in DTYPES:
+        raise ReadError(f"cannot read {path}: its header gives sizes {tuple(shape)} and voxel type {kind}")
+    return tuple(shape), kind, good, numbers

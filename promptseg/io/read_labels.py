@@ -1,0 +1,101 @@
+"""Reading masks: integers, with names and colours where the file or one beside it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import ReadError
+from promptseg.io.itk import RawImage
+from promptseg.io.label_description import read_descriptions
+from promptseg.io.nrrd_seg import flatten_layers, read_segments
+from promptseg.io.read import read_file
+from promptseg.io.sniff import Family, sniff
+from promptseg.volume.labelmap import Label, Labelmap
+
+__all__ = ["present_values", "read_labelmap"]
+
+TABLE_LIMIT = 1 << 24  # largest label value for which a table of all values is kept
+MAX_VALUE = 2**32 - 1
+
+
+def read_labelmap(path: str | Path) -> Labelmap:
+    """Read a mask with its geometry.
+
+    Names and colours come from Slicer's segment fields (NRRD) or from an ITK-SNAP label description
+    (``<stem>.label.txt`` or ``<stem>.txt``) beside the file; values without one get a default.
+
+    Raises:
+        ReadError: no such file, damaged, several frames, or values that are no whole numbers from 0.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise ReadError(f"cannot read {path} as a mask: it is a folder; expected a NIfTI, NRRD, MHA, TIFF or PNG file")
+    family = sniff(path)
+    if family is Family.DICOM:
+        raise ReadError(f"cannot read {path} as a mask: it is a DICOM file; convert it to NIfTI or NRRD first")
+    if family is Family.JPEG:
+        raise ReadError(f"cannot read {path} as a mask: JPEG changes voxel values; expected PNG or another format")
+    raw = read_file(path, family)
+    if any("frames" in finding for finding in raw.findings):
+        raise ReadError(f"cannot read {path} as a mask: it holds several frames, expected one 3D labelmap")
+    array, labels = _labels(raw, path)
+    values = present_values(array)
+    named = {value: labels.get(value) or Label.default(value) for value in sorted({*labels, *values})}
+    return Labelmap(array, raw.geometry, named)
+
+
+def present_values(array: NDArray[Any]) -> list[int]:
+    """Return the values above 0 of an unsigned array, sorted (a table look-up: no sorting of voxels)."""
+    highest = int(array.max())
+    if highest > TABLE_LIMIT:
+        return [int(value) for value in np.unique(array) if value]
+    table = np.zeros(highest + 1, dtype=np.bool_)
+    for part in array:
+        table[part.ravel()] = True
+    return [int(value) for value in np.flatnonzero(table) if value]
+
+
+def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label]]:
+    segments = read_segments(raw.metadata)
+    array = raw.array
+    if array.ndim == 4 and segments:
+        try:
+            return flatten_layers(array, segments)
+        except ReadError as exc:
+            raise ReadError(f"cannot read {path} as a mask: {exc}") from exc
+    if array.ndim == 4:
+        array = _one_channel(array, path)
+    array = _unsigned(array, path)
+    if segments:
+        return array, {segment.label.value: segment.label for segment in segments}
+    extension = "".join(path.suffixes[-2:]) if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffix
+    return array, read_descriptions(path, extension)
+
+
+def _one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the grey values of a picture that was saved as RGB or RGBA with equal channels."""
+    colours = array[..., : array.shape[3] - (array.shape[3] in (2, 4))]
+    if any(not np.array_equal(colours[..., 0], colours[..., i]) for i in range(1, colours.shape[3])):
+        raise ReadError(f"cannot read {path} as a mask: it is a colour picture; expected one whole number per voxel")
+    return np.ascontiguousarray(colours[..., 0])
+
+
+def _unsigned(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the same values as unsigned integers, of the smallest size where the file's own type was another."""
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 4:
+        return array
+    if array.dtype.kind == "f":
+        finite = np.isfinite(array).all()
+        if not finite or not np.array_equal(array, np.rint(array)):
+            raise ReadError(f"cannot read {path} as a mask: it holds fractions or NaN; expected whole numbers (labels)")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > MAX_VALUE:
+        raise ReadError(
+            f"cannot read {path} as a mask: its values run from {low:g} to {high:g}; expected labels from 0 up"
+        )
+    return array.astype(np.min_scalar_type(int(high)))
