@@ -10,9 +10,16 @@ from pathlib import Path
 from promptseg.volume.labelmap import Labelmap
 from promptseg.volume.volume import Volume
 
-__all__ = ["example_path", "example_truth", "example_truth_path", "example_volume", "write_example"]
+__all__ = [
+    "example_path",
+    "example_prompts_path",
+    "example_truth",
+    "example_truth_path",
+    "example_volume",
+    "write_example",
+]
 
-CT_NAME, TRUTH_NAME = "torso_ct.nii.gz", "torso_truth.nii.gz"
+CT_NAME, TRUTH_NAME, PROMPTS_NAME = "torso_ct.nii.gz", "torso_truth.nii.gz", "prompts.json"
 
 
 def example_path() -> Path:
@@ -23,6 +30,11 @@ def example_path() -> Path:
 def example_truth_path() -> Path:
     """Return the path of the truth labels (NIfTI, uint8)."""
     return _shipped(TRUTH_NAME)
+
+
+def example_prompts_path() -> Path:
+    """Return the path of a prompt log with one box per organ, on its largest axial slice."""
+    return _shipped(PROMPTS_NAME)
 
 
 def example_volume() -> Volume:
@@ -50,18 +62,22 @@ def write_example(folder: str | Path) -> tuple[Path, ...]:
         WriteError: the folder cannot be made or written to.
     """
     from promptseg.errors import WriteError
+    from promptseg.example.hints import prompt_entries
     from promptseg.example.torso import LABELS, torso_geometry, torso_voxels
     from promptseg.io import write_labelmap, write_volume
+    from promptseg.promptlog import PromptLog, write_log
 
     folder = Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise WriteError(f"cannot make the folder {folder}: {exc.strerror or type(exc).__name__}") from exc
-    hu, truth = torso_voxels()
+    hu, labels = torso_voxels()
     geometry = torso_geometry()
+    truth = Labelmap(labels, geometry, LABELS)
     image = write_volume(Volume.from_array(hu, geometry, modality="CT"), folder / CT_NAME)
-    return (*image, *write_labelmap(Labelmap(truth, geometry, LABELS), folder / TRUTH_NAME))
+    masks = write_labelmap(truth, folder / TRUTH_NAME)
+    return (*image, *masks, write_log(PromptLog(tuple(prompt_entries(truth))), folder / PROMPTS_NAME))
 
 
 def _shipped(name: str) -> Path:

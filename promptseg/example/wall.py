@@ -51,25 +51,26 @@ def diaphragm(x: Floats, y: Floats) -> Floats:
 
 def paint_shell(canvas: Canvas) -> None:
     """Paint skin, fat, the belly's muscles and the fat inside; fill ``canvas.depth``."""
-    shape_noise, stripe_noise = Wobble(11, 170.0), Wobble(12, 40.0)
-    for index, x, y, z in canvas.chunks():
+    shape_noise, stripe_noise = Wobble(11, 170.0, waves=3), Wobble(12, 40.0)
+    for index, x, y, z in canvas.chunks(((-185.0, -135.0, -200.0), (185.0, 130.0, 200.0))):
         half_width = 157.0 + 0.00045 * z**2 + 0.03 * z
         half_depth = np.where(y > 0, 103.0, 108.0) + 0.02 * z
         rho = ((np.abs(x) / half_width) ** 2.35 + (np.abs(y) / half_depth) ** 2.35) ** (1 / 2.35)
         depth = np.hypot(x, y) * (1.0 / np.maximum(rho, 1e-3) - 1.0) + 2.2 * shape_noise(x, y, z)
         depth -= 5.0 * np.exp(-((x / 11.0) ** 2)) * (y > 60.0)  # the groove along the spine
         canvas.depth[index] = depth
-        fat, wall, angle = fat_mm(x, y, z), wall_mm(x, y, z), np.abs(np.arctan2(x, y))
-        canvas.room[index] = depth - wall
-        layer = (depth - fat + 0.8 * stripe_noise(x, y, z)) / 13.0
-        between = (np.abs(layer - 0.36) < 0.045) | (np.abs(layer - 0.68) < 0.045)
-        midline = (np.abs(x) < 3.0 + 0.03 * np.clip(-z, 0, 90)) & (y < 0)
-        rectus = ~midline & (layer > 0.15 + 0.8 * (np.abs(np.abs(x) - 38.0) / 44.0) ** 3)
-        muscle = (layer > 0) & (depth < wall) & np.where(angle > 2.4, rectus, ~between)
+        canvas.room[index] = depth - wall_mm(x, y, z)
         hu = canvas.hu[index]
         hu[depth > 0] = SKIN
         hu[depth > 2.8] = FAT
-        hu[muscle] = MUSCLE
+        shell = (depth > 0) & (canvas.room[index] < 0)
+        x, y, z, depth = x[shell], y[shell], z[shell], depth[shell]
+        layer = (depth - fat_mm(x, y, z) + 0.8 * stripe_noise(x, y, z)) / 13.0
+        between = (np.abs(layer - 0.36) < 0.045) | (np.abs(layer - 0.68) < 0.045)
+        midline = (np.abs(x) < 3.0 + 0.03 * np.clip(-z, 0, 90)) & (y < 0)
+        rectus = ~midline & (layer > 0.15 + 0.8 * (np.abs(np.abs(x) - 38.0) / 44.0) ** 3)
+        muscle = (layer > 0) & np.where(np.abs(np.arctan2(x, y)) > 2.4, rectus, ~between)
+        hu[shell] = np.where(muscle, MUSCLE, hu[shell])
     for side in (-1.0, 1.0):
         back = Ellipsoid((side * 34, 75, 0), (31, 19, 400), (0, 0, side * 12))
         flank = Ellipsoid((side * 68, 56, -70), (20, 9, 70), (0, 0, side * -25))
@@ -146,16 +147,18 @@ def paint_chest(canvas: Canvas, left: int, right: int) -> None:
     """Paint both lungs with their vessels, the mediastinum's fat, the heart and the oesophagus."""
     dome_noise, edge = Wobble(31, 75.0), Wobble(32, 60.0)
     for index, x, y, z in canvas.chunks(((-160.0, -120.0, -80.0), (160.0, 120.0, 200.0))):
-        top = diaphragm(x, y) + 2.5 * dome_noise(x, y, np.zeros(1))
         inner = canvas.room[index] > 0
-        middle = 24.0 + 16.0 * np.clip(-y / 60.0, -0.4, 1.0) + 2.5 * edge(x, y, z)
-        middle = np.where(x > 0, middle + 10.0 * (y > 0), middle)
-        lung = inner & (z > top) & (np.abs(x) > middle)
-        hu, label = canvas.hu[index], canvas.label[index]
-        hu[inner & (z < top) & (z > top - 3.2)] = MUSCLE - 8.0  # the diaphragm itself
+        x, y, z = x[inner], y[inner], z[inner]
+        top = diaphragm(x, y) + 2.5 * dome_noise(x, y, np.zeros(1))
+        middle = 24.0 + 16.0 * np.clip(-y / 60.0, -0.4, 1.0) + 10.0 * ((x > 0) & (y > 0))
+        lung = (z > top) & (np.abs(x) > middle - 8.0)
+        lung[lung] = np.abs(x[lung]) > middle[lung] + 2.5 * edge(x[lung], y[lung], z[lung])
+        hu, label = canvas.hu[index][inner], canvas.label[index][inner]
+        hu[(z < top) & (z > top - 3.2)] = MUSCLE - 8.0  # the diaphragm itself
         x, y, z = x[lung], y[lung], z[lung]
         hu[lung] = LUNG + 0.55 * (y + 60.0) + 18.0 * edge(2 * x, 2 * y, 2 * z)  # the back is denser: gravity
         label[lung] = np.where(x > 0, left, right)
+        canvas.hu[index][inner], canvas.label[index][inner] = hu, label
     heart, chambers, fat = Ellipsoid((22, -34, 102), (60, 47, 46), (12, 18, 25)), Wobble(33, 55.0), Wobble(34, 50.0)
 
     muscle = roughen(heart, (1.5, fat))
