@@ -1,0 +1,49 @@
+"""Plans: which slices an anchor may change."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptseg.engine.plan import plan_runs
+
+
+def indices(run):
+    return [step.index for step in run.steps]
+
+
+def test_a_lone_anchor_walks_to_both_ends():
+    down, up = plan_runs(3, [3], (0, 7), reach=100)
+    assert indices(down) == [2, 1, 0]
+    assert indices(up) == [4, 5, 6]
+    assert (down.end, up.end) == ("range limit", "range limit")
+    assert [s.source for s in up.steps] == [3, 4, 5]
+
+
+def test_the_next_anchor_is_never_touched_and_the_middle_is_marked():
+    _, up = plan_runs(2, [2, 9], (0, 20), reach=100)
+    assert indices(up) == [3, 4, 5, 6, 7, 8]
+    assert [s.index for s in up.steps if s.beyond_middle] == [6, 7, 8]  # 5.5 is the middle
+    assert up.end == "next anchor"
+
+
+def test_reach_counts_slices_from_the_anchor():
+    down, up = plan_runs(10, [10], (0, 20), reach=2)
+    assert indices(down) == [9, 8]
+    assert indices(up) == [11, 12]
+    assert up.end == "range in mm"
+
+
+@given(
+    st.integers(1, 40).flatmap(
+        lambda n: st.tuples(
+            st.just(n), st.integers(0, n - 1), st.sets(st.integers(0, n - 1), max_size=5), st.integers(1, 50)
+        )
+    )
+)
+def test_steps_are_contiguous_inside_and_stop_before_anchors(case):
+    n, anchor, others, reach = case
+    for direction, run in zip((-1, 1), plan_runs(anchor, others | {anchor}, (0, n), reach), strict=True):
+        steps = indices(run)
+        assert steps == [anchor + direction * (i + 1) for i in range(len(steps))]
+        assert not set(steps) & others
+        assert all(0 <= i < n and abs(i - anchor) <= reach for i in steps)
+        assert all(s.source == s.index - direction for s in run.steps)
