@@ -14,7 +14,7 @@ from promptseg.volume.intensity import Window
 __all__ = ["Frame", "first_item", "numbers", "read_header", "whole"]
 
 # All tags that are read, by keyword. Names, ids and dates of people are not among them, so they cannot leak.
-TAGS = [
+TAGS = (
     "SOPClassUID",
     "SeriesInstanceUID",
     "Modality",
@@ -57,7 +57,7 @@ TAGS = [
     "FrameTime",
     "FrameTimeVector",
     "CineRate",
-]
+)
 MOSAIC_TAG = (0x0051, 0x100B)  # Siemens "AcquisitionMatrixText"; only named in the refusal
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage (DICOMDIR)
 NOT_IMAGES = {

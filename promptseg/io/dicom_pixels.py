@@ -16,7 +16,7 @@ from promptseg.io.quiet import quiet_codec, quiet_pydicom
 
 __all__ = ["decode"]
 
-TAGS = [
+TAGS = (
     "SOPClassUID",
     "Rows",
     "Columns",
@@ -45,7 +45,7 @@ TAGS = [
     "PixelData",
     "FloatPixelData",
     "DoubleFloatPixelData",
-]
+)
 JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # and its high-throughput form
 JPEG_12_BIT = "1.2.840.10008.1.2.4.51"  # JPEG Extended: pydicom's own door to GDCM takes 8 bits only
 RLE = "1.2.840.10008.1.2.5"
@@ -170,7 +170,7 @@ def _stored_by_gdcm(frame: Frame) -> NDArray[Any]:
         raise ReadError(f"cannot read {frame.path}: its compressed pixels are damaged")
     kind = np.int16 if image.GetPixelFormat().GetPixelRepresentation() else np.uint16
     values: NDArray[Any] = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=kind)
-    return values.reshape(frame.count, *frame.shape)[frame.index]
+    return np.asarray(values.reshape(frame.count, *frame.shape)[frame.index])
 
 
 def _modality(pixels: NDArray[Any], frame: Frame, exact: bool) -> NDArray[Any]:

@@ -57,9 +57,8 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
     center = np.array(numbers[12:15])
     origin = center - (ras * spacing) @ (np.array(shape[:3]) / 2)
     flip = np.diag([-1.0, -1.0, 1.0])  # RAS to LPS
-    geometry = geometry_from_itk(
-        array.shape, spacing, (flip @ origin).tolist(), (flip @ ras).ravel().tolist(), what=str(path)
-    )
+    axes = (flip @ ras).ravel().tolist()
+    geometry = geometry_from_itk(array.shape, spacing, (flip @ origin).tolist(), axes, what=str(path))
     return RawImage(array, geometry, findings)
 
 

@@ -1,4 +1,4 @@
-"""NIfTI and Analyze headers, looked at before ITK does: ITK picks one of two frames and is silent when they disagree."""
+"""NIfTI and Analyze headers, read before ITK does: ITK picks one of two frames and is silent when they disagree."""
 
 from __future__ import annotations
 

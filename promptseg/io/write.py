@@ -119,11 +119,9 @@ def _fitting(array: NDArray[Any], extension: str, path: Path) -> NDArray[Any]:
         raise WriteError(
             f"cannot write {path}: {extension} holds one slice, got {array.shape[0]}; expected .nii.gz or .tif"
         )
-    return (
-        array.astype(np.uint16 if limit == 2**16 else np.uint32)
-        if array.dtype.itemsize * 8 > (limit - 1).bit_length()
-        else array
-    )
+    if array.dtype.itemsize * 8 > (limit - 1).bit_length():
+        return array.astype(np.uint16 if extension in PICTURES else np.uint32)
+    return array
 
 
 def _require_picture(array: NDArray[Any], extension: str, path: Path) -> None:
