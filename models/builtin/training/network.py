@@ -20,13 +20,11 @@ class NetworkConfig:
     Attributes:
         channels: input channels, see ``promptseg.models.builtin.views.CHANNELS``.
         widths: feature channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the working size.
-        head: channels of the full-resolution head.
         groups: groups of every GroupNorm.
     """
 
     channels: int = len(CHANNELS)
-    widths: tuple[int, ...] = (32, 64, 112, 192, 224)
-    head: int = 16
+    widths: tuple[int, ...] = (32, 48, 96, 160, 192)
     groups: int = 8
 
 
@@ -42,8 +40,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) -> (n, outputs, h, w)."""
-        x = F.relu(self.first_norm(self.first(x)))
-        return F.relu(x + self.second_norm(self.second(x)))
+        x = F.relu(self.first_norm(self.first(x)), inplace=True)
+        return F.relu(self.second_norm(self.second(x)) + x, inplace=True)
 
 
 class Attention(nn.Module):
@@ -80,7 +78,7 @@ class PromptNet(nn.Module):
         down: list[nn.Module] = []
         previous = widths[0]
         for width in widths:
-            down.append(ConvBlock(previous, width, groups) if previous == width else self._enter(previous, width, groups))
+            down.append(ConvBlock(previous, width, groups))
             previous = width
         self.down = nn.ModuleList(down)
         self.attention = Attention(widths[3])
@@ -89,15 +87,9 @@ class PromptNet(nn.Module):
             up.append(ConvBlock(previous + width, width, groups))
             previous = width
         self.up = nn.ModuleList(up)
-        self.detail = nn.Conv2d(config.channels, config.head, 3, padding=1)
-        self.expand = nn.Conv2d(widths[0], 4 * config.head, 1)
-        self.merge = nn.Conv2d(2 * config.head, config.head, 3, padding=1)
-        self.logit = nn.Conv2d(config.head, 1, 3, padding=1)
+        self.refine = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
+        self.logit = nn.Conv2d(widths[0], 4, 3, padding=1)
         self.quality = nn.Sequential(nn.Linear(widths[0] + widths[-1] + 2, 64), nn.ReLU(), nn.Linear(64, 1))
-
-    @staticmethod
-    def _enter(inputs: int, outputs: int, groups: int) -> nn.Module:
-        return ConvBlock(inputs, outputs, groups)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Predict.
@@ -109,7 +101,7 @@ class PromptNet(nn.Module):
             mask logits (n, 1, s, t) and quality logits (n,): sigmoid of the latter is the predicted Dice.
         """
         skips: list[Tensor] = []
-        f = F.relu(self.stem(x))
+        stem = f = F.relu(self.stem(x), inplace=True)
         for level, block in enumerate(self.down):
             if level:
                 f = F.max_pool2d(f, 2)
@@ -120,9 +112,8 @@ class PromptNet(nn.Module):
         deep = f
         for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             f = block(torch.cat([F.interpolate(f, scale_factor=2.0, mode="nearest"), skip], 1))
-        fine = F.pixel_shuffle(self.expand(f), 2)
-        fine = F.relu(self.merge(F.relu(torch.cat([fine, self.detail(x)], 1))))
-        logits = self.logit(fine)
+        f = F.relu(self.refine(torch.cat([f, stem], 1)), inplace=True)
+        logits = F.pixel_shuffle(self.logit(f), 2)
         return logits, self._score(logits.detach(), f.detach(), deep)
 
     def _score(self, logits: Tensor, features: Tensor, deep: Tensor) -> Tensor:

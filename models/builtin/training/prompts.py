@@ -1,0 +1,135 @@
+"""Prompts as people give them: clicks off centre, sloppy boxes, strokes, corrections where the answer is wrong."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["correction", "deepest", "draw_strokes", "first_click", "sloppy_box", "spoil"]
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
+
+
+def _depth(mask: BoolArray) -> FloatArray:
+    """Distance in pixels to the outside; the picture's border counts as outside."""
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    return cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+
+
+def deepest(mask: BoolArray) -> tuple[int, int]:
+    """(y, x) of the pixel farthest from the mask's border."""
+    y, x = np.unravel_index(int(_depth(mask).argmax()), mask.shape)
+    return int(y), int(x)
+
+
+def first_click(mask: BoolArray, rng: np.random.Generator) -> tuple[int, int]:
+    """A positive click: often near the middle, sometimes anywhere inside."""
+    depth = _depth(mask)
+    draw = rng.random()
+    if draw < 0.5:
+        return deepest(mask)
+    inside = np.argwhere(depth >= depth.max() * (0.4 if draw < 0.9 else 0.0) + 1e-3)
+    y, x = inside[int(rng.integers(len(inside)))]
+    return int(y), int(x)
+
+
+def correction(target: BoolArray, answer: BoolArray, rng: np.random.Generator | None) -> tuple[int, int, bool] | None:
+    """A click (y, x, positive) in the largest error region; its deepest point without ``rng``; None when all is right."""
+    wrong = target != answer
+    if not wrong.any():
+        return None
+    missed = (target & wrong).astype(np.uint8)
+    spilled = (answer & wrong).astype(np.uint8)
+    best: tuple[int, BoolArray, bool] | None = None
+    for part, positive in ((missed, True), (spilled, False)):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(part)
+        if count < 2:
+            continue
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        if best is None or areas.max() > best[0]:
+            best = (int(areas.max()), labels == 1 + int(areas.argmax()), positive)
+    if best is None:
+        return None
+    if rng is None or rng.random() < 0.65:
+        return (*deepest(best[1]), best[2])
+    return (*first_click(best[1], rng), best[2])
+
+
+def sloppy_box(mask: BoolArray, rng: np.random.Generator) -> Box:
+    """The half-open bounding box, tight, jittered or loose."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], np.float64)
+    extent = np.tile([box[2] - box[0], box[3] - box[1]], 2)
+    draw = rng.random()
+    if draw > 0.4:
+        box += rng.normal(0, 0.04, 4) * extent + rng.normal(0, 0.7, 4)
+    if draw > 0.8:
+        box += np.array([-1, -1, 1, 1]) * rng.uniform(0, 0.12, 4) * extent
+    limit = np.tile(mask.shape, 2)
+    box = np.clip(np.round(box), 0, limit)
+    box[2:] = np.maximum(box[2:], box[:2] + 1)
+    return (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+
+
+def draw_strokes(mask: BoolArray, rng: np.random.Generator, *, negative: bool) -> NDArray[np.int8]:
+    """Scribbles: +1 in the mask along centre lines, random lines or arcs; -1 outside where ``negative``."""
+    out = np.zeros(mask.shape, np.int8)
+    out[_stroke(mask, rng)] = 1
+    if negative:
+        around = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
+        outside = ~mask & (around if rng.random() < 0.6 else True)
+        if outside.sum() > 50:
+            out[_stroke(outside, rng) & ~mask] = -1
+    return out
+
+
+def _stroke(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """One person's stroke(s) inside a mask; never empty for a mask that is not."""
+    depth = _depth(mask)
+    style = rng.integers(0, 3)
+    canvas = np.zeros(mask.shape, np.uint8)
+    thick = int(rng.choice([1, 2, 3, 5]))
+    if style == 0:
+        ridge = depth >= cv2.dilate(depth, np.ones((5, 5), np.uint8)) - 0.5
+        ridge &= depth >= rng.uniform(0.1, 0.5) * depth.max()
+        canvas[ridge] = 1
+        if thick > 2:
+            canvas = cv2.dilate(canvas, np.ones((3, 3), np.uint8))
+    else:
+        deep = np.argwhere(depth >= min(3.0, 0.5 * float(depth.max())))
+        points = deep[rng.integers(0, len(deep), int(rng.integers(2, 6)))]
+        if style == 2:
+            points = points[np.argsort(points @ rng.standard_normal(2))]
+        cv2.polylines(canvas, [points[:, ::-1].astype(np.int32).reshape(-1, 1, 2)], False, 1, thick)
+    drawn = (canvas > 0) & mask
+    if rng.random() < 0.3:
+        y, x = rng.integers(0, mask.shape[0]), rng.integers(0, mask.shape[1])
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        kept = drawn & ((rows - y) ** 2 + (columns - x) ** 2 < (mask.shape[0] * 0.3) ** 2)
+        drawn = kept if kept.any() else drawn
+    if not drawn.any():
+        drawn[deepest(mask)] = True
+    return drawn
+
+
+def spoil(mask: BoolArray, rng: np.random.Generator) -> FloatArray:
+    """A carried mask as it comes, float32 in [0, 1]: often right, else shifted, swollen, shrunk, cut or soft."""
+    out = mask.astype(np.float32)
+    draw = rng.random()
+    if draw < 0.25:
+        size = 2 * int(rng.integers(1, 5)) + 1
+        change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+        changed = change(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        out = changed if changed.any() else out
+    elif draw < 0.4:
+        move = np.float32([[1, 0, rng.normal(0, 3)], [0, 1, rng.normal(0, 3)]])
+        out = cv2.warpAffine(out, move, out.shape[::-1])
+    elif draw < 0.5:
+        bumps = cv2.resize(rng.standard_normal((12, 12)).astype(np.float32), out.shape[::-1])
+        out = np.where(np.abs(cv2.GaussianBlur(out, (0, 0), 3) - 0.5) < 0.45, (bumps > 0) * 1.0, out).astype(np.float32)
+    if rng.random() < 0.5:
+        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.5, 2.0)))
+    return out
