@@ -6,6 +6,7 @@ ITK's frame is the house's frame (LPS millimetres), so nothing is flipped here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import GeometryError, ReadError
-from promptseg.io.quiet import quiet_itk
+from promptseg.io.quiet import quiet_codec, quiet_itk
 from promptseg.io.sniff import Family
 from promptseg.volume.geometry import Geometry
 
@@ -28,6 +29,7 @@ IMAGE_IO = {
     Family.PNG: "PNGImageIO",
     Family.JPEG: "JPEGImageIO",
 }
+NOISY = (Family.META, Family.TIFF, Family.PNG, Family.JPEG)  # their libraries print to the terminal on damaged files
 
 
 @dataclass
@@ -63,19 +65,35 @@ def read_itk(path: Path, family: Family, *, frame: int | None = None) -> RawImag
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[family])
     reader.SetFileName(str(path))
+    damage: list[str] = []
     with quiet_itk():
         try:
-            reader.ReadImageInformation()
+            with quiet_codec():
+                reader.ReadImageInformation()
             findings = _select_frame(reader, path, frame)
-            image = reader.Execute()
-        except RuntimeError as exc:
+            if family in NOISY:
+                with quiet_codec() as damage:
+                    image = reader.Execute()
+            else:
+                image = reader.Execute()
+        except (RuntimeError, MemoryError) as exc:
             raise ReadError(
                 f"cannot read {path}: the {family.value} file is damaged, cut short, or of an unsupported kind"
                 f"{_itk_reason(exc)}"
             ) from exc
-        metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    if damage:
+        raise ReadError(f"cannot read {path}: the {family.value} file is damaged or cut short")
     raw = from_sitk(image, what=str(path))
-    return RawImage(raw.array, raw.geometry, findings + raw.findings, metadata)
+    return RawImage(raw.array, raw.geometry, findings + raw.findings, _metadata(reader))
+
+
+def _metadata(reader: Any) -> dict[str, str]:
+    """Return the file's own key-value pairs; those that are no text (a damaged header) are left out."""
+    found = {}
+    for key in reader.GetMetaDataKeys():
+        with suppress(TypeError, UnicodeError, RuntimeError):
+            found[key] = reader.GetMetaData(key)
+    return found
 
 
 def _select_frame(reader: Any, path: Path, frame: int | None) -> list[str]:
@@ -197,7 +215,7 @@ def _times(size: Sequence[int]) -> str:
     return " x ".join(str(n) for n in size)
 
 
-def _itk_reason(exc: RuntimeError) -> str:
+def _itk_reason(exc: Exception) -> str:
     """Return ITK's own reason where it is one worth passing on: shear, which no other check names."""
     if "orthonormal" in str(exc):
         return "; its axes are not perpendicular (sheared): resample it onto a regular grid first"

@@ -17,6 +17,10 @@ from promptseg.volume.geometry import Geometry
 __all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header"]
 
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # nifti1.h NIFTI_UNITS_*: unknown, metre, millimetre, micron
+# nifti1.h DT_*: bits per voxel of each code that can be read
+BITS = {2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64, 2304: 32}
+CHUNK = 1 << 20
+MAX_TAIL = 1 << 26  # bytes behind the voxels
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CONFLICT_VOXELS = 0.1  # qform and sform further apart than this (at a corner) are two different places
 MAX_SHEAR_DEGREES = 0.06  # float32 cosines and quaternions stay far below
@@ -28,12 +32,13 @@ class NiftiHeader:
 
     Attributes:
         shape: sizes as stored (x, y, z, t, ...).
-        bits: per voxel. offset: of the first voxel in the data file, bytes.
+        kind: datatype code. bits: per voxel. offset: of the first voxel in the data file, bytes.
         pair: True where voxels lie in a separate ``.img``. analyze: True for Analyze 7.5, which has no orientation.
         qform, sform: 4x4 voxel (x, y, z) to LPS mm, None where its code is 0.
     """
 
     shape: tuple[int, ...]
+    kind: int
     bits: int
     offset: int
     pair: bool
@@ -56,6 +61,10 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     header = _nifti2(raw, order) if two else _nifti1(raw, order)
     if not 1 <= len(header.shape) <= 7 or min(header.shape, default=0) < 1:
         raise ReadError(f"cannot read {path}: its header gives impossible sizes {header.shape}")
+    if BITS.get(header.kind) != header.bits:
+        raise ReadError(
+            f"cannot read {path}: its header gives an unknown voxel type (code {header.kind}, {header.bits} bits)"
+        )
     _require_voxels(path, header)
     return header
 
@@ -87,7 +96,7 @@ def _nifti1(raw: bytes, order: str) -> NiftiHeader:
     return _header(
         dim,
         pixdim,
-        struct.unpack_from(order + "h", raw, 72)[0],
+        struct.unpack_from(order + "2h", raw, 70),
         struct.unpack_from(order + "f", raw, 108)[0],
         magic,
         (codes, quaternion, rows, raw[123]),
@@ -99,7 +108,7 @@ def _nifti2(raw: bytes, order: str) -> NiftiHeader:
     return _header(
         struct.unpack_from(order + "8q", raw, 16),
         struct.unpack_from(order + "8d", raw, 104),
-        struct.unpack_from(order + "h", raw, 14)[0],
+        struct.unpack_from(order + "2h", raw, 12),
         struct.unpack_from(order + "q", raw, 168)[0],
         raw[4:7],
         (
@@ -114,8 +123,14 @@ def _nifti2(raw: bytes, order: str) -> NiftiHeader:
 Placement = tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], int]
 
 
+@np.errstate(all="ignore")  # see nifti_findings
 def _header(
-    dim: tuple[int, ...], pixdim: tuple[float, ...], bits: int, offset: float, magic: bytes, place: Placement
+    dim: tuple[int, ...],
+    pixdim: tuple[float, ...],
+    kind_bits: tuple[int, ...],
+    offset: float,
+    magic: bytes,
+    place: Placement,
 ) -> NiftiHeader:
     codes, quaternion, rows, units = place
     analyze = magic not in (b"n+1", b"ni1", b"n+2", b"ni2")
@@ -130,7 +145,8 @@ def _header(
     ndim = dim[0] if 0 < dim[0] <= 7 else 0
     return NiftiHeader(
         shape=tuple(dim[1 : 1 + ndim]),
-        bits=bits,
+        kind=kind_bits[0],
+        bits=kind_bits[1],
         offset=int(offset) if np.isfinite(offset) else -1,
         pair=analyze or magic in (b"ni1", b"ni2"),
         analyze=analyze,
@@ -168,15 +184,35 @@ def _require_voxels(path: Path, header: NiftiHeader) -> None:
                 f"cannot read {path}: its voxels should lie in {beside[0].name} beside it, which is missing"
             )
         data = found
-    if header.offset < 0 or _gzipped(data):
-        return  # ITK reads the compressed stream to its end and fails where it is cut
-    there = data.stat().st_size - (0 if header.pair else header.offset)
+    if header.offset < 0:
+        raise ReadError(f"cannot read {path}: its header gives an impossible place of the voxels")
+    length = _unpacked_length(data, expected + header.offset) if _gzipped(data) else data.stat().st_size
+    there = length - (0 if header.pair else header.offset)
     if there < expected:
         raise ReadError(
             f"cannot read {path}: it is cut short; expected {expected} bytes of voxels, found {max(there, 0)}"
         )
 
 
+def _unpacked_length(path: Path, enough: int) -> int:
+    """Unpack a gzip file to nowhere and return its length: ITK takes a cut-off or damaged stream for zeros.
+
+    Raises:
+        ReadError: cut short, or its checksum is wrong.
+    """
+    length = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            while part := file.read(CHUNK):
+                length += len(part)
+                if length > enough + MAX_TAIL:
+                    break  # more than any image needs: a bomb, or something else packed behind it
+    except (OSError, EOFError, zlib.error) as exc:
+        raise ReadError(f"cannot read {path}: its gzip compression is damaged or cut short") from exc
+    return length
+
+
+@np.errstate(all="ignore")  # damaged headers hold numbers that overflow; they are found out below
 def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[str]:
     """Return sentences about the header's two frames, given the geometry that ITK took from it.
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.itk import RawImage, read_itk
 from promptseg.io.sniff import Family
+from promptseg.io.tiff import require_whole_tiff
 from promptseg.volume.geometry import Geometry
 
 __all__ = ["note_path", "read_picture", "write_note"]
 
 FORMAT = "promptseg geometry"
+JPEG_TAIL = 4096  # bytes; cameras append a little after the end marker
 
 
 def note_path(path: Path) -> Path:
@@ -45,6 +47,10 @@ def read_picture(path: Path, family: Family) -> RawImage:
     Raises:
         ReadError: damaged, or the note is.
     """
+    if family is Family.TIFF:
+        require_whole_tiff(path)
+    if family is Family.JPEG:
+        _require_end_of_jpeg(path)
     raw = read_itk(path, family)
     placed = _noted_geometry(path, raw)
     if placed is not None:
@@ -59,6 +65,14 @@ def read_picture(path: Path, family: Family) -> RawImage:
             return replace(raw, geometry=geometry, findings=[*raw.findings, finding])
     finding = f"a {family.value} file states no pixel size: 1 mm was assumed, so lengths are in pixels"
     return replace(raw, geometry=Geometry(shape), findings=[*raw.findings, finding])
+
+
+def _require_end_of_jpeg(path: Path) -> None:
+    """Raise unless the end marker is there: libjpeg paints what is missing grey."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - JPEG_TAIL))
+        if b"\xff\xd9" not in file.read():
+            raise ReadError(f"cannot read {path}: the JPEG file is cut short (it has no end marker)")
 
 
 def _noted_geometry(path: Path, raw: RawImage) -> Geometry | None:

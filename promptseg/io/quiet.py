@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 __all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
 
-# How lines of the C decoders inside GDCM (libjpeg, CharLS, OpenJPEG) begin; anything else is passed on.
-CODEC_LINES = ("Corrupt JPEG", "Unsupported JPEG", "Premature end of JPEG", "Invalid ", "Marker handler", "Tile part")
+# How lines of the C libraries inside ITK and GDCM begin (libjpeg, libpng, libtiff, CharLS, OpenJPEG, MetaIO, niftilib); a
+# line of another origin, e.g. a log line of another thread, is passed on.
+CODEC_LINES = re.compile(
+    r"Corrupt JPEG|Premature end of JPEG|Unsupported |Invalid |Bogus |Quantization table|Huffman table|Warning: unknown"
+    r"|Marker handler|Tile part|JPEG |Application transferred|libpng |Meta(Object|Image|IO)|Uncompress|PackBits|LZW|ZIP"
+    r"|\w+ (required|defined prior)|\s*ideal = |_?TIFF|\w+: Warning|.*\.(tiff?|mha|mhd)\b|\*\* "
+)
 DAMAGE = ("Corrupt JPEG", "Premature end of JPEG")
 _redirect = threading.Lock()
 
@@ -44,24 +51,41 @@ def quiet_pydicom() -> Iterator[None]:
 
 @contextmanager
 def quiet_codec() -> Iterator[list[str]]:
-    """Catch what a C decoder prints to the process's standard error; give the lines that mean damaged data.
+    """Catch what C libraries print to the process's standard output and error; give the lines that mean damaged data.
 
-    The list is filled when the block ends. Lines that no decoder wrote (another thread's) are passed on afterwards.
-    Used around GDCM's JPEG decoder only, which has no other way to be told, or to tell.
+    The list is filled when the block ends. Lines that no such library wrote (another thread's) are passed on then.
+    Used around decoders that have no other way to be told, or to tell.
     """
     damage: list[str] = []
-    with _redirect, tempfile.TemporaryFile() as caught:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(caught.fileno(), 2)
+    with _redirect, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        _flush()
+        saved = os.dup(1), os.dup(2)
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
         try:
             yield damage
         finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            caught.seek(0)
-            for line in caught.read().decode(errors="replace").splitlines():
-                if line.startswith(DAMAGE):
-                    damage.append(line.strip())
-                elif not line.startswith(CODEC_LINES):
-                    os.write(2, line.encode() + b"\n")
+            _flush()
+            for number, before, caught in ((1, saved[0], out), (2, saved[1], err)):
+                os.dup2(before, number)
+                os.close(before)
+                caught.seek(0)
+                damage += _sort_out(caught.read(), number)
+
+
+def _sort_out(text: bytes, number: int) -> list[str]:
+    """Return the lines that tell of damage; pass on to a file descriptor those that no C library wrote."""
+    lines = text.decode(errors="replace").splitlines()
+    for line in lines:
+        if line.strip() and not CODEC_LINES.match(line):
+            os.write(number, line.encode() + b"\n")
+    return [line for line in lines if line.startswith(DAMAGE)]
+
+
+def _flush() -> None:
+    """Empty Python's and the C library's buffers, so that each line lands on its own side of the redirection."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or None under pythonw
+            stream.flush()
+    with suppress(OSError, AttributeError, TypeError):  # no such C library to be found (Windows): nothing is buffered
+        ctypes.CDLL(None).fflush(None)

@@ -114,7 +114,7 @@ def choose_window(values: NDArray[Any], *, modality: str | None = None, dicom: W
     p_low, p_high = (float(v) for v in np.percentile(used, (LOW_PERCENTILE, HIGH_PERCENTILE)))
     if p_high > p_low:
         return Window(p_low, p_high, "percentiles")
-    return Window(low, high if high > low else low + 1.0, "full range")
+    return Window(low, high if high > low else low + max(1.0, abs(low) * 1e-6), "full range")
 
 
 def _sample(values: NDArray[Any]) -> NDArray[np.float64]:
