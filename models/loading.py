@@ -16,11 +16,11 @@ __all__ = ["load_predictor"]
 _LOCK = threading.Lock()
 
 
-def _builtin(card: ModelCard, device: Device) -> Predictor:
+def _builtin(card: ModelCard, _device: Device) -> Predictor:
     from promptseg.models.builtin import BUILTIN_ONNX
     from promptseg.models.families.builtin import BuiltinPredictor
 
-    return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id, providers=device.providers)
+    return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id)
 
 
 def _classical(card: ModelCard, _device: Device) -> Predictor:

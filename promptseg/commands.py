@@ -45,11 +45,11 @@ def save_results(session: Session, output: Path) -> list[str]:
     Returns:
         A line per label and per file.
     """
-    from promptseg.io.write import EXTENSIONS
+    from promptseg.io.write import MASK_EXTENSIONS
 
     labelmap = session.labelmap
     lines = [f"{label.name}: {labelmap.volume_ml(label.value):.2f} ml" for label in labelmap.labels.values()]
-    if output.name.lower().endswith(EXTENSIONS):
+    if output.name.lower().endswith(MASK_EXTENSIONS):
         return lines + [f"wrote {path}" for path in session.save(output)]
     return lines + [f"wrote {path}" for path in save_folder(session, output)]
 

@@ -17,6 +17,7 @@ WORK_SIDE_PX = 160  # GrabCut runs on a crop shrunk to this long side
 CLICK_RADIUS = 0.02  # of the crop's long side: the disc around a click that is certain
 GROW_TOLERANCE = 0.12  # of the window: how far a grown pixel may differ from the click's surroundings
 CORE_SHARE = 0.3  # of a box: half-axes of the ellipse in its middle that is taken for object
+CARRIED_DEPTH = 0.4  # of a carried mask's deepest point: what lies deeper seeds the next slice
 ITERATIONS = 3  # of GrabCut; Rother et al. report convergence within a few
 LOGIT_PER_PX = 0.5  # logits are signed distances to the border, clipped to ±LOGIT_MAX
 LOGIT_MAX = 6.0
@@ -50,13 +51,30 @@ class ClassicalPredictor:
             raise ModelError(f"expected an embedding made by {self._model_id!r}, got one by {embedding.model_id!r}")
         if prompts.is_empty and (prior is None or not (prior.logits > 0).any()):
             return Prediction(np.full(embedding.shape, -LOGIT_MAX, np.float32), 0.5)
-        mask = _segment(embedding.features["rgb"], prompts, None if prior is None else prior.logits > 0)
+        known = carried = None
+        if prior is not None:
+            known = prior.logits > 0
+            if prior.neighbour is not None:
+                carried = _same_tissue(embedding.features["rgb"], prior.neighbour.features["rgb"], known)
+        mask = _segment(embedding.features["rgb"], prompts, known, carried)
         return Prediction(_signed_distance(mask), 0.5)
 
 
-def _segment(rgb: NDArray[np.uint8], prompts: SlicePrompts, prior: Mask | None) -> Mask:
+def _same_tissue(here: NDArray[np.uint8], there: NDArray[np.uint8], mask: Mask) -> Mask:
+    """The deep part of a carried mask where this slice still looks as the neighbouring one did under the mask."""
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    before = cv2.GaussianBlur(there, (0, 0), 1.0)[mask].astype(np.float32)
+    differs = np.abs(cv2.GaussianBlur(here, (0, 0), 1.0).astype(np.float32) - np.median(before, axis=0)).max(axis=2)
+    return np.asarray((depth > CARRIED_DEPTH * depth.max()) & (differs < 255 * GROW_TOLERANCE + before.std()))
+
+
+def _segment(rgb: NDArray[np.uint8], prompts: SlicePrompts, prior: Mask | None, carried: Mask | None) -> Mask:
     shape = rgb.shape[:2]
     sure, never = _seeds(shape, prompts)
+    if carried is not None:
+        if not carried.any() and not sure.any():
+            return np.zeros(shape, np.bool_)
+        sure = sure | (carried & ~never)
     maybe = _first_guess(rgb, prompts, prior, sure, never)
     y0, x0, y1, x1 = _crop_box(maybe | sure | never, prompts.box)
     scale = min(1.0, WORK_SIDE_PX / max(y1 - y0, x1 - x0))

@@ -32,7 +32,9 @@ class Run:
     end: str
 
 
-def plan_runs(anchor: int, anchors: Iterable[int], limits: tuple[int, int], reach: int) -> tuple[Run, Run]:
+def plan_runs(
+    anchor: int, anchors: Iterable[int], slice_count: int, reach: int, limits: tuple[int, int] | None = None
+) -> tuple[Run, Run]:
     """Plan the two walks that start at a new or changed anchor.
 
     Between two anchors each rules up to the middle; the anchors themselves are never changed.
@@ -40,21 +42,26 @@ def plan_runs(anchor: int, anchors: Iterable[int], limits: tuple[int, int], reac
     Args:
         anchor: slice index of the anchor.
         anchors: all anchors of this label in this plane (``anchor`` may be among them).
-        limits: half-open range of slice indices that the mask may occupy.
+        slice_count: number of slices in the plane.
         reach: greatest distance from the anchor, in slices.
+        limits: half-open range of slice indices that the mask may occupy; None: all. A range that does not hold the
+            anchor itself says nothing about it and is ignored.
 
     Returns:
         The walk to lower indices, then the walk to higher ones.
     """
-    others = sorted(set(anchors) - {anchor})
+    low, high = limits if limits is not None and limits[0] <= anchor < limits[1] else (0, slice_count)
+    others = set(anchors) - {anchor}
     below = max((a for a in others if a < anchor), default=None)
     above = min((a for a in others if a > anchor), default=None)
-    return (_run(anchor, -1, below, limits, reach), _run(anchor, +1, above, limits, reach))
+    return (
+        _run(anchor, -1, below, (low - 1, "volume border" if low == 0 else "range limit"), reach),
+        _run(anchor, +1, above, (high, "volume border" if high == slice_count else "range limit"), reach),
+    )
 
 
-def _run(anchor: int, direction: int, other: int | None, limits: tuple[int, int], reach: int) -> Run:
-    low, high = limits
-    edge, end = (low - 1, "range limit") if direction < 0 else (high, "range limit")
+def _run(anchor: int, direction: int, other: int | None, limit: tuple[int, str], reach: int) -> Run:
+    edge, end = limit  # the first slice that is not walked to, and why
     if abs(edge - anchor) > reach:
         edge, end = anchor + direction * (reach + 1), "range in mm"
     if other is not None and abs(other - anchor) <= abs(edge - anchor):

@@ -110,11 +110,9 @@ def _plan(
     gap_mm: float,
     options: EngineOptions,
 ) -> tuple[Run, Run]:
-    """Plan an anchor's walks; a range limit binds only in the axial plane and never shuts out the anchor itself."""
-    low, high = limits if limits is not None and plane is Plane.AXIAL else (0, slice_count)
-    if not low <= index < high:
-        low, high = 0, slice_count
-    return plan_runs(index, anchors, (low, high), reach=int(options.range_mm / gap_mm))
+    """Plan an anchor's walks; a thick box's range binds only in the axial plane."""
+    reach = int(options.range_mm / gap_mm)
+    return plan_runs(index, anchors, slice_count, reach, limits if plane is Plane.AXIAL else None)
 
 
 def _walk_both(

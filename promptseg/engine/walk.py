@@ -151,7 +151,7 @@ class Walk:
                         return _ended(records, step.index, answer.reason or "the object ended")
                     front = replace(front, mask=np.zeros_like(front.mask))  # from here on only clear what was carried
             front = _advance(front, step, answer, new, changed)
-        return _ended(records, plan.steps[-1].index, plan.end) if plan.steps else records
+        return _ended(records, None, plan.end)
 
     def _find(self, step: Step, front: _Front, start: Appearance | None) -> _Answer:
         """Ask the model where the object is on this slice."""
@@ -190,10 +190,11 @@ def _advance(front: _Front, step: Step, answer: _Answer, new: Mask, changed: Mas
     return _Front(new, logits, step.index, changed)
 
 
-def _ended(records: list[Carried], index: int, reason: str) -> list[Carried]:
-    """Note on the last record why the walk ended at ``index``."""
+def _ended(records: list[Carried], index: int | None, reason: str) -> list[Carried]:
+    """Note on the last record why the walk ended, and before which slice where it ended early."""
     if records:
-        records[-1] = replace(records[-1], reason=f"stopped before slice {index}: {reason}")
+        text = reason if index is None else f"stopped before slice {index}: {reason}"
+        records[-1] = replace(records[-1], reason=text)
     return records
 
 

@@ -11,25 +11,34 @@ def indices(run):
 
 
 def test_a_lone_anchor_walks_to_both_ends():
-    down, up = plan_runs(3, [3], (0, 7), reach=100)
+    down, up = plan_runs(3, [3], 7, reach=100)
     assert indices(down) == [2, 1, 0]
     assert indices(up) == [4, 5, 6]
-    assert (down.end, up.end) == ("range limit", "range limit")
+    assert (down.end, up.end) == ("volume border", "volume border")
     assert [s.source for s in up.steps] == [3, 4, 5]
 
 
 def test_the_next_anchor_is_never_touched_and_the_middle_is_marked():
-    _, up = plan_runs(2, [2, 9], (0, 20), reach=100)
+    _, up = plan_runs(2, [2, 9], 20, reach=100)
     assert indices(up) == [3, 4, 5, 6, 7, 8]
     assert [s.index for s in up.steps if s.beyond_middle] == [6, 7, 8]  # 5.5 is the middle
     assert up.end == "next anchor"
 
 
 def test_reach_counts_slices_from_the_anchor():
-    down, up = plan_runs(10, [10], (0, 20), reach=2)
+    down, up = plan_runs(10, [10], 20, reach=2)
     assert indices(down) == [9, 8]
     assert indices(up) == [11, 12]
     assert up.end == "range in mm"
+
+
+def test_a_range_binds_only_anchors_inside_it():
+    down, up = plan_runs(5, [5], 20, reach=100, limits=(3, 8))
+    assert indices(down) == [4, 3]
+    assert indices(up) == [6, 7]
+    assert (down.end, up.end) == ("range limit", "range limit")
+    down, up = plan_runs(9, [9], 12, reach=100, limits=(3, 8))
+    assert len(down.steps) + len(up.steps) == 11
 
 
 @given(
@@ -41,7 +50,7 @@ def test_reach_counts_slices_from_the_anchor():
 )
 def test_steps_are_contiguous_inside_and_stop_before_anchors(case):
     n, anchor, others, reach = case
-    for direction, run in zip((-1, 1), plan_runs(anchor, others | {anchor}, (0, n), reach), strict=True):
+    for direction, run in zip((-1, 1), plan_runs(anchor, others | {anchor}, n, reach), strict=True):
         steps = indices(run)
         assert steps == [anchor + direction * (i + 1) for i in range(len(steps))]
         assert not set(steps) & others
