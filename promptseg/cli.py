@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptseg.cli_models import models_app
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Models that a user can name.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
 Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]
@@ -243,31 +243,6 @@ def doctor() -> None:
             typer.echo(f"{'':23} -> {finding.remedy}")
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """List the models that can be named with --model."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from promptseg.models.registry import model_cards
-
-    table = Table("id", "what it is", "prompts", "licence", box=None, header_style="bold", pad_edge=False)
-    for card in model_cards().values():
-        table.add_row(card.id, card.title, ", ".join(card.prompts), card.licence)
-    Console().print(table)
-
-
-@models_app.command("show")
-def models_show(model_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Print a model's card."""
-    from promptseg.models.registry import model_card
-
-    card = model_card(model_id)
-    use = "commercial use allowed" if card.commercial_use else "no commercial use"
-    typer.echo(f"{card.id}: {card.title}\nfamily {card.family}, {card.dimensions}D; licence {card.licence} ({use})")
-    typer.echo(f"source: {card.source}\n\n{card.text.strip()}")
 
 
 def main(arguments: list[str] | None = None) -> int:
