@@ -65,7 +65,7 @@ class Labelmap:
             )
 
     def label(self, key: int | str) -> Label:
-        """Return the label of this value or name.
+        """Return the label of this value or name; a default one for a value that is there but has no name.
 
         Raises:
             PromptError: no such label; near names are listed.
@@ -73,6 +73,8 @@ class Labelmap:
         for label in self.labels.values():
             if key in (label.value, label.name):
                 return label
+        if isinstance(key, int) and key > 0 and bool((self.array == key).any()):
+            return Label.default(key)
         names = [label.name for label in self.labels.values()]
         raise PromptError(f"no label {key!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(key), names)}")
 

@@ -96,9 +96,10 @@ class Volume:
     def content_hash(self) -> str:
         """sha256 (hex) over shape, dtype, voxels and frame; names and dates of the file do not enter."""
         digest = hashlib.sha256()
-        digest.update(repr((self.array.shape, self.array.dtype.str)).encode())
+        dtype = self.array.dtype.newbyteorder("<")  # one hash, whichever byte order the file had
+        digest.update(repr((self.array.shape, dtype.str)).encode())
         frame = np.round([*self.geometry.spacing, *self.geometry.origin, *self.geometry.direction], 4) + 0.0
         digest.update(frame.tobytes())
         for part in self.array:  # slice by slice: a memory-mapped volume is never copied whole
-            digest.update(np.ascontiguousarray(part).data)
+            digest.update(np.ascontiguousarray(part, dtype=dtype).data)
         return digest.hexdigest()
