@@ -35,21 +35,10 @@ TIE = 1e-5  # relative; a distance equal to the tolerance counts as within it, f
 _AREA_VECTORS = (
     np.array([(0, 0, 4), (0, 2, 2), (0, 4, 0), (1, 1, 1), (2, 0, 2), (2, 2, 0), (2, 2, 2), (3, 3, 3), (4, 0, 0)]) / 8.0
 )
-_COUNTS = (  # how often each vector occurs, per class of codes: a, b, c, ...
-    (
-        "000000000",
-        "000000002",
-        "000002000",
-        "000004000",
-        "000020000",
-        "000040000",
-        "000100000",
-        "000100101",
-        "000102000",
-    )
-    + ("000111010", "000120000", "000200000", "000200101", "000200200", "000300000", "000400000", "001100100")
-    + ("001200100", "002000000", "010101010", "010110010", "020000000", "020100000", "040000000", "100100100")
-    + ("100200100", "200000000")
+_COUNTS = (  # how often each of the nine occurs: nine digits for each class of codes a, b, c, ...
+    "000000000000000002000002000000004000000020000000040000000100000000100101000102000"
+    "000111010000120000000200000000200101000200200000300000000400000001100100001200100"
+    "002000000010101010010110010020000000020100000040000000100100100100200100200000000"
 )
 _CLASS_OF_CODE = (
     "aggcgelhglehchhbgvlqlyonlwkuitmhglvqlkwuloynimthcqqsijrqirjqdiic"
@@ -163,10 +152,8 @@ def _sizes_of_codes(spacing_mm: Sequence[float]) -> FloatArray:
         return np.concatenate([half, half[::-1]])
     a, b, c = spacing_mm
     areas = np.linalg.norm(_AREA_VECTORS * (b * c, a * c, a * b), axis=1)
-    classes = {
-        name: float(np.dot([int(n) for n in row], areas)) for name, row in zip(_CLASS_NAMES, _COUNTS, strict=True)
-    }
-    half = np.array([classes[name] for name in _CLASS_OF_CODE])
+    counts = np.array([int(digit) for digit in _COUNTS], float).reshape(len(_CLASS_NAMES), len(areas))
+    half = (counts @ areas)[[_CLASS_NAMES.index(name) for name in _CLASS_OF_CODE]]
     return np.concatenate([half, half[::-1]])
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from promptseg.bench.cases import Case
-from promptseg.errors import GeometryMismatchError, PromptError, ReadError
+from promptseg.errors import PromptError, ReadError
+from promptseg.io import read_labelmap, read_volume
 from promptseg.models.predictor import SliceImage
-from promptseg.volume import Geometry, Volume, choose_window
+from promptseg.volume import Geometry, Labelmap, Volume, choose_window
 
 __all__ = ["CaseLoader", "SliceTask", "VolumeTask"]
 
 BoolArray = NDArray[np.bool_]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")  # their headers' spacing is that of a printer: not compared, not used
+SMOOTH_MASK_MAX = 255  # a picture with this largest value and no values named is black and white: above half is object
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,14 @@ class CaseLoader:
             GeometryMismatchError: the label lies on another grid and the case does not say ``resample``.
         """
         if self._image is None or self._image[0] != case.image:
-            self._image = (case.image, _read_image(case.image, case.modality))
+            self._image = (case.image, _read_image(case))
         volume = self._image[1]
         key = (case.image, case.label, case.resample)
         if self._labels is None or self._labels[0] != key:
-            self._labels = (key, _read_labels(case, volume))
+            self._labels = (key, _read_labels(case, volume.geometry))
         labels = self._labels[1]
-        truth = np.isin(labels, case.values) if case.values else labels > 0
+        smooth = labels.dtype == np.uint8 and int(labels.max()) == SMOOTH_MASK_MAX
+        truth = np.isin(labels, case.values) if case.values else labels > (SMOOTH_MASK_MAX // 2 if smooth else 0)
         if case.fill:
             truth = np.stack([_filled(cut) for cut in truth])
         if not truth.any():
@@ -110,61 +111,39 @@ def _slice_index(case: Case, truth: BoolArray) -> int:
     return case.slice_index
 
 
-def _read(path: Path) -> sitk.Image:
-    try:
-        if path.is_dir():
-            reader = sitk.ImageSeriesReader()
-            reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
-            return reader.Execute()
-        return sitk.ReadImage(str(path))
-    except RuntimeError as exc:
-        raise ReadError(f"cannot read {path} as an image") from exc
+def _read_image(case: Case) -> Volume:
+    """Read the image; a CT whose file does not say so gets the CT window all the same."""
+    volume = read_volume(case.image)
+    if case.modality == "CT" and volume.modality is None and volume.array.dtype != np.uint8:
+        volume = replace(volume, window=choose_window(volume.array, modality="CT"))
+    return volume
 
 
-def _geometry(image: sitk.Image, path: Path) -> Geometry:
-    size = (*image.GetSize(), 1)[:3]
-    if image.GetDimension() == 2 or path.suffix.lower() in PICTURES:
-        return Geometry(size[::-1])
-    return Geometry(size[::-1], image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-
-def _read_image(path: Path, modality: str) -> Volume:
-    image = _read(path)
-    array, geometry = sitk.GetArrayFromImage(image), _geometry(image, path)
-    array = array.reshape(*geometry.shape, *array.shape[image.GetDimension() :])
-    if array.ndim == 4:
-        array = array[..., :3] if array.shape[3] >= 3 else array[..., 0]  # without transparency
-        if array.ndim == 4 and (array == array[..., :1]).all():
-            array = array[..., 0]
-    known = modality if modality == "CT" and path.suffix.lower() not in PICTURES else None
-    return Volume(array, geometry, choose_window(array, modality=known), modality)
-
-
-def _read_labels(case: Case, volume: Volume) -> NDArray[Any]:
+def _read_labels(case: Case, grid: Geometry) -> NDArray[Any]:
     """Return the label file's integers (z, y, x) on the image's grid."""
-    label = _read(case.label)
-    geometry = _geometry(label, case.label)
-    picture = case.label.suffix.lower() in PICTURES
-    if picture and geometry.shape != volume.shape:
-        raise GeometryMismatchError(f"label and image of case {case.name!r} differ: {geometry.shape}, {volume.shape}")
-    if not picture and not volume.geometry.same_as(geometry):
+    labels = read_labelmap(case.label)
+    if not grid.same_as(labels.geometry):
         if not case.resample:
-            volume.geometry.require_same(geometry, f"label and image of case {case.name!r}")
-        label, geometry = _resampled(label, volume.geometry), volume.geometry
-    array = sitk.GetArrayFromImage(label)
-    array = array.reshape(*geometry.shape, -1)[..., 0]
-    return np.asarray(array > 127 if picture and array.max() == 255 else array)
+            grid.require_same(labels.geometry, f"image and label of case {case.name!r}")
+        return _resampled(labels, grid)
+    return labels.array
 
 
-def _resampled(label: sitk.Image, grid: Geometry) -> sitk.Image:
-    """Return the label on ``grid``, nearest neighbour; 0 outside its own."""
+def _resampled(labels: Labelmap, grid: Geometry) -> NDArray[Any]:
+    """Return the labels on ``grid`` (nearest neighbour, 0 outside their own)."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(labels.array)
+    image.SetSpacing(labels.geometry.spacing)
+    image.SetOrigin(labels.geometry.origin)
+    image.SetDirection(labels.geometry.direction)
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize([int(n) for n in grid.shape[::-1]])
     resampler.SetOutputSpacing(grid.spacing)
     resampler.SetOutputOrigin(grid.origin)
     resampler.SetOutputDirection(grid.direction)
     resampler.SetInterpolator(sitk.sitkNearestNeighbor)
-    return resampler.Execute(label)
+    return np.asarray(sitk.GetArrayFromImage(resampler.Execute(image)))
 
 
 def _filled(outline: BoolArray) -> BoolArray:
