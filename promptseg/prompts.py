@@ -21,6 +21,7 @@ from promptseg.errors import PromptError, did_you_mean
 __all__ = ["Box", "Lasso", "MaskPrompt", "Plane", "Point", "Prompt", "Scribble", "prompt_from_dict", "prompt_to_dict"]
 
 Triple: TypeAlias = tuple[float, float, float]
+LARGEST_INDEX = 2.0**53  # floats above it no longer count one by one
 
 
 class Plane(StrEnum):
@@ -63,11 +64,28 @@ def parse_plane(value: str | Plane) -> Plane:
 def _triple(value: Sequence[float], what: str) -> Triple:
     try:
         numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise PromptError(f"expected {what} as three numbers, got {value!r}") from None
     if len(numbers) != 3 or not all(math.isfinite(v) for v in numbers):
         raise PromptError(f"expected {what} as three finite numbers, got {value!r}")
     return (numbers[0], numbers[1], numbers[2])
+
+
+def _flag(value: object) -> bool:
+    """Return ``positive`` as a bool. Text is refused: "false" would count as true."""
+    if isinstance(value, bool | int | np.bool_ | np.integer) and value in (0, 1):
+        return bool(value)
+    raise PromptError(f"expected positive as true or false, got {value!r}")
+
+
+def _slice_index(value: Any) -> int:
+    try:
+        index = int(value)
+    except (TypeError, ValueError, OverflowError):
+        index = None
+    if index is None or isinstance(value, bool | str) or index != value:
+        raise PromptError(f"expected a lasso's slice index as an integer, got {value!r}")
+    return index
 
 
 @dataclass(frozen=True)
@@ -94,7 +112,7 @@ class Point:
         if self.world is not None:
             object.__setattr__(self, "world", _triple(self.world, "a point's world (x, y, z)"))
         object.__setattr__(self, "plane", parse_plane(self.plane))
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", _flag(self.positive))
 
 
 @dataclass(frozen=True)
@@ -142,8 +160,10 @@ class Scribble:
             raise PromptError("expected a scribble's voxels as (n, 3) numbers (z, y, x)") from None
         if given.ndim != 2 or given.shape[1] != 3 or len(given) == 0 or not np.isfinite(given).all():
             raise PromptError(f"expected a scribble's voxels as (n >= 1, 3) finite numbers, got shape {given.shape}")
+        if np.abs(given).max() > LARGEST_INDEX:
+            raise PromptError(f"expected a scribble's voxels below {LARGEST_INDEX:g}, got {np.abs(given).max():g}")
         object.__setattr__(self, "voxels", np.rint(given).astype(np.int64))
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", _flag(self.positive))
         if self.plane is not None:
             object.__setattr__(self, "plane", parse_plane(self.plane))
 
@@ -176,9 +196,7 @@ class Lasso:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plane", parse_plane(self.plane))
-        if isinstance(self.index, bool) or int(self.index) != self.index:
-            raise PromptError(f"expected a lasso's slice index as an integer, got {self.index!r}")
-        object.__setattr__(self, "index", int(self.index))
+        object.__setattr__(self, "index", _slice_index(self.index))
         try:
             polygon = np.array(self.polygon, dtype=np.float64)
         except (TypeError, ValueError):
@@ -186,7 +204,7 @@ class Lasso:
         if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.isfinite(polygon).all():
             raise PromptError(f"expected a lasso's polygon as (n >= 3, 2) finite numbers, got shape {polygon.shape}")
         object.__setattr__(self, "polygon", polygon)
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", _flag(self.positive))
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -236,7 +254,7 @@ def _mask_to_dict(prompt: MaskPrompt) -> dict[str, Any]:
 
 def _mask_from_dict(data: Mapping[str, Any]) -> MaskPrompt:
     shape, runs = tuple(int(n) for n in data["shape"]), np.asarray(data["runs"], dtype=np.int64)
-    if len(shape) != 3 or (runs < 0).any() or int(runs.sum()) != math.prod(shape):
+    if len(shape) != 3 or min(shape) < 0 or (runs < 0).any() or int(runs.sum()) != math.prod(shape):
         raise PromptError(f"expected mask runs that add up to shape {shape}, got a sum of {int(runs.sum())}")
     values = np.arange(len(runs)) % 2 == 1
     return MaskPrompt(np.repeat(values, runs).reshape(shape), parse_plane(data.get("plane", "axial")))
@@ -303,5 +321,5 @@ def prompt_from_dict(data: Mapping[str, Any]) -> Prompt:
         return _READERS[kind](data)
     except KeyError as exc:
         raise PromptError(f"expected the field {exc.args[0]!r} in a {kind} prompt; it is missing") from exc
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise PromptError(f"a {kind} prompt has a value of the wrong kind: {exc}") from exc
