@@ -195,9 +195,9 @@ class Session:
         if value in self._locked:
             raise PromptError(f"label {value} is locked; unlock it or select another one")
         if masks:
-            new_array, state = self._with_mask(masks[0], value), EMPTY_STATE
+            patch, state = self._with_mask(masks[0], value), EMPTY_STATE
         else:
-            new_array, state = self._with_prompts(placed, value, propagate, on_progress)
+            patch, state = self._with_prompts(placed, value, propagate, on_progress)
         entry = {
             "op": "prompt",
             "label": value,
@@ -205,48 +205,57 @@ class Session:
             "prompts": [prompt_to_dict(p) for p in prompts],
         }
         labels = self._labels if value in self._labels else {**self._labels, value: Label.default(value)}
-        return self._commit(
-            entry, labels=labels, states={**self._states, value: state}, selected=value, new_array=new_array
-        )
+        return self._commit(entry, labels=labels, states={**self._states, value: state}, selected=value, patch=patch)
 
-    def _with_mask(self, prompt: MaskPrompt, value: int) -> NDArray[np.uint8]:
+    def _with_mask(self, prompt: MaskPrompt, value: int) -> _Patch | None:
         if prompt.mask.shape != self.volume.shape:
             raise GeometryMismatchError(
                 f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {prompt.mask.shape}"
             )
-        array = np.where(self._array == value, np.uint8(0), self._array)
-        array[prompt.mask & ~np.isin(self._array, tuple(self._locked))] = value
-        return array
+        box = _bounds((self._array == value) | prompt.mask)
+        if box is None:
+            return None
+        cut = _slices(box)
+        before = self._array[cut]
+        after = np.where(before == value, np.uint8(0), before)
+        after[prompt.mask[cut] & ~np.isin(before, tuple(self._locked))] = value
+        return _patch(box, before, after)
 
     def _with_prompts(
         self, placed: list[PlacedPrompt], value: int, propagate: bool, on_progress: OnProgress | None
-    ) -> tuple[NDArray[np.uint8], LabelState]:
+    ) -> tuple[_Patch | None, LabelState]:
+        """Work out the new masks plane by plane; the labelmap itself is the same afterwards, also after an error."""
         state = self._states.get(value, EMPTY_STATE)
-        array = self._array.copy()
-        for group in _by_plane(placed):
-            canvas = LabelCanvas(
-                self._source,
-                group.plane,
-                array,
-                value,
-                locked=tuple(self._locked),
-                other_anchors=tuple(key for key in state.anchors if key[0] != group.plane),
-            )
-            state = apply_prompts(
-                group,
-                state,
-                canvas,
-                self._predictor,
-                slice_count=self.volume.shape[group.plane.axis],
-                options=self.options,
-                propagate=propagate,
-                on_progress=on_progress,
-            )
-            for index, mask in canvas.changes.items():
-                cut = array[(slice(None),) * group.plane.axis + (index,)]
-                cut[(cut == value) & ~mask] = 0
-                cut[mask] = value
-        return array, state
+        written: list[tuple[Changed, NDArray[np.uint8]]] = []
+        try:
+            for group in _by_plane(placed):
+                canvas = self._canvas(group.plane, value, state)
+                state = apply_prompts(
+                    group,
+                    state,
+                    canvas,
+                    self._predictor,
+                    slice_count=self.volume.shape[group.plane.axis],
+                    options=self.options,
+                    propagate=propagate,
+                    on_progress=on_progress,
+                )
+                box = canvas.changed_box()
+                if box is not None:
+                    written.append((box, self._array[_slices(box)].copy()))
+                    canvas.lay_down()
+            if not written:
+                return None, state
+            whole = _union([box for box, _ in written])
+            after = self._array[_slices(whole)].copy()
+        finally:
+            for box, before in reversed(written):
+                self._array[_slices(box)] = before
+        return _patch(whole, self._array[_slices(whole)], after), state
+
+    def _canvas(self, plane: Plane, value: int, state: LabelState) -> LabelCanvas:
+        others = tuple(key for key in state.anchors if key[0] != plane)
+        return LabelCanvas(self._source, plane, self._array, value, locked=tuple(self._locked), other_anchors=others)
 
     # --- history ------------------------------------------------------------------------------------------------
 
@@ -297,10 +306,9 @@ class Session:
         states: Mapping[int, LabelState] | None = None,
         locked: frozenset[int] | None = None,
         selected: int | None = None,
-        new_array: NDArray[np.uint8] | None = None,
+        patch: _Patch | None = None,
     ) -> Changed | None:
         """Make a new state the present one and remember the old one; nothing before this line changed the session."""
-        patch = None if new_array is None else _patch(self._array, new_array)
         entry["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         if patch is not None:
             entry = {**entry, "changed": [list(patch.box[0]), list(patch.box[1])], "digest": _digest(patch.after)}
@@ -355,19 +363,33 @@ def _slices(box: Changed) -> tuple[slice, ...]:
     return tuple(slice(a, b) for a, b in zip(*box, strict=True))
 
 
-def _patch(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> _Patch | None:
-    """Return the smallest box that holds every difference, with both contents; None when there is none."""
-    different = before != after
+def _bounds(mask: NDArray[np.bool_]) -> Changed | None:
+    """Return the smallest half-open box around a mask (z, y, x); None when it is empty."""
     spans = []
     for axis in range(3):
-        hit = np.flatnonzero(different.any(axis=tuple(a for a in range(3) if a != axis)))
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         if hit.size == 0:
             return None
         spans.append((int(hit[0]), int(hit[-1]) + 1))
     (z0, z1), (y0, y1), (x0, x1) = spans
-    box: Changed = ((z0, y0, x0), (z1, y1, x1))
-    cut = _slices(box)
-    return _Patch(box, zlib.compress(before[cut].tobytes(), 1), zlib.compress(after[cut].tobytes(), 1))
+    return ((z0, y0, x0), (z1, y1, x1))
+
+
+def _union(boxes: list[Changed]) -> Changed:
+    low, high = (np.array([box[side] for box in boxes]) for side in (0, 1))
+    (z0, y0, x0), (z1, y1, x1) = low.min(axis=0).tolist(), high.max(axis=0).tolist()
+    return ((z0, y0, x0), (z1, y1, x1))
+
+
+def _patch(box: Changed, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> _Patch | None:
+    """Return the change inside ``box``, shrunk to what really differs; None when nothing does."""
+    inner = _bounds(before != after)
+    if inner is None:
+        return None
+    cut = _slices(inner)
+    low, high = (tuple(int(a + b) for a, b in zip(box[0], corner, strict=True)) for corner in inner)
+    shrunk: Changed = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    return _Patch(shrunk, zlib.compress(before[cut].tobytes(), 1), zlib.compress(after[cut].tobytes(), 1))
 
 
 def _digest(packed: bytes) -> str:

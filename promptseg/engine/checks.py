@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,28 +51,26 @@ class Carried:
     reason: str = ""
 
 
-def appearance(pixels: NDArray[np.float32], mask: Mask) -> Appearance:
-    """Measure the windowed slice (h, w[, 3]) under a non-empty mask (h, w)."""
-    values = pixels[mask]
+def appearance(values: NDArray[np.float32]) -> Appearance:
+    """Measure the windowed intensities (n,) or (n, 3) under a non-empty mask."""
     return Appearance(float(values.mean()), float(values.std()))
 
 
 def shifted_overlap(mask: Mask, other: Mask) -> float:
     """IoU of two non-empty masks (h, w) after moving the second's centroid onto the first's, to the nearest pixel."""
-    a, b = np.argwhere(mask), np.argwhere(other)
-    shift = np.rint(a.mean(axis=0) - b.mean(axis=0)).astype(np.int64)
-    moved = b + shift
-    inside = ((moved >= 0) & (moved < mask.shape)).all(axis=1)
-    common = int(mask[tuple(moved[inside].T)].sum())
-    return common / (len(a) + len(b) - common)
+    a, b = (cv2.moments(np.ascontiguousarray(m).view(np.uint8), binaryImage=True) for m in (mask, other))
+    dy = round(a["m01"] / a["m00"] - b["m01"] / b["m00"])
+    dx = round(a["m10"] / a["m00"] - b["m10"] / b["m00"])
+    h, w = mask.shape
+    here = mask[max(0, dy) : min(h, h + dy), max(0, dx) : min(w, w + dx)]
+    moved = other[max(0, -dy) : min(h, h - dy), max(0, -dx) : min(w, w - dx)]
+    common = int(np.count_nonzero(here & moved))
+    return common / (a["m00"] + b["m00"] - common)
 
 
-def measure(
-    index: int, mask: Mask, neighbour: Mask, pixels: NDArray[np.float32], *, anchor: Appearance, score: float
-) -> Carried:
-    """Measure one step. All arrays are (h, w) of one slice grid; both masks are non-empty."""
-    here = appearance(pixels, mask)
-    area, before = int(mask.sum()), int(neighbour.sum())
+def measure(index: int, mask: Mask, neighbour: Mask, here: Appearance, *, anchor: Appearance, score: float) -> Carried:
+    """Measure one step. Both masks are non-empty, (h, w) on one slice grid; ``here`` is the new mask's appearance."""
+    area, before = int(np.count_nonzero(mask)), int(np.count_nonzero(neighbour))
     overlap = shifted_overlap(mask, neighbour)
     shift = abs(here.mean - anchor.mean) / max(anchor.std, MIN_STD)
     ratio = area / before

@@ -27,17 +27,14 @@ class SliceSource:
         self._held = 0
         self._cache: OrderedDict[tuple[Plane, int], Embedding] = OrderedDict()
 
-    def pixels(self, plane: Plane, index: int) -> NDArray[np.float32]:
-        """Return one cut (h, w[, 3]) as float32 in [0, 1] through the volume's window."""
-        return self.volume.window.apply(self.volume.cut(plane, index))
-
     def embedding(self, plane: Plane, index: int) -> Embedding:
         """Return one cut's embedding."""
         key = (plane, index)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        image = SliceImage(np.ascontiguousarray(self.pixels(plane, index)), self.volume.cut_spacing_mm(plane))
+        pixels = self.volume.window.apply(np.ascontiguousarray(self.volume.cut(plane, index)))
+        image = SliceImage(pixels, self.volume.cut_spacing_mm(plane))
         made = self._predictor.embed(image)
         self._cache[key] = made
         self._held += made.nbytes
@@ -83,9 +80,10 @@ class LabelCanvas:
         """Return the slice's embedding."""
         return self._source.embedding(self._plane, index)
 
-    def pixels(self, index: int) -> NDArray[np.float32]:
-        """Return the windowed slice."""
-        return self._source.pixels(self._plane, index)
+    def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
+        """Return the windowed intensities (n,) or (n, 3) under a mask of the slice."""
+        volume = self._source.volume
+        return volume.window.apply(volume.cut(self._plane, index)[mask])
 
     def _cut(self, index: int) -> NDArray[np.uint8]:
         return self._array[(slice(None),) * self._plane.axis + (index,)]
@@ -114,3 +112,30 @@ class LabelCanvas:
     def write(self, index: int, mask: Mask) -> None:
         """Stage the slice's new mask."""
         self.changes[index] = mask
+
+    def changed_box(self) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+        """Return the half-open box (z, y, x) around all staged changes; None when there are none."""
+        boxes = []
+        for index, mask in self.changes.items():
+            different = mask != (self._cut(index) == self._value)
+            rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
+            if rows.size:
+                boxes.append((index, rows[0], columns[0], index + 1, rows[-1] + 1, columns[-1] + 1))
+        if not boxes:
+            return None
+        table = np.array(boxes)
+        low, high = table[:, :3].min(axis=0), table[:, 3:].max(axis=0)
+        order = np.argsort(self._axes())  # (slice, row, column) to (z, y, x)
+        (z0, y0, x0), (z1, y1, x1) = low[order].tolist(), high[order].tolist()
+        return ((z0, y0, x0), (z1, y1, x1))
+
+    def _axes(self) -> list[int]:
+        """The array axes of (slice, row, column)."""
+        return [self._plane.axis, *(axis for axis in range(3) if axis != self._plane.axis)]
+
+    def lay_down(self) -> None:
+        """Write the staged masks into the labelmap."""
+        for index, mask in self.changes.items():
+            cut = self._cut(index)
+            cut[(cut == self._value) & ~mask] = 0
+            cut[mask] = self._value

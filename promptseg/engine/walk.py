@@ -55,8 +55,8 @@ class Canvas(Protocol):
         """Return the slice's embedding (cached)."""
         ...
 
-    def pixels(self, index: int) -> NDArray[np.float32]:
-        """Return the windowed slice (h, w[, 3])."""
+    def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
+        """Return the windowed intensities (n,) or (n, 3) under a mask (h, w) of the slice."""
         ...
 
     def mask(self, index: int) -> Mask:
@@ -124,7 +124,7 @@ class Walk:
             One record per slice where the object was found; the last one says why the walk ended.
         """
         mask = self._canvas.mask(anchor)
-        start = appearance(self._canvas.pixels(anchor), mask) if mask.any() else None
+        start = appearance(self._canvas.values(anchor, mask)) if mask.any() else None
         front = _Front(mask, logits, anchor, change)
         records: list[Carried] = []
         empty = 0
@@ -165,8 +165,8 @@ class Walk:
         mask = found.mask & grown(front.mask, reach_mm, self._canvas.spacing_mm)
         if not mask.any():
             return _Answer(nothing, front.logits)
-        pixels = self._canvas.pixels(step.index)
-        record = measure(step.index, mask, front.mask, pixels, anchor=start, score=found.score)
+        here = appearance(self._canvas.values(step.index, mask))
+        record = measure(step.index, mask, front.mask, here, anchor=start, score=found.score)
         reason = stop_reason(record, self._options)
         if reason:
             return _Answer(nothing, front.logits, replace(record, reason=reason))
