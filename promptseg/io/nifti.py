@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import ReadError
+from promptseg.errors import GeometryError, ReadError
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header"]
+__all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header", "single_slice_geometry"]
 
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # nifti1.h NIFTI_UNITS_*: unknown, metre, millimetre, micron
 # nifti1.h DT_*: bits per voxel of each code that can be read
@@ -210,6 +210,22 @@ def _unpacked_length(path: Path, enough: int) -> int:
     except (OSError, EOFError, zlib.error) as exc:
         raise ReadError(f"cannot read {path}: its gzip compression is damaged or cut short") from exc
     return length
+
+
+def single_slice_geometry(header: NiftiHeader, shape: tuple[int, int, int]) -> Geometry | None:
+    """Return the frame of an image of one slice, or None where it has more or its header places it nowhere.
+
+    ITK drops the third axis of such a file in some layouts (colours), and with it the depth and the place along it.
+    """
+    matrix = header.sform if header.sform is not None else header.qform
+    if shape[0] != 1 or matrix is None or _shear_degrees(matrix) > MAX_SHEAR_DEGREES:
+        return None
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    axes = matrix[:3, :3] / spacing
+    try:
+        return Geometry(shape, tuple(spacing.tolist()), tuple(matrix[:3, 3].tolist()), tuple(axes.ravel().tolist()))
+    except GeometryError:
+        return None
 
 
 @np.errstate(all="ignore")  # damaged headers hold numbers that overflow; they are found out below

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 
 __all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
 
-# How lines of the C libraries inside ITK and GDCM begin (libjpeg, libpng, libtiff, CharLS, OpenJPEG, MetaIO, niftilib); a
-# line of another origin, e.g. a log line of another thread, is passed on.
+# How lines of the C libraries inside ITK and GDCM begin (libjpeg, libpng, libtiff, CharLS, OpenJPEG, MetaIO, niftilib).
+# A line of another origin, e.g. a log line of another thread, is passed on.
 CODEC_LINES = re.compile(
     r"Corrupt JPEG|Premature end of JPEG|Unsupported |Invalid |Bogus |Quantization table|Huffman table|Warning: unknown"
     r"|Marker handler|Tile part|JPEG |Application transferred|libpng |Meta(Object|Image|IO)|Uncompress|PackBits|LZW|ZIP"

@@ -15,7 +15,7 @@ from promptseg.io.detached import require_data_file
 from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
 from promptseg.io.mgh import read_mgh
-from promptseg.io.nifti import nifti_findings, read_nifti_header
+from promptseg.io.nifti import nifti_findings, read_nifti_header, single_slice_geometry
 from promptseg.io.picture import read_picture
 from promptseg.io.sniff import Family, sniff
 from promptseg.volume.geometry import Geometry
@@ -157,7 +157,8 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
     if family is Family.NIFTI:
         header = read_nifti_header(path)
         raw = read_itk(path, family, frame=frame)
-        return replace(raw, findings=raw.findings + nifti_findings(header, raw.geometry, path))
+        geometry = single_slice_geometry(header, raw.geometry.shape) or raw.geometry
+        return replace(raw, geometry=geometry, findings=raw.findings + nifti_findings(header, geometry, path))
     if family in (Family.PNG, Family.JPEG, Family.TIFF):
         return read_picture(path, family)
     require_data_file(path, family)
