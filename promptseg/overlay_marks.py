@@ -134,12 +134,12 @@ def point(picture: Picture, at: tuple[float, float], positive: bool, *, here: bo
 
 
 def box(picture: Picture, low: tuple[float, float], high: tuple[float, float], color: Color, *, here: bool) -> None:
-    """Draw a rectangle between two corners; dashed when it lies on another slice."""
+    """Draw a rectangle between two corners; dashed and without a shadow when it lies on another slice."""
     import cv2
 
     (x0, y0), (x1, y1) = low, high
     corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
-    for ink, pen in ((SHADOW, 3), (color, 1)):
+    for ink, pen in ((SHADOW, 3), (color, 1)) if here else ((color, 1),):
         for a, b in pairwise(corners):
             length = math.dist(a, b)
             count = 1 if here else max(1, round(length / (2 * DASH_PX)))
