@@ -45,27 +45,37 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     """
     dataset = read_header(path)
     with quiet_pydicom():
-        require_image(dataset, path)
-        count = _frame_count(dataset, path)
-        base = _classic(dataset, path, count)
-        groups = dataset.get("PerFrameFunctionalGroupsSequence")
-        if groups is not None and len(groups) > 0:
-            return _enhanced(dataset, base, path, count)
-        if count == 1:
-            return (base,)
-        offsets = numbers(dataset, "GridFrameOffsetVector", count)
-        if offsets is not None:
-            return _along_normal(base, _relative(offsets, base))
-        if "RECON TOMO" in base.image_type:
-            return _tomogram(dataset, base)
-        if base.between and base.modality in STACKED and not has_time(dataset):
-            note = (
-                f"the positions of its {count} frames are missing; they were stacked in the file's order, "
-                f"{base.between:g} mm apart (SpacingBetweenSlices)"
-            )
-            placed = replace(base, notes=(*base.notes, note))
-            return _along_normal(placed, tuple(base.between * i for i in range(count)))
-        return tuple(replace(base, index=i, loop=True) for i in range(count))
+        try:
+            return _frames(dataset, path)
+        except ReadError:
+            raise
+        except Exception as exc:
+            # pydicom converts values when they are looked at, and raises many kinds where they are damaged.
+            raise ReadError(f"cannot read {path}: the DICOM header is damaged") from exc
+
+
+def _frames(dataset: Any, path: Path) -> tuple[Frame, ...]:
+    require_image(dataset, path)
+    count = _frame_count(dataset, path)
+    base = _classic(dataset, path, count)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups is not None and len(groups) > 0:
+        return _enhanced(dataset, base, path, count)
+    if count == 1:
+        return (base,)
+    offsets = numbers(dataset, "GridFrameOffsetVector", count)
+    if offsets is not None:
+        return _along_normal(base, _relative(offsets, base))
+    if "RECON TOMO" in base.image_type:
+        return _tomogram(dataset, base)
+    if base.between and base.modality in STACKED and not has_time(dataset):
+        note = (
+            f"the positions of its {count} frames are missing; they were stacked in the file's order, "
+            f"{base.between:g} mm apart (SpacingBetweenSlices)"
+        )
+        placed = replace(base, notes=(*base.notes, note))
+        return _along_normal(placed, tuple(base.between * i for i in range(count)))
+    return tuple(replace(base, index=i, loop=True) for i in range(count))
 
 
 def has_time(dataset: Any) -> bool:

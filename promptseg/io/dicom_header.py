@@ -129,7 +129,9 @@ def read_header(path: Path) -> Any:
     with quiet_pydicom():
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
-            _ = [dataset.get(keyword) for keyword in ("Modality", "Rows", "ImageType")]  # conversion happens on access
+            _ = [
+                dataset.get(keyword) for keyword in ("SOPClassUID", "Modality", "ImageType")
+            ]  # conversion happens on access
         except Exception as exc:
             raise ReadError(f"cannot read {path}: the DICOM file is damaged or cut short") from exc
     return dataset

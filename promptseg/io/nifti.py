@@ -5,22 +5,21 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import GeometryError, ReadError
+from promptseg.io.nifti_voxels import NotNumbers, scan_voxels
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header", "single_slice_geometry"]
+__all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header", "require_voxels", "single_slice_geometry"]
 
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # nifti1.h NIFTI_UNITS_*: unknown, metre, millimetre, micron
 # nifti1.h DT_*: bits per voxel of each code that can be read
 BITS = {2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64, 2304: 32}
-CHUNK = 1 << 20
-MAX_TAIL = 1 << 26  # bytes behind the voxels
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CONFLICT_VOXELS = 0.1  # qform and sform further apart than this (at a corner) are two different places
 MAX_SHEAR_DEGREES = 0.06  # float32 cosines and quaternions stay far below
@@ -33,6 +32,7 @@ class NiftiHeader:
     Attributes:
         shape: sizes as stored (x, y, z, t, ...).
         kind: datatype code. bits: per voxel. offset: of the first voxel in the data file, bytes.
+        order: "<" for little-endian, ">" for big-endian.
         pair: True where voxels lie in a separate ``.img``. analyze: True for Analyze 7.5, which has no orientation.
         qform, sform: 4x4 voxel (x, y, z) to LPS mm, None where its code is 0.
     """
@@ -41,6 +41,7 @@ class NiftiHeader:
     kind: int
     bits: int
     offset: int
+    order: str
     pair: bool
     analyze: bool
     qform: NDArray[np.float64] | None
@@ -48,24 +49,23 @@ class NiftiHeader:
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
-    """Read the header and check that the voxels it promises are there.
+    """Read the header.
 
     Raises:
-        ReadError: damaged or cut short, impossible sizes, or the ``.img`` of a pair is missing.
+        ReadError: cut short, impossible sizes, or an unknown voxel type.
     """
     raw = _bytes(path, 540)
     order = "<" if raw[:4] in (b"\x5c\x01\x00\x00", b"\x1c\x02\x00\x00") else ">"
     two = struct.unpack(order + "i", raw[:4])[0] == 540
     if len(raw) < (540 if two else 348):
         raise ReadError(f"cannot read {path}: its header is cut short ({len(raw)} bytes)")
-    header = _nifti2(raw, order) if two else _nifti1(raw, order)
+    header = replace(_nifti2(raw, order) if two else _nifti1(raw, order), order=order)
     if not 1 <= len(header.shape) <= 7 or min(header.shape, default=0) < 1:
         raise ReadError(f"cannot read {path}: its header gives impossible sizes {header.shape}")
     if BITS.get(header.kind) != header.bits:
         raise ReadError(
             f"cannot read {path}: its header gives an unknown voxel type (code {header.kind}, {header.bits} bits)"
         )
-    _require_voxels(path, header)
     return header
 
 
@@ -148,6 +148,7 @@ def _header(
         kind=kind_bits[0],
         bits=kind_bits[1],
         offset=int(offset) if np.isfinite(offset) else -1,
+        order="<",
         pair=analyze or magic in (b"ni1", b"ni2"),
         analyze=analyze,
         qform=qform,
@@ -173,8 +174,12 @@ def _qform(quaternion: tuple[float, ...], pixdim: tuple[float, ...], scale: floa
     return np.asarray(RAS_TO_LPS @ matrix)
 
 
-def _require_voxels(path: Path, header: NiftiHeader) -> None:
-    expected = int(np.prod(header.shape, dtype=object)) * header.bits // 8
+def require_voxels(path: Path, header: NiftiHeader) -> NotNumbers | None:
+    """Check that the voxels which the header promises are there; return where they are no numbers.
+
+    Raises:
+        ReadError: cut short, damaged, or the ``.img`` of a pair is missing.
+    """
     data = path
     if header.pair and path.suffix.lower() == ".hdr":
         beside = [path.with_suffix(end) for end in (".img", ".IMG", ".img.gz")]
@@ -186,30 +191,9 @@ def _require_voxels(path: Path, header: NiftiHeader) -> None:
         data = found
     if header.offset < 0:
         raise ReadError(f"cannot read {path}: its header gives an impossible place of the voxels")
-    length = _unpacked_length(data, expected + header.offset) if _gzipped(data) else data.stat().st_size
-    there = length - (0 if header.pair else header.offset)
-    if there < expected:
-        raise ReadError(
-            f"cannot read {path}: it is cut short; expected {expected} bytes of voxels, found {max(there, 0)}"
-        )
-
-
-def _unpacked_length(path: Path, enough: int) -> int:
-    """Unpack a gzip file to nowhere and return its length: ITK takes a cut-off or damaged stream for zeros.
-
-    Raises:
-        ReadError: cut short, or its checksum is wrong.
-    """
-    length = 0
-    try:
-        with gzip.open(path, "rb") as file:
-            while part := file.read(CHUNK):
-                length += len(part)
-                if length > enough + MAX_TAIL:
-                    break  # more than any image needs: a bomb, or something else packed behind it
-    except (OSError, EOFError, zlib.error) as exc:
-        raise ReadError(f"cannot read {path}: its gzip compression is damaged or cut short") from exc
-    return length
+    length = int(np.prod(header.shape, dtype=object)) * header.bits // 8
+    start = 0 if header.pair else header.offset
+    return scan_voxels(data, start=start, length=length, kind=header.kind, order=header.order)
 
 
 def single_slice_geometry(header: NiftiHeader, shape: tuple[int, int, int]) -> Geometry | None:

@@ -58,7 +58,7 @@ def read_picture(path: Path, family: Family) -> RawImage:
     shape = raw.geometry.shape
     if family is Family.TIFF:
         y, x = raw.geometry.spacing_zyx[1:]
-        if not math.isclose(x, 1.0) or not math.isclose(y, 1.0):
+        if not math.isclose(x, 1.0, rel_tol=1e-3) or not math.isclose(y, 1.0, rel_tol=1e-3):
             size = f"{x:.4g} x {y:.4g} mm (the file's print resolution)"
             finding = f"a TIFF states no place in the patient: the pixel size of {size} and 1 mm per slice were assumed"
             geometry = Geometry(shape, spacing=(x, y, 1.0))

@@ -18,8 +18,8 @@ __all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
 # A line of another origin, e.g. a log line of another thread, is passed on.
 CODEC_LINES = re.compile(
     r"Corrupt JPEG|Premature end of JPEG|Unsupported |Invalid |Bogus |Quantization table|Huffman table|Warning: unknown"
-    r"|Marker handler|Tile part|JPEG |Application transferred|libpng |Meta(Object|Image|IO)|Uncompress|PackBits|LZW|ZIP"
-    r"|\w+ (required|defined prior)|\s*ideal = |_?TIFF|\w+: Warning|.*\.(tiff?|mha|mhd)\b|\*\* "
+    r"|Incomplete |Marker handler|Tile part|JPEG |Application transferred|libpng |Meta(Object|Image|IO)|Uncompress"
+    r"|PackBits|LZW|ZIP|\w+ (required|defined prior)|\s*ideal = |_?TIFF|\w+: Warning|.*\.(tiff?|mha|mhd)\b|\*\* "
 )
 DAMAGE = ("Corrupt JPEG", "Premature end of JPEG")
 _redirect = threading.Lock()

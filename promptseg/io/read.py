@@ -15,7 +15,7 @@ from promptseg.io.detached import require_data_file
 from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
 from promptseg.io.mgh import read_mgh
-from promptseg.io.nifti import nifti_findings, read_nifti_header, single_slice_geometry
+from promptseg.io.nifti import nifti_findings, read_nifti_header, require_voxels, single_slice_geometry
 from promptseg.io.picture import read_picture
 from promptseg.io.sniff import Family, sniff
 from promptseg.volume.geometry import Geometry
@@ -155,14 +155,21 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
     if family is Family.MGH:
         return read_mgh(path, frame=frame)
     if family is Family.NIFTI:
-        header = read_nifti_header(path)
-        raw = read_itk(path, family, frame=frame)
-        geometry = single_slice_geometry(header, raw.geometry.shape) or raw.geometry
-        return replace(raw, geometry=geometry, findings=raw.findings + nifti_findings(header, geometry, path))
+        return _read_nifti(path, frame)
     if family in (Family.PNG, Family.JPEG, Family.TIFF):
         return read_picture(path, family)
     require_data_file(path, family)
     return read_itk(path, family, frame=frame)
+
+
+def _read_nifti(path: Path, frame: int | None) -> RawImage:
+    header = read_nifti_header(path)
+    not_numbers = require_voxels(path, header)
+    raw = read_itk(path, Family.NIFTI, frame=frame)
+    if not_numbers is not None and raw.array.ndim == 3 and raw.array.dtype.kind == "f":
+        not_numbers.put_back(raw.array, frame or 0)
+    geometry = single_slice_geometry(header, raw.geometry.shape) or raw.geometry
+    return replace(raw, geometry=geometry, findings=raw.findings + nifti_findings(header, geometry, path))
 
 
 def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:
