@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from promptseg import errors as errors
     from promptseg.api import open_session as open_session
     from promptseg.api import replay as replay
+    from promptseg.api import resume as resume
     from promptseg.api import segment as segment
+    from promptseg.engine import edits as edits
     from promptseg.engine.options import EngineOptions as EngineOptions
     from promptseg.engine.walk import Progress as Progress
     from promptseg.errors import Cancelled as Cancelled
@@ -58,11 +60,13 @@ _HOME = {
     "Session": "promptseg.session",
     "Volume": "promptseg.volume",
     "Window": "promptseg.volume",
+    "edits": "promptseg.engine.edits",
     "errors": "promptseg.errors",
     "open_session": "promptseg.api",
     "read_labelmap": "promptseg.io",
     "read_volume": "promptseg.io",
     "replay": "promptseg.api",
+    "resume": "promptseg.api",
     "segment": "promptseg.api",
     "write_labelmap": "promptseg.io",
     "write_volume": "promptseg.io",
@@ -79,7 +83,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'promptseg' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    value = module if name == "errors" else getattr(module, name)
+    value = module if name in ("edits", "errors") else getattr(module, name)
     globals()[name] = value
     return value
 

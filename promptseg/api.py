@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.walk import OnProgress
-from promptseg.errors import ReplayError
+from promptseg.errors import ReplayError, SettingsError
+from promptseg.journal import Journal, read_journal
 from promptseg.models.loading import load_predictor
 from promptseg.promptlog import PromptLog, entry_prompts, read_log
 from promptseg.prompts import Prompt
 from promptseg.session import Session
 from promptseg.volume import Labelmap, Volume, Window
 
-__all__ = ["apply_log", "open_session", "replay", "segment"]
+__all__ = ["apply_log", "open_session", "replay", "resume", "segment"]
 
 DEFAULT_MODEL = "builtin"
 LOGGER = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ def open_session(
     *,
     window: Window | None = None,
     options: EngineOptions | None = None,
+    folder: str | Path | None = None,
 ) -> Session:
     """Open one person's work on one volume.
 
@@ -40,17 +43,59 @@ def open_session(
         device: "auto", "cpu", "cuda" or "cuda:N".
         window: replaces the volume's own intensity window.
         options: the engine's numbers.
+        folder: keep a journal there: a killed process loses nothing, ``promptseg.resume(folder)`` goes on. The image
+            must then be given as a path.
 
     Raises:
         ReadError: the image cannot be read.
         UnknownModelError: no such model.
         DeviceError: the device is not there.
+        WriteError: the folder cannot be written, or holds a session already.
     """
+    if folder is not None and not isinstance(volume, str | Path):
+        raise SettingsError(
+            "expected the image as a path when a folder for the journal is given, got a value in memory"
+        )
     predictor = load_predictor(model, device)
     image = _as_volume(volume)
     if window is not None:
         image = replace(image, window=window)
-    return Session(image, predictor, options)
+    session = Session(image, predictor, options)
+    if folder is not None:
+        header = {
+            "source": str(Path(volume).expanduser().resolve()),
+            "model": session.model_id,
+            "image": image.content_hash,
+            "window": vars(image.window),
+            "engine": session.options.to_dict(),
+        }
+        session.record_to(Journal(Path(folder), header).append)
+    return session
+
+
+def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress | None = None) -> Session:
+    """Bring back a session that was opened with ``folder=``: labels, masks, and what undo and redo would do.
+
+    Raises:
+        ReplayError: no journal there, or the image has changed since.
+        ReadError: the image cannot be read any more.
+    """
+    content = read_journal(Path(folder))
+    header = content.header
+    try:
+        window, options = Window(**header["window"]), EngineOptions(**header["engine"])
+        session = open_session(header["source"], header["model"], device, window=window, options=options)
+        image = header["image"]
+    except (KeyError, TypeError) as exc:
+        raise ReplayError(f"the journal in {folder} lacks a field or holds a wrong value: {exc}") from exc
+    if image != session.volume.content_hash:
+        _differs(f"the image {header['source']} has changed since the session in {folder} was made", strict=True)
+    for entry in (*content.done, *reversed(content.undone)):
+        _apply_entry(session, entry, on_progress)
+    for _ in content.undone:
+        session.undo()
+    session.record_to(Journal(Path(folder), {}, continued=True).append)
+    return session
 
 
 def segment(
@@ -137,6 +182,9 @@ def _apply_entry(session: Session, entry: Mapping[str, Any], on_progress: OnProg
     value = int(entry["label"])
     if session.labels or value != 1:
         session.select(value)
+    if entry["op"] == "edit":
+        session.edit(edit_from_dict(entry["edit"]))
+        return
     session.add(*entry_prompts(entry), propagate=bool(entry.get("propagate", True)), on_progress=on_progress)
 
 

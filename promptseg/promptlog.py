@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.options import EngineOptions
 from promptseg.errors import PromptsegError, ReplayError
 from promptseg.prompts import Prompt, prompt_from_dict
@@ -29,7 +30,7 @@ __all__ = ["PromptLog", "entry_prompts", "logged_prompts", "read_log", "write_lo
 
 FORMAT = "promptseg prompt log"
 VERSION = 1
-KNOWN_OPS = ("label", "lock", "prompt")
+KNOWN_OPS = ("label", "lock", "prompt", "edit")
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def _from_dict(data: Mapping[str, Any]) -> PromptLog:
         if entry["op"] == "prompt":
             _checked(entry["prompts"])
             int(entry["label"])
+        elif entry["op"] == "edit":
+            edit_from_dict(entry["edit"])
     window, engine = data.get("window"), data.get("engine")
     return PromptLog(
         entries,

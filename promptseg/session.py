@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.checks import Carried
+from promptseg.engine.edits import Edit, edit_to_dict
 from promptseg.engine.hints import PlacedPrompt, merge_hints, place
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, apply_prompts
@@ -65,12 +66,22 @@ class Session:
         volume: the image.
         predictor: the loaded model.
         options: the engine's numbers.
+        record: called with every log entry, and ``{"op": "undo"}`` or ``{"op": "redo"}``, before it takes effect; when
+            it raises, nothing has changed.
     """
 
-    def __init__(self, volume: Volume, predictor: Predictor, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        predictor: Predictor,
+        options: EngineOptions | None = None,
+        *,
+        record: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
         self.volume = volume
         self.options = options or EngineOptions()
         self._predictor = predictor
+        self._record = record
         self._source = SliceSource(volume, predictor)
         self._array = np.zeros(volume.shape, np.uint8)
         self._labels: Mapping[int, Label] = {}
@@ -257,6 +268,34 @@ class Session:
         others = tuple(key for key in state.anchors if key[0] != plane)
         return LabelCanvas(self._source, plane, self._array, value, locked=tuple(self._locked), other_anchors=others)
 
+    # --- edits by hand ------------------------------------------------------------------------------------------
+
+    def edit(self, edit: Edit) -> Changed | None:
+        """Apply an edit by hand to the selected label: paint, fill holes, remove islands, grow, smooth, ...
+
+        Locked labels keep their voxels. The edit is a log entry like a prompt: undoable, replayable.
+
+        Returns:
+            The half-open voxel box that changed; None when nothing did.
+
+        Raises:
+            PromptError: there is no label yet, it is locked, or the edit does not fit the image.
+        """
+        value = self._value(None)
+        if value in self._locked:
+            raise PromptError(f"label {value} is locked; unlock it or select another one")
+        mask = self._array == value
+        wanted = edit.apply(mask, self.volume)
+        box = _bounds(mask ^ wanted)
+        patch = None
+        if box is not None:
+            cut = _slices(box)
+            before = self._array[cut]
+            after = np.where(before == value, np.uint8(0), before)
+            after[wanted[cut] & ~np.isin(before, tuple(self._locked))] = value
+            patch = _patch(box, before, after)
+        return self._commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, patch=patch)
+
     # --- history ------------------------------------------------------------------------------------------------
 
     def undo(self) -> Changed | None:
@@ -266,6 +305,7 @@ class Session:
         """
         if not self._done:
             return None
+        self._note({"op": "undo"})
         step = self._done.pop()
         self._undone.append(step)
         return self._restore(step, 0)
@@ -274,6 +314,7 @@ class Session:
         """Bring back the entry that was undone last; return the changed box, None when nothing was undone."""
         if not self._undone:
             return None
+        self._note({"op": "redo"})
         step = self._undone.pop()
         self._done.append(step)
         return self._restore(step, 1)
@@ -287,6 +328,14 @@ class Session:
     def can_redo(self) -> bool:
         """True when there is an entry to redo."""
         return bool(self._undone)
+
+    def record_to(self, record: Callable[[Mapping[str, Any]], None]) -> None:
+        """From now on call ``record`` with every entry, as the constructor's argument of that name."""
+        self._record = record
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        if self._record is not None:
+            self._record(entry)
 
     def _restore(self, step: _Step, side: int) -> Changed | None:
         self._labels, self._states = step.labels[side], step.states[side]
@@ -320,6 +369,7 @@ class Session:
             (self._selected, selected if selected is not None else self._selected),
             patch,
         )
+        self._note(entry)
         self._done.append(step)
         self._undone.clear()
         return self._restore(step, 1)

@@ -65,7 +65,7 @@ def shifted_overlap(mask: Mask, other: Mask) -> float:
     here = mask[max(0, dy) : min(h, h + dy), max(0, dx) : min(w, w + dx)]
     moved = other[max(0, -dy) : min(h, h - dy), max(0, -dx) : min(w, w - dx)]
     common = int(np.count_nonzero(here & moved))
-    return common / (a["m00"] + b["m00"] - common)
+    return float(common / (a["m00"] + b["m00"] - common))
 
 
 def measure(index: int, mask: Mask, neighbour: Mask, here: Appearance, *, anchor: Appearance, score: float) -> Carried:

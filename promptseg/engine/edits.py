@@ -1,0 +1,279 @@
+"""Edits by hand on one label's mask: pure functions of the mask, its geometry and, for thresholds, the image.
+
+Every edit is a frozen value with a JSON form, so it stands in the prompt log beside prompts and can be undone and
+replayed. Lengths are in mm and volumes in mm³: anisotropic voxels are treated as they lie in the patient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import PromptError, did_you_mean
+from promptseg.prompts import Plane, parse_plane
+from promptseg.volume import Volume
+
+__all__ = [
+    "Edit",
+    "FillHoles",
+    "Grow",
+    "Interpolate",
+    "Paint",
+    "RemoveIslands",
+    "Smooth",
+    "Threshold",
+    "edit_from_dict",
+    "edit_to_dict",
+]
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Base of all edits; ``apply`` returns the new mask (z, y, x) and never changes its argument."""
+
+    kind: ClassVar[str] = ""
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the edited mask."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Paint(Edit):
+    """Paint or erase along a stroke.
+
+    Attributes:
+        centres: (z, y, x) voxels that the brush visits.
+        radius_mm: the brush's radius; a voxel is painted when its centre lies within it, the visited one always.
+        erase: take voxels away instead.
+        plane: a flat brush in this plane; None: a ball.
+    """
+
+    kind: ClassVar[str] = "paint"
+    centres: tuple[tuple[float, float, float], ...]
+    radius_mm: float = 0.0
+    erase: bool = False
+    plane: Plane | None = None
+
+    def __post_init__(self) -> None:
+        centres = np.asarray(self.centres, dtype=np.float64)
+        if centres.ndim != 2 or centres.shape[1] != 3 or not len(centres) or not np.isfinite(centres).all():
+            raise PromptError(f"expected a stroke as (n >= 1, 3) voxels (z, y, x), got shape {centres.shape}")
+        _require(self.radius_mm >= 0 and math.isfinite(self.radius_mm), "radius_mm >= 0", self.radius_mm)
+        object.__setattr__(self, "centres", tuple((z, y, x) for z, y, x in centres.tolist()))
+        if self.plane is not None:
+            object.__setattr__(self, "plane", parse_plane(self.plane))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask with the stroke painted or erased; parts outside the image are left out."""
+        spacing = np.array(volume.geometry.spacing_zyx)
+        reach = np.floor(self.radius_mm / spacing).astype(int)
+        if self.plane is not None:
+            reach[self.plane.axis] = 0
+        offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1).reshape(-1, 3)
+        offsets = offsets[np.linalg.norm(offsets * spacing, axis=1) <= self.radius_mm + 1e-9]
+        visited = np.unique(np.rint(np.array(self.centres)).astype(int), axis=0)
+        voxels = (visited[:, None] + offsets[None]).reshape(-1, 3)
+        voxels = voxels[((voxels >= 0) & (voxels < mask.shape)).all(axis=1)]
+        if not len(voxels):
+            raise PromptError(f"the stroke lies outside the image of shape (z, y, x) {mask.shape}")
+        edited = mask.copy()
+        edited[tuple(voxels.T)] = not self.erase
+        return edited
+
+
+@dataclass(frozen=True)
+class FillHoles(Edit):
+    """Fill background that the mask encloses in 3D, or slice by slice in ``plane``."""
+
+    kind: ClassVar[str] = "fill holes"
+    plane: Plane | None = None
+
+    def __post_init__(self) -> None:
+        if self.plane is not None:
+            object.__setattr__(self, "plane", parse_plane(self.plane))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the filled mask."""
+        if self.plane is None:
+            return mask | ~_touching_border(~mask)
+        edited = mask.copy()
+        for index in np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != self.plane.axis))):
+            cut = (slice(None),) * self.plane.axis + (slice(index, index + 1),)
+            edited[cut] |= ~_touching_border(~mask[cut], skip=self.plane.axis)
+        return edited
+
+
+@dataclass(frozen=True)
+class RemoveIslands(Edit):
+    """Remove 26-connected parts smaller than ``below_mm3``; with None keep only the largest part."""
+
+    kind: ClassVar[str] = "remove islands"
+    below_mm3: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.below_mm3 is not None:
+            _require(self.below_mm3 > 0, "below_mm3 > 0", self.below_mm3)
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask without its small parts."""
+        import cc3d
+
+        parts = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        if self.below_mm3 is None:
+            kept = sizes == sizes.max()
+        else:
+            kept = sizes * volume.geometry.voxel_volume_mm3 >= self.below_mm3
+        kept[0] = False
+        return np.asarray(kept[parts])
+
+
+@dataclass(frozen=True)
+class Grow(Edit):
+    """Move the border outward by ``by_mm`` (inward when negative), measured between voxel centres."""
+
+    kind: ClassVar[str] = "grow"
+    by_mm: float
+
+    def __post_init__(self) -> None:
+        _require(self.by_mm != 0 and math.isfinite(self.by_mm), "by_mm != 0", self.by_mm)
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the grown or shrunk mask; the image's border does not erode it."""
+        if self.by_mm > 0:
+            return _distance(~mask, volume) <= self.by_mm if mask.any() else mask.copy()
+        return _distance(mask, volume) > -self.by_mm if not mask.all() else mask.copy()
+
+
+@dataclass(frozen=True)
+class Smooth(Edit):
+    """Gaussian smoothing of the mask with standard deviation ``sigma_mm``, cut at one half (keeps flat borders)."""
+
+    kind: ClassVar[str] = "smooth"
+    sigma_mm: float
+
+    def __post_init__(self) -> None:
+        _require(self.sigma_mm > 0 and math.isfinite(self.sigma_mm), "sigma_mm > 0", self.sigma_mm)
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the smoothed mask."""
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(mask.astype(np.float32))
+        image.SetSpacing(volume.geometry.spacing)
+        smoothed = sitk.SmoothingRecursiveGaussian(image, self.sigma_mm) if min(mask.shape) >= 4 else image
+        return np.asarray(sitk.GetArrayViewFromImage(smoothed) >= 0.5)
+
+
+@dataclass(frozen=True)
+class Threshold(Edit):
+    """Keep only voxels whose intensity (HU for CT) lies in [low, high]."""
+
+    kind: ClassVar[str] = "threshold"
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        _require(self.low <= self.high, "low <= high", (self.low, self.high))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask without voxels outside the range."""
+        if volume.is_rgb:
+            raise PromptError("expected a grey image for a threshold, got a colour image")
+        return mask & (volume.array >= self.low) & (volume.array <= self.high)
+
+
+@dataclass(frozen=True)
+class Interpolate(Edit):
+    """Fill empty slices between slices that have a mask, by signed-distance shape interpolation (Herman 1992)."""
+
+    kind: ClassVar[str] = "interpolate"
+    plane: Plane = Plane.AXIAL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plane", parse_plane(self.plane))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask with its gaps filled; slices that have a mask stay as they are."""
+        edited = np.moveaxis(mask.copy(), self.plane.axis, 0)
+        spacing = volume.cut_spacing_mm(self.plane)
+        present = np.flatnonzero(edited.any(axis=(1, 2)))
+        for low, high in pairwise(present):
+            if high - low < 2:
+                continue
+            below, above = (_signed_distance(edited[i], spacing) for i in (low, high))
+            for index in range(low + 1, high):
+                share = (index - low) / (high - low)
+                edited[index] = (1 - share) * below + share * above > 0
+        return np.ascontiguousarray(np.moveaxis(edited, 0, self.plane.axis))
+
+
+_KINDS: dict[str, type[Edit]] = {
+    cls.kind: cls for cls in (Paint, FillHoles, RemoveIslands, Grow, Smooth, Threshold, Interpolate)
+}
+
+
+def edit_to_dict(edit: Edit) -> dict[str, Any]:
+    """Return the edit as plain JSON types; infinite bounds are left out."""
+    values = {k: v for k, v in asdict(edit).items() if v is not None and not (isinstance(v, float) and math.isinf(v))}
+    return {"kind": edit.kind, **values}
+
+
+def edit_from_dict(data: Mapping[str, Any]) -> Edit:
+    """Return the edit that ``edit_to_dict`` wrote.
+
+    Raises:
+        PromptError: unknown kind or field, or an impossible value.
+    """
+    kind = data.get("kind")
+    if kind not in _KINDS:
+        raise PromptError(f"expected an edit ({', '.join(_KINDS)}), got {kind!r}{did_you_mean(str(kind), _KINDS)}")
+    known = {item.name for item in fields(_KINDS[kind])}
+    values = {key: value for key, value in data.items() if key != "kind"}
+    if not set(values) <= known:
+        raise PromptError(f"expected the fields {', '.join(sorted(known))} in a {kind!r} edit, got {sorted(values)}")
+    try:
+        return _KINDS[kind](**values)
+    except (TypeError, ValueError) as exc:
+        raise PromptError(f"a {kind!r} edit has a missing field or a value of the wrong kind: {exc}") from exc
+
+
+def _require(condition: bool, expected: str, got: object) -> None:
+    if not condition:
+        raise PromptError(f"expected {expected}, got {got!r}")
+
+
+def _touching_border(background: Mask, skip: int | None = None) -> Mask:
+    """The 6-connected background that reaches the image's border (faces of axis ``skip`` do not count)."""
+    import cc3d
+
+    parts = cc3d.connected_components(np.ascontiguousarray(background), connectivity=6)
+    faces = [np.take(parts, end, axis=axis) for axis in range(3) if axis != skip for end in (0, -1)]
+    outside = np.unique(np.concatenate([face.ravel() for face in faces]))
+    return np.isin(parts, outside[outside > 0])
+
+
+def _distance(mask: Mask, volume: Volume) -> NDArray[np.float32]:
+    """Distance in mm of every True voxel's centre to the nearest False one's; 0 at False."""
+    import edt
+
+    return np.asarray(edt.edt(np.ascontiguousarray(mask), anisotropy=volume.geometry.spacing_zyx, black_border=False))
+
+
+def _signed_distance(mask: Mask, spacing_mm: tuple[float, float]) -> NDArray[np.float32]:
+    """Signed distance in mm to the border of a 2D mask with both values; positive inside."""
+    import edt
+
+    contiguous = np.ascontiguousarray(mask)
+    inside = edt.edt(contiguous, anisotropy=spacing_mm, black_border=False)
+    return np.asarray(inside - edt.edt(~contiguous, anisotropy=spacing_mm, black_border=False))
