@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,7 +209,7 @@ class Canvas:
 
     def mean_hu(self) -> Floats:
         """Return the average HU of each voxel: float64 of the geometry's shape."""
-        return np.asarray(self._blocks(self.hu.astype(np.float64)).mean(axis=(1, 3, 5)))
+        return self._sums(self.hu, np.float64) / float(np.prod(FACTOR))
 
     def majority(self) -> NDArray[np.uint8]:
         """Return per voxel the label that fills at least half of it, else 0."""
@@ -217,9 +217,12 @@ class Canvas:
         result = np.zeros(self.geometry.shape, dtype=np.uint8)
         for value in np.unique(self.label):
             if value:
-                result[self._blocks(self.label == value).sum(axis=(1, 3, 5)) >= half] = value
+                result[self._sums(self.label == value, np.uint8) >= half] = value
         return result
 
-    def _blocks(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        (nz, ny, nx), (fz, fy, fx) = self.geometry.shape, FACTOR
-        return array.reshape(nz, fz, ny, fy, nx, fx)
+    def _sums(self, array: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+        """Return the sum of the fine samples of each voxel."""
+        total = np.zeros(self.geometry.shape, dtype=dtype)
+        for offset in np.ndindex(*FACTOR):
+            total += array[tuple(slice(start, None, step) for start, step in zip(offset, FACTOR, strict=True))]
+        return total

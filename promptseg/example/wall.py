@@ -24,7 +24,6 @@ RIB_ENDS = {
     3: 1.9,
     4: 2.2,
 }  # the floating ribs' length, in radians around the body from the spine
-EVERYWHERE = ((-200.0, -160.0, -200.0), (200.0, 160.0, 200.0))
 
 
 def fat_mm(x: Floats, y: Floats, z: Floats) -> Floats:
@@ -59,11 +58,12 @@ def paint_shell(canvas: Canvas) -> None:
         depth = np.hypot(x, y) * (1.0 / np.maximum(rho, 1e-3) - 1.0) + 2.2 * shape_noise(x, y, z)
         depth -= 5.0 * np.exp(-((x / 11.0) ** 2)) * (y > 60.0)  # the groove along the spine
         canvas.depth[index] = depth
-        canvas.room[index] = depth - wall_mm(x, y, z)
+        body = depth > 0
+        canvas.room[index][body] = depth[body] - wall_mm(x[body], y[body], z[body])
         hu = canvas.hu[index]
-        hu[depth > 0] = SKIN
+        hu[body] = SKIN
         hu[depth > 2.8] = FAT
-        shell = (depth > 0) & (canvas.room[index] < 0)
+        shell = body & (canvas.room[index] < 0)
         x, y, z, depth = x[shell], y[shell], z[shell], depth[shell]
         layer = (depth - fat_mm(x, y, z) + 0.8 * stripe_noise(x, y, z)) / 13.0
         between = (np.abs(layer - 0.36) < 0.045) | (np.abs(layer - 0.68) < 0.045)
@@ -117,7 +117,7 @@ def paint_skeleton(canvas: Canvas) -> None:
         hu[canal] = -20.0
         hu[np.hypot(x / 1.1, y - 64.0) < 6.6] = 28.0
     _paint_ribs(canvas)
-    for index, x, y, _ in canvas.chunks(EVERYWHERE):
+    for index, x, y, _ in canvas.chunks(((-200.0, 60.0, -200.0), (200.0, 160.0, 200.0))):
         below = y - (112.0 - 0.0011 * x**2)
         outside = canvas.depth[index] <= 0
         hu = canvas.hu[index]
@@ -127,8 +127,9 @@ def paint_skeleton(canvas: Canvas) -> None:
 
 def _paint_ribs(canvas: Canvas) -> None:
     for index, x, y, z in canvas.chunks():
-        depth = canvas.depth[index]
-        angle = np.abs(np.arctan2(x, y)) + 0.0 * z
+        near = (canvas.depth[index] > 8.0) & (canvas.depth[index] < 85.0)
+        x, y, z, depth, hu = x[near], y[near], z[near], canvas.depth[index][near], canvas.hu[index][near]
+        angle = np.abs(np.arctan2(x, y))
         drop = np.where(angle < 2.2, 75.0 * angle - 20.0, 145.0 - 90.0 * (angle - 2.2))
         turns = (z + drop - 15.0) / RIB_PITCH_MM
         number = np.rint(turns)
@@ -140,7 +141,8 @@ def _paint_ribs(canvas: Canvas) -> None:
         inside = (np.hypot(across, along) < 1.0) & (number >= 0) & (angle > 0.36) & (angle < ends)
         core = np.hypot(across / 0.62, along / 0.75) < 1.0
         bone = np.where(core, MARROW + 60.0, CORTEX + 120.0)
-        canvas.hu[index][inside] = np.where(angle > 2.2, 115.0, bone)[inside]
+        hu[inside] = np.where(angle > 2.2, 115.0, bone)[inside]
+        canvas.hu[index][near] = hu
 
 
 def paint_chest(canvas: Canvas, left: int, right: int) -> None:
