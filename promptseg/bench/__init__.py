@@ -1,1 +1,1 @@
-"""The benchmark: simulated prompts on labelled images."""
+"""The benchmark: simulated prompts on labelled images, for any model and anyone's own data."""

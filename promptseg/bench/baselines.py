@@ -1,7 +1,6 @@
 """What any model must beat, behind the same seam: OpenCV's GrabCut, and no segmentation at all.
 
-Neither knows how good its answer is (score 0.5). To both, a prior carried over from a neighbouring slice is the same
-as an earlier answer on this one.
+Neither knows how good its answer is (score 0.5).
 """
 
 from __future__ import annotations
@@ -59,11 +58,11 @@ class BoxFillPredictor:
 class GrabCutPredictor:
     """OpenCV's GrabCut (Rother et al., 2004), seeded by the prompts, in a window around them.
 
-    Clicks and strokes are certain in a small disc, and so is the middle half of a box: with the box as it is, GrabCut
-    finds nothing in most medical images. What is probably the object: the box; else the earlier answer on this slice
-    and a square around the newest positive click; else what lies near the strokes. Everything else in the window is
-    probably background, outside the window and outside the box certainly. The window is a quarter larger than all that
-    on every side, so that the background is learnt from what is near; it works at no more than 192 px.
+    Certain: a small disc around clicks and strokes; the middle half of a box (with the box as it is, GrabCut finds
+    nothing in most medical images); the deep half of a neighbouring slice's mask. Probably the object: the box; else
+    the earlier answer and a square around the newest positive click; else what lies near the strokes. The rest is
+    probably background, and certainly so outside the box and outside the window, which reaches a quarter further than
+    all that on every side, so that the background is learnt from what is near. Works at no more than 192 px.
     """
 
     @property
@@ -107,6 +106,9 @@ def _seeds(shape: tuple[int, int], prompts: SlicePrompts, prior: Prior | None) -
     sure, likely = (max(1, round(max(shape) * share)) for share in (SURE_SHARE, LIKELY_SHARE))
     if prior is not None:
         seeds[prior.logits > 0] = cv2.GC_PR_FGD
+        if prior.neighbour is not None:
+            depth = cv2.distanceTransform((prior.logits > 0).astype(np.uint8), cv2.DIST_L2, 3)
+            seeds[(depth > 0) & (depth >= CORE_SHARE * depth.max())] = cv2.GC_FGD
     elif prompts.box is not None:
         y0, x0, y1, x1 = prompts.box
         dy, dx = (y1 - y0) * (1 - CORE_SHARE) / 2, (x1 - x0) * (1 - CORE_SHARE) / 2

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from promptseg.bench.cases import Case
+from promptseg.bench.chains import Chain
 from promptseg.bench.loading import CaseLoader
 from promptseg.bench.protocol2d import Rounds, run_slice
+from promptseg.bench.protocol3d import Rounds3D, run_volume
 from promptseg.bench.result import BenchResult, CaseResult, Skipped
 from promptseg.errors import Cancelled, PromptsegError
 from promptseg.models.predictor import Predictor
 
-__all__ = ["Progress", "ProgressCallback", "run_bench"]
+__all__ = ["Progress", "ProgressCallback", "run_bench", "run_bench_3d"]
+
+Task = TypeVar("Task")
+Runner: TypeAlias = tuple[str, Callable[[Task], CaseResult]]
 
 
 @dataclass(frozen=True)
@@ -51,27 +56,51 @@ def run_bench(
         rounds: how many clicks.
         progress: called before every run and at the end; what it raises stops the benchmark.
     """
-    wanted = [case for case in cases if 2 in case.dimensions]
-    loader, rows, skipped = CaseLoader(), list[CaseResult](), list[Skipped]()
-    for at, case in enumerate(wanted):
+    runners = [(each.model_id, lambda task, each=each: run_slice(each, task, rounds)) for each in predictors]
+    return _run([case for case in cases if 2 in case.dimensions], CaseLoader().load_slice, runners, progress)
+
+
+def run_bench_3d(
+    cases: Sequence[Case],
+    chains: Sequence[Chain],
+    *,
+    rounds: Rounds3D | None = None,
+    progress: ProgressCallback | None = None,
+) -> BenchResult:
+    """Run the 3D protocol on every case that takes part in it.
+
+    Args:
+        cases: what to run on; those without 3 in ``dimensions`` are passed over.
+        chains: what to compare; ``SessionChain(predictor)`` for promptseg's own.
+        rounds: how many clicks, and whether the object's range is given.
+        progress: called before every run and at the end; what it raises stops the benchmark.
+    """
+    runners = [(each.name, lambda task, each=each: run_volume(each, task, rounds)) for each in chains]
+    return _run([case for case in cases if 3 in case.dimensions], CaseLoader().load_volume, runners, progress)
+
+
+def _run(
+    cases: Sequence[Case],
+    load: Callable[[Case], Task],
+    runners: Sequence[Runner[Task]],
+    progress: ProgressCallback | None,
+) -> BenchResult:
+    rows, skipped, total = list[CaseResult](), list[Skipped](), len(cases) * len(runners)
+    for at, case in enumerate(cases):
         try:
-            task = loader.load_slice(case)
+            task = load(case)
         except PromptsegError as exc:
             skipped.append(Skipped(case, "", str(exc)))
             continue
-        for number, predictor in enumerate(predictors):
-            _tell(progress, at * len(predictors) + number, len(wanted) * len(predictors), case.name, predictor.model_id)
+        for number, (name, run) in enumerate(runners):
+            if progress is not None:
+                progress(Progress(at * len(runners) + number, total, case.name, name))
             try:
-                rows.append(run_slice(predictor, task, rounds))
+                rows.append(run(task))
             except Cancelled:
                 raise
             except PromptsegError as exc:
-                skipped.append(Skipped(case, predictor.model_id, str(exc)))
-    total = len(wanted) * len(predictors)
-    _tell(progress, total, total, "", "")
-    return BenchResult(tuple(rows), tuple(skipped))
-
-
-def _tell(progress: ProgressCallback | None, done: int, total: int, case: str, model: str) -> None:
+                skipped.append(Skipped(case, name, str(exc)))
     if progress is not None:
-        progress(Progress(done, total, case, model))
+        progress(Progress(total, total, "", ""))
+    return BenchResult(tuple(rows), tuple(skipped))
