@@ -38,6 +38,9 @@ SMALLEST_SEARCH_PX = 56.0
 GROWTH, MOST_GROWTH_STEPS = 1.7, 2
 """A window whose border cuts the mask grows by this factor, this often at most."""
 
+DISOBEDIENCE = 0.3
+"""How much an answer that disobeys every click loses against one that obeys, in units of the score."""
+
 NOWHERE = -12.0
 """Logit outside the window that was looked at."""
 
@@ -142,7 +145,7 @@ class BuiltinPredictor:
         windows = _search_windows(image, hints)
         logits, scores = self._run([draw_view(image, hints, window, SEARCH_PX) for window in windows])
         answers = [_Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
-        best = max(answers, key=lambda answer: answer.score - _cut(answer, image.shape))
+        best = max(answers, key=lambda answer: _worth(answer, hints, image.shape))
         if not (best.logits > 0).any():
             return best
         hints = replace(hints, previous=_probability(best, image.shape))
@@ -259,6 +262,24 @@ def _search_windows(image: FloatArray, hints: Hints) -> list[Window]:
     while len(sides) < SEARCH_STEPS and sides[-1] / 2 > least * 0.8:
         sides.append(max(least, sides[-1] / 2))
     return [_around(extent, side / max(extent[2] - extent[0], extent[3] - extent[1]), image) for side in sides]
+
+
+def _worth(answer: _Answer, hints: Hints, shape: tuple[int, ...]) -> float:
+    """The score, less what the window cuts off and less the share of clicks that the answer disobeys."""
+    return answer.score - _cut(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
+
+
+def _disobeyed(answer: _Answer, hints: Hints) -> float:
+    """Share of the clicks on whose wrong side the answer is; clicks outside the window count as outside the mask."""
+    if not len(hints.points):
+        return 0.0
+    size = answer.logits.shape[0]
+    origin = np.array([answer.window.y, answer.window.x]) - answer.window.side / 2
+    where = np.floor((hints.points - origin) * (size / answer.window.side)).astype(int)
+    seen = ((where >= 0) & (where < size)).all(1)
+    inside = np.zeros(len(where), np.bool_)
+    inside[seen] = answer.logits[where[seen, 0], where[seen, 1]] > 0
+    return float((inside != hints.positive).mean())
 
 
 def _cut(answer: _Answer, shape: tuple[int, ...]) -> float:

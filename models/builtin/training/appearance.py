@@ -67,7 +67,7 @@ def _blur(canvas: Canvas, image: FloatArray) -> FloatArray:
 def _noise(canvas: Canvas, image: FloatArray, family: str) -> FloatArray:
     """Gaussian, Rician, Poisson-like, correlated, or speckle."""
     low, high = np.percentile(image[:, ::4, ::4], (2, 98))
-    strength = canvas.uniform(0, 1) ** 2.5 * 0.22 * float(high - low)
+    strength = canvas.uniform(0, 1) ** 3 * 0.2 * float(high - low)
     white = canvas.rng.standard_normal(image.shape, dtype=np.float32)
     kind = canvas.rng.choice(["gauss", "rice", "poisson", "grain", "speckle"], p=[0.3, 0.2, 0.15, 0.25, 0.1])
     if family == "ultrasound" and canvas.chance(0.85):
@@ -84,7 +84,7 @@ def _noise(canvas: Canvas, image: FloatArray, family: str) -> FloatArray:
     smooth /= smooth.std() + 1e-6
     if kind == "grain":
         return (image + strength * smooth).astype(np.float32)
-    ripple = np.exp(canvas.uniform(0.05, 0.5) * smooth)
+    ripple = np.exp(canvas.uniform(0.05, 0.38) * smooth)
     return (np.maximum(image, 0.0) * ripple + 0.3 * strength * smooth).astype(np.float32)
 
 

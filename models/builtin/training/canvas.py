@@ -97,7 +97,7 @@ class Canvas:
 
     def _texture(self) -> FloatArray:
         """One of several kinds of texture, about unit variance."""
-        kind = self.rng.integers(0, 5)
+        kind = int(self.rng.choice(5, p=[0.34, 0.26, 0.15, 0.21, 0.04]))
         if kind == 0:
             return self.fractal(int(self.rng.integers(4, 16)), 4, 0.7)
         if kind == 1:

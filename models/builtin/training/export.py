@@ -6,17 +6,22 @@ import hashlib
 import logging
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from promptseg.models.builtin.training.network import NetworkConfig, PromptNet
 
-__all__ = ["export", "load_network"]
+__all__ = ["export", "load_network", "read_weights"]
 
 log = logging.getLogger(__name__)
 
 OPSET = 17
+
+SMALLEST_HALVED = 4096
+"""Weights of at least this many numbers are stored in 16 bits."""
 
 
 class _Answer(nn.Module):
@@ -39,6 +44,34 @@ def load_network(checkpoint: Path) -> PromptNet:
     return network.eval()
 
 
+def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large weights in 16 bits and cast them back on loading: half the file, the same 32-bit arithmetic."""
+    graph = model.graph
+    casts, kept = [], []
+    for weight in graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.dtype != np.float32 or array.size < SMALLEST_HALVED:
+            kept.append(weight)
+            continue
+        stored = f"{weight.name}.half"
+        kept.append(numpy_helper.from_array(array.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [weight.name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+    return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file written by ``export``, named as in ``PromptNet``'s state."""
+    weights = {}
+    for weight in onnx.load(str(path)).graph.initializer:
+        name = weight.name.removeprefix("network.").removesuffix(".half")
+        weights[name] = torch.from_numpy(numpy_helper.to_array(weight).astype(np.float32))
+    return weights
+
+
 def export(checkpoint: Path, out: Path) -> str:
     """Write ``out``; returns its sha256.
 
@@ -56,9 +89,12 @@ def export(checkpoint: Path, out: Path) -> str:
         output_names=["logits", "score"],
         dynamic_axes={"view": free, "logits": free, "score": {0: "n"}},
         opset_version=OPSET,
+        do_constant_folding=False,  # keeps the names of all weights; ONNX Runtime folds when it loads
         dynamo=False,
     )
-    onnx.checker.check_model(str(out))
+    halved = _halve(onnx.load(str(out)))
+    onnx.checker.check_model(halved)
+    onnx.save(halved, str(out))
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     log.info("%s: %d bytes, sha256 %s", out, out.stat().st_size, digest)
     return digest

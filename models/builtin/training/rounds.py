@@ -51,7 +51,7 @@ class Interaction:
         hints = Hints(points=np.array([[y, x]], np.float32), positive=np.ones(1, np.bool_))
         extent = _extent(sample.target)
         side = max(extent[2] - extent[0], extent[3] - extent[1])
-        wanted = float(np.exp(rng.uniform(math.log(0.8), math.log(6.0)))) * side
+        wanted = float(np.exp(rng.uniform(math.log(0.3), math.log(6.0)))) * side
         wanted = float(max(sample.target.shape)) if rng.random() < 0.25 else wanted
         half = max(40.0, wanted) / 2
         cy, cx = (y + 0.7 * half * rng.uniform(-1, 1), x + 0.7 * half * rng.uniform(-1, 1))
@@ -64,10 +64,14 @@ class Interaction:
         x = (extent[1] + extent[3]) / 2 - 0.5 + self.rng.normal(0, 1) * play
         return fit_window(Window(y, x, side), self.sample.target.shape)
 
-    def view(self, size: int) -> tuple[FloatArray, FloatArray]:
-        """The network's input (channels, size, size) and the soft target (1, size, size)."""
+    def view(self, size: int) -> tuple[FloatArray, FloatArray, float]:
+        """The network's input (channels, size, size), the soft target (1, size, size), and the whole target's area.
+
+        The area is in pixels of the view and counts what lies outside the window too.
+        """
         target = crop(self.sample.target.astype(np.float32), self.window, size)
-        return draw_view(self.sample.image, self.hints, self.window, size), target[None]
+        area = float(self.sample.target.sum()) * (size / self.window.side) ** 2
+        return draw_view(self.sample.image, self.hints, self.window, size), target[None], area
 
     def answer(self, probability: FloatArray) -> bool:
         """Take the network's answer (size, size) for the current window and prompt again; False when nothing is wrong."""

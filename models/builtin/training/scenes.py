@@ -253,11 +253,32 @@ def xray(canvas: Canvas) -> None:
         canvas.paint(bars - 2, -strength * canvas.uniform(0, 0.7), add=True, weight=0.0, soft=2)
     for _ in range(int(canvas.rng.integers(0, 6))):
         _bone(canvas)
+    if canvas.chance(0.3):
+        _wing(canvas)
     for _ in range(int(canvas.rng.integers(0, 6))):
         radius = canvas.log_uniform(0.04, 0.6)
         level = blob(canvas, (canvas.uniform(-0.8, 0.8), canvas.uniform(-0.8, 0.8)), (radius, radius * canvas.uniform(0.5, 2)))
         delta = canvas.log_uniform(0.06, 0.35) * canvas.rng.choice([-1, 1])
         canvas.paint(level, delta, add=True, weight=1.0, soft=canvas.log_uniform(1, 12), parts=False)
+
+
+def _wing(canvas: Canvas) -> None:
+    """Flat bones with holes, one or a mirrored pair, as a pelvis."""
+    at = (canvas.uniform(-0.5, 0.3), canvas.uniform(0.25, 0.6))
+    delta = canvas.log_uniform(0.1, 0.35)
+    radii, hole = (canvas.uniform(0.25, 0.6), canvas.uniform(0.15, 0.4)), canvas.uniform(0.08, 0.2)
+    angle = canvas.uniform(-0.8, 0.8)
+    both = np.zeros(canvas.image.shape, bool)
+    for side in (-1, 1) if canvas.chance(0.7) else (1,):
+        level = blob(canvas, (at[0], side * at[1]), radii, angle=side * angle, rough=0.3)
+        foot = (at[0] + radii[0] * 1.1, side * at[1] * 0.7)
+        ring = blob(canvas, foot, (hole * 2, hole * 1.8), rough=0.12)
+        gap = blob(canvas, foot, (hole, hole * 0.8), rough=0.1)
+        level = np.minimum(np.maximum(level, ring), -gap)
+        both |= canvas.paint(level, delta * (1 + 0.2 * canvas.noise(16)), add=True, weight=1.5, parts=False, soft=2.5)
+        rim = canvas.uniform(2, 6)
+        canvas.paint(level - rim, -delta * canvas.uniform(0, 0.6), add=True, weight=0.0, soft=3)
+    canvas.candidates.append(Candidate(both, 1.5, False, True))
 
 
 def _bone(canvas: Canvas) -> None:
@@ -305,10 +326,58 @@ def ultrasound(canvas: Canvas) -> None:
             gate = np.clip(0.7 + 0.6 * canvas.noise(5), 0, 1)
             canvas.image += canvas.uniform(0.05, 0.3) * gate * ((level < 0) & (level > -wall))
             canvas.candidates.append(Candidate((level < 0) & (level > -wall), 0.6, False, True))
+        if canvas.chance(0.35):
+            _open_wall(canvas, at, level, min(radii) * canvas.size / 2)
         if canvas.chance(0.4):
             cut = canvas.uniform(-0.2, 0.2) * canvas.size + (canvas.y - at[0]) * canvas.size / 2
             half = np.minimum(level, cut).astype(np.float32)
             canvas.paint(half, canvas.image * canvas.uniform(0.6, 1.5), weight=0.7, parts=False, child=True, soft=3)
+
+
+def _open_wall(canvas: Canvas, at: tuple[float, float], level: FloatArray, radius_px: float) -> None:
+    """A wall around most of a chamber, open towards a second chamber, as the heart in echo."""
+    wide = max(2.5, radius_px * canvas.uniform(0.15, 0.5))
+    side, reach = canvas.uniform(0, 2 * math.pi), canvas.uniform(0.2, 0.8)
+    along = math.sin(side) * (canvas.y - at[0]) + math.cos(side) * (canvas.x - at[1])
+    cap = (reach * radius_px - along * canvas.size / 2).astype(np.float32)
+    wall = np.minimum(np.minimum(-level, level + wide), cap)
+    tone = canvas.image * canvas.uniform(0.6, 1.2) + canvas.uniform(0.0, 0.25)
+    canvas.paint(wall, tone, weight=2.0, parts=False, child=True, soft=2)
+    both = np.maximum(wall, level)
+    canvas.candidates.append(Candidate(both > 0, 0.6, False, True))
+    if canvas.chance(0.7):
+        spot = (at[0] + math.sin(side) * radius_px * 3.2 / canvas.size, at[1] + math.cos(side) * radius_px * 3.2 / canvas.size)
+        radius = radius_px * 2 / canvas.size * canvas.uniform(0.5, 1.0)
+        other = np.minimum(blob(canvas, spot, (radius, radius * canvas.uniform(0.8, 1.3)), rough=0.1), -level - 1)
+        canvas.paint(other, canvas.image * canvas.uniform(0.2, 0.7), weight=1.5, parts=False, soft=3)
+
+
+def smear(canvas: Canvas) -> None:
+    """One or few large cells with a lobed nucleus among pale discs."""
+    ground = canvas.uniform(0.5, 1.0)
+    canvas.image += canvas.shade(ground, 0.02)
+    disc = canvas.uniform(0.12, 0.4)
+    for _ in range(int(canvas.rng.integers(0, 14))):
+        at = (canvas.uniform(-1.1, 1.1), canvas.uniform(-1.1, 1.1))
+        level = blob(canvas, at, (disc, disc * canvas.uniform(0.8, 1.2)), rough=0.06, power=2.0)
+        tone = ground - canvas.uniform(0.1, 0.3)
+        canvas.paint(level, canvas.shade(tone, 0.02), weight=0.15, parts=False, soft=2)
+        if canvas.chance(0.6):
+            canvas.paint(level - disc * 40 * canvas.uniform(0.5, 1), tone + 0.12, weight=0.0, child=True, soft=8)
+    for _ in range(int(canvas.rng.choice([1, 1, 1, 2, 4]))):
+        at, radius = (canvas.uniform(-0.4, 0.4), canvas.uniform(-0.4, 0.4)), canvas.log_uniform(0.2, 0.7)
+        body_level = blob(canvas, at, (radius, radius * canvas.uniform(0.8, 1.2)), rough=0.12, power=2.0)
+        plasma = ground - canvas.log_uniform(0.05, 0.35)
+        canvas.paint(body_level, canvas.shade(plasma, canvas.log_uniform(0.01, 0.08)), weight=2.0, parts=False, soft=2)
+        lobes = []
+        for _ in range(int(canvas.rng.integers(1, 6))):
+            spot = (at[0] + radius * canvas.uniform(-0.4, 0.4), at[1] + radius * canvas.uniform(-0.4, 0.4))
+            lobe = radius * canvas.uniform(0.25, 0.6)
+            lobes.append(blob(canvas, spot, (lobe, lobe * canvas.uniform(0.7, 1.3)), rough=0.15))
+        nucleus = np.minimum(np.maximum.reduce(lobes), body_level - 1)
+        dark = canvas.shade(plasma - canvas.log_uniform(0.08, 0.5), canvas.log_uniform(0.01, 0.08))
+        inner = canvas.paint(nucleus, dark, weight=2.5, parts=False, child=True, soft=2)
+        canvas.candidates.append(Candidate((body_level > 0) & ~inner, 1.0, False, True))
 
 
 def photograph(canvas: Canvas) -> None:
@@ -390,7 +459,23 @@ def teeth(canvas: Canvas) -> None:
                 canvas.paint(np.minimum(pulp, level - 2), canvas.image - bright * 0.4, weight=0.0, child=True, soft=2)
             if canvas.chance(0.15):
                 canvas.paint(blob(canvas, at, (tall * 0.2, pitch * 0.25)), 1.0, weight=0.2, child=True)
+    if canvas.chance(0.5):
+        _jaw(canvas, bright)
     canvas.candidates.append(Candidate(union, 3.0, False, True))
+
+
+def _jaw(canvas: Canvas, bright: float) -> None:
+    """A broad curved bone behind the lower row, superposed, with a canal along it."""
+    low, thick = canvas.uniform(0.4, 0.9), canvas.uniform(0.25, 0.7)
+    bend = canvas.uniform(0.4, 1.6)
+    lower = low - bend * canvas.x**2 - canvas.y + 0.05 * canvas.noise(5)
+    upper = canvas.y - (low - thick - bend * canvas.uniform(0.6, 1.0) * canvas.x**2) + 0.05 * canvas.noise(5)
+    ends = canvas.uniform(0.7, 1.1) - np.abs(canvas.x) + 0.04 * canvas.noise(4)
+    level = (np.minimum(np.minimum(lower, upper), ends) * canvas.size / 2).astype(np.float32)
+    tone = bright * canvas.uniform(0.2, 0.8) * (1 + 0.2 * canvas.noise(30))
+    canvas.paint(level, tone.astype(np.float32), add=True, weight=3.0, parts=False, soft=3)
+    if canvas.chance(0.5):
+        canvas.paint(level - 6, -bright * canvas.uniform(0.0, 0.3), add=True, weight=0.0, soft=5)
 
 
 def chest(canvas: Canvas) -> None:
@@ -427,13 +512,14 @@ FAMILIES: dict[str, tuple[Callable[[Canvas], None], float]] = {
     "tissues": (tissues, 1.6),
     "heart": (heart, 1.0),
     "cells": (cells, 0.8),
-    "vessels": (vessels, 1.3),
+    "vessels": (vessels, 1.6),
     "xray": (xray, 1.2),
     "ultrasound": (ultrasound, 1.2),
     "photograph": (photograph, 0.7),
     "brain": (brain, 1.0),
     "teeth": (teeth, 0.5),
     "chest": (chest, 0.8),
+    "smear": (smear, 0.5),
 }
 """Every family with its share."""
 

@@ -24,7 +24,7 @@ def blob(
     angle: float | None = None,
     rough: float = 0.15,
     power: float | None = None,
-    ends: float = 0.15,
+    ends: float = 0.3,
 ) -> FloatArray:
     """A rough superellipse.
 
@@ -47,7 +47,7 @@ def blob(
     shift = canvas.drift * mean * 0.35
     grow = np.exp(canvas.drift * 0.35 * canvas.rng.standard_normal(2))
     if canvas.depth > 1 and canvas.chance(ends):
-        grow[int(canvas.rng.integers(0, 2))] *= canvas.rng.choice([0.01, 0.3, 0.6])
+        grow[int(canvas.rng.integers(0, 2))] *= canvas.rng.choice([0.01, 0.01, 0.3, 0.6])
     reach = max(radii) * 1.45 * max(1.0, float(grow[: canvas.depth].max())) + 0.15
     part = tuple(_span(centre[axis], reach, canvas.size) for axis in (0, 1))
     shape = (part[0].stop - part[0].start, part[1].stop - part[1].start)
@@ -140,10 +140,10 @@ def tree(canvas: Canvas, roots: list[tuple[Pair, float]], width: float, levels: 
         thin: how much narrower a branch is than its parent.
     """
     size = canvas.size
-    wiggle = canvas.uniform(0.05, 0.25)
+    wiggle = canvas.log_uniform(0.02, 0.2)
     strands: list[tuple[FloatArray, FloatArray]] = []
     queue = [(np.array([(c + 1) / 2 * size for c in at], np.float32), heading, width, 0) for at, heading in roots]
-    reach = canvas.uniform(0.25, 0.6) * size
+    reach = canvas.uniform(0.3, 0.9) * size
     while queue and len(strands) < 220:
         start, heading, wide, level = queue.pop(0)
         path = _walk(canvas, start, heading, reach * 0.75**level * canvas.uniform(0.5, 1.3), wiggle)

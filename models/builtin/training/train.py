@@ -51,7 +51,7 @@ class TrainConfig:
     device: str = "cpu"
 
 
-SIZES, SHARES = (96, 128, 160, 192), (0.15, 0.6, 0.15, 0.1)
+SIZES, SHARES = (96, 128, 160, 192), (0.35, 0.45, 0.12, 0.08)
 """Working sizes in pixels and how often each is trained."""
 
 ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.15, 0.2, 0.2, 0.2, 0.15, 0.1)
@@ -83,10 +83,18 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     return dice.mean() + F.binary_cross_entropy_with_logits(logits, target)
 
 
-def dice_of(logits: Tensor, target: Tensor) -> Tensor:
-    """Dice (n,) of the thresholded answer; 1 where both are empty."""
+def dice_of(logits: Tensor, target: Tensor, area: Tensor) -> Tensor:
+    """Dice (n,) of the thresholded answer with the whole object; 1 where both are empty.
+
+    Args:
+        logits: (n, 1, s, s).
+        target: the same shape, 0..1.
+        area: (n,) of the whole object in pixels of the view, what lies outside the view counted: an answer that the
+            window cuts is not a good one.
+    """
     answer, truth = (logits > 0).float().flatten(1), (target > 0.5).float().flatten(1)
-    return (2 * (answer * truth).sum(1) + 1) / (answer.sum(1) + truth.sum(1) + 1)
+    whole = torch.maximum(area.to(answer), truth.sum(1))
+    return (2 * (answer * truth).sum(1) + 1) / (answer.sum(1) + whole + 1)
 
 
 class Trainer:
@@ -129,14 +137,14 @@ class Trainer:
         warm = min(1.0, (self.step + 1) / 200)
         return self.config.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
-    def update(self, views: Tensor, targets: Tensor) -> Tensor:
+    def update(self, views: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
         """One optimiser step; returns the probabilities (n, 1, s, s)."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         with torch.autocast(self.config.device, dtype=torch.bfloat16):
             logits, quality = self.network(views)
         logits = logits.float()
-        score_loss = F.binary_cross_entropy_with_logits(quality.float(), dice_of(logits.detach(), targets))
+        score_loss = F.binary_cross_entropy_with_logits(quality.float(), dice_of(logits.detach(), targets, areas))
         loss = mask_loss(logits, targets) + 0.1 * score_loss
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -155,11 +163,12 @@ class Trainer:
         """Let people prompt a batch for some rounds, learning from every round."""
         for turn in range(rounds):
             pairs = [item.view(size) for item in interactions]
-            views = torch.from_numpy(np.stack([view for view, _ in pairs]))
-            targets = torch.from_numpy(np.stack([target for _, target in pairs])).to(self.config.device)
+            views = torch.from_numpy(np.stack([view for view, _, _ in pairs]))
+            targets = torch.from_numpy(np.stack([target for _, target, _ in pairs])).to(self.config.device)
+            areas = torch.tensor([area for _, _, area in pairs], device=self.config.device)
             views = views.to(self.config.device, memory_format=torch.channels_last)
-            probability = self.update(views, targets).cpu()
-            hard = dice_of(probability - 0.5, targets.cpu())
+            probability = self.update(views, targets, areas).cpu()
+            hard = dice_of(probability - 0.5, targets.cpu(), areas.cpu())
             self.recent.setdefault(turn, deque(maxlen=800)).extend(hard.tolist())
             if turn + 1 < rounds:
                 answers = probability.numpy()[:, 0]
