@@ -23,7 +23,6 @@ DPI = 150
 SUBTITLE_IN = 0.34  # below the upper edge
 DODGE = 0.14  # between two models' dots, of the distance between two columns of dots
 LABEL_GAP = 0.047  # smallest distance of two labels, of the height of the axes
-WITHOUT_VESSELS = "not thin vessels"
 
 
 def plot_clicks(result: BenchResult, path: Path) -> Path:

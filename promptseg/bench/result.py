@@ -51,7 +51,7 @@ def _everything(_case: Case) -> str:
 
 GROUPINGS: dict[str, Callable[[Case], str]] = {
     "all": _everything,
-    "vessels": lambda case: "thin vessels" if case.is_thin_vessel else "not thin vessels",
+    "vessels": lambda case: "thin vessels" if case.is_thin_vessel else "not vessels",
     "kind": lambda case: case.kind,
     "modality": lambda case: case.modality,
 }

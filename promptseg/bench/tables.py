@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from promptseg.bench.protocol2d import COLUMNS_2D
@@ -49,8 +51,8 @@ HEADINGS = {
     "peak_mib": "peak MiB",
 }
 CAPTIONS = {
-    2: "Dice after clicks, box or scribble. NoC: clicks until Dice 0.85 or 0.90. score err: |predicted quality − Dice|.",
-    3: "Dice and surface Dice (NSD) after a box on the middle slice and after the last click. AUC over the clicks: of 4.0.",
+    2: "Dice after clicks, box or scribble. NoC: clicks until Dice 0.85 or 0.90. score err: |own score − Dice|.",
+    3: "Dice and surface Dice (NSD) after a box on the middle slice and after the last click; AUC of at most 4.",
 }
 GROUP_TITLES = {
     "all": "Means",
@@ -98,12 +100,12 @@ def heading(column: str) -> str:
 
 def _means(result: BenchResult, dimension: int, grouping: str) -> Table:
     columns = _columns(result, dimension)
-    table = Table(title=f"{GROUP_TITLES[grouping]}, {dimension}D", caption=CAPTIONS[dimension], title_justify="left")
-    table.add_column("group")
-    table.add_column("n", justify="right")
-    table.add_column("model")
+    table = _table(f"{GROUP_TITLES[grouping]}, {dimension}D", CAPTIONS[dimension])
+    table.add_column("group", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for column in columns:
-        table.add_column(heading(column), justify="right")
+        table.add_column(heading(column), justify="right", no_wrap=True)
     last = ""
     for row in mean_rows(result, dimension, grouping):
         if last and row.group != last:
@@ -117,11 +119,11 @@ def _means(result: BenchResult, dimension: int, grouping: str) -> Table:
 def case_table(result: BenchResult, dimension: int) -> Table:
     """Return one row per case and model."""
     columns = _columns(result, dimension)
-    table = Table(title=f"Cases, {dimension}D", caption=CAPTIONS[dimension], title_justify="left")
+    table = _table(f"Cases, {dimension}D", CAPTIONS[dimension])
     table.add_column("case")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for column in columns:
-        table.add_column(heading(column), justify="right")
+        table.add_column(heading(column), justify="right", no_wrap=True)
     last = ""
     for row in result.of(dimension):
         name = row.case.name if row.case.name != last else ""
@@ -132,7 +134,7 @@ def case_table(result: BenchResult, dimension: int) -> Table:
 
 def calibration_table(result: BenchResult) -> Table:
     """Return how far each model's own quality score lies off the Dice that it reached in 2D."""
-    table = Table(title="Calibration of the quality score", title_justify="left")
+    table = _table("Calibration of the quality score")
     table.add_column("model")
     for title in ("answers", "mean |score − Dice|", "expected calibration error"):
         table.add_column(title, justify="right")
@@ -146,12 +148,25 @@ def skipped_table(result: BenchResult) -> Table | None:
     """Return what could not run and why; None where everything ran."""
     if not result.skipped:
         return None
-    table = Table(title="Not run", title_justify="left")
+    table = _table("Not run")
     for title in ("case", "model", "reason"):
         table.add_column(title)
     for item in result.skipped:
         table.add_row(item.case.name, item.model or "all", item.reason)
     return table
+
+
+def _table(title: str, caption: str | None = None) -> Table:
+    justify: Literal["left"] = "left"
+    return Table(
+        title=title,
+        caption=caption,
+        title_justify=justify,
+        caption_justify=justify,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
 
 
 def _columns(result: BenchResult, dimension: int) -> tuple[str, ...]:
