@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from promptseg.errors import ReadError, SettingsError
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.intensity import Window
 
-__all__ = ["Frame", "first_item", "numbers", "read_header", "whole"]
+__all__ = ["Frame", "first_item", "modality", "numbers", "read_header", "series_uid", "whole"]
 
 # All tags that are read, by keyword. Names, ids and dates of people are not among them, so they cannot leak.
 TAGS = (
@@ -152,11 +154,26 @@ def require_image(dataset: Any, path: Path) -> None:
         raise ReadError(f"cannot read {path} as an image: it holds no pixel data (no Rows (0028,0010) and Columns)")
     if "MOSAIC" in image_type(dataset):
         tiles = dataset.get(MOSAIC_TAG)
-        size = f", tiles of {str(tiles.value).replace('*', ' x ')}" if tiles is not None else ""
+        match = re.match(r"(\d+)p?\*(\d+)", str(tiles.value)) if tiles is not None else None
+        size = f", tiles of {match[1]} x {match[2]}" if match else ""
         raise ReadError(
             f"cannot read {path}: it is a Siemens mosaic ({whole(dataset, 'Columns')} x {whole(dataset, 'Rows')} "
             f"pixels{size}): many slices tiled in one picture; convert it to NIfTI first, e.g. with dcm2niix"
         )
+
+
+def series_uid(dataset: Any) -> str:
+    """Return SeriesInstanceUID; one that is no UID may hold anything, so a hash stands for it."""
+    text = str(dataset.get("SeriesInstanceUID", "") or "")
+    if not text or re.fullmatch(r"[0-9.]{1,64}", text):
+        return text
+    return f"invalid-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def modality(dataset: Any) -> str | None:
+    """Return Modality (a defined term: capital letters), None where it is missing or no such term."""
+    text = str(dataset.get("Modality", "") or "")
+    return text if re.fullmatch(r"[A-Z0-9]{2,16}", text) else None
 
 
 def numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float, ...] | None:

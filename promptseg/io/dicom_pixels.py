@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -125,8 +126,10 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     with quiet_pydicom():
         try:
-            if dataset.BitsAllocated == 12 or (syntax == JPEG_12_BIT and frame.bits_stored > 8):
-                return _stored_by_gdcm(frame)
+            if dataset.BitsAllocated == 12 and not syntax.is_encapsulated:
+                return _unpack_12_bits(dataset.PixelData, frame)
+            if syntax == JPEG_12_BIT and frame.bits_stored > 8:
+                return _stored_by_gdcm(dataset, frame)
             if not syntax.is_private and syntax.is_encapsulated and not syntax.startswith(JPEG_2000):
                 with quiet_codec() as damage:
                     pixels = pixel_array(dataset, index=frame.index, decoding_plugin=_plugin(syntax))
@@ -152,16 +155,37 @@ def _plugin(syntax: Any) -> str:
 
 
 def _syntax_name(syntax: Any) -> str:
-    return str(getattr(syntax, "name", syntax))
+    """Return the name of a known transfer syntax; the text of a damaged one is not passed on."""
+    from pydicom.uid import UID
+
+    uid = UID(str(syntax))
+    return uid.name if uid.name != uid else "an unknown transfer syntax"  # a UID that is not known is its own name
 
 
-def _stored_by_gdcm(frame: Frame) -> NDArray[Any]:
-    """Decode a whole file with GDCM: 12-bit JPEG, and 12-bit packed pixels of the standard's first days."""
+def _unpack_12_bits(data: bytes, frame: Frame) -> NDArray[Any]:
+    """Return pixels of the standard's first days (ACR-NEMA): two in three bytes, the first in the low bits."""
+    pixels = frame.shape[0] * frame.shape[1]
+    start, length = frame.index * pixels * 3 // 2, (pixels * 3 + 1) // 2
+    packed = np.frombuffer(data, dtype=np.uint8, count=length, offset=start)
+    triples = np.resize(packed, (len(packed) + 2) // 3 * 3).reshape(-1, 3).astype(np.uint16)
+    low = triples[:, 0] | (triples[:, 1] & 0x0F) << 8
+    high = triples[:, 1] >> 4 | triples[:, 2] << 4
+    return np.stack([low, high], axis=1).ravel()[:pixels].reshape(frame.shape)
+
+
+def _stored_by_gdcm(dataset: Any, frame: Frame) -> NDArray[Any]:
+    """Decode 12-bit JPEG with GDCM's own file reader.
+
+    It is given a copy with the pixels and their description only: its parser ends the process on some damaged headers.
+    """
     import gdcm
 
-    with quiet_codec():
+    with tempfile.TemporaryDirectory() as folder, quiet_codec():
+        copy = Path(folder) / "pixels.dcm"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2"
+        dataset.save_as(copy, enforce_file_format=True)
         reader = gdcm.ImageReader()
-        reader.SetFileName(str(frame.path))
+        reader.SetFileName(str(copy))
         if not reader.Read():
             raise ReadError(f"cannot read {frame.path}: its pixels are damaged or of an unsupported kind")
         image = reader.GetImage()

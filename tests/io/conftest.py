@@ -67,26 +67,32 @@ def write_series(tmp_path: Path) -> Series:
         axes = np.asarray(geometry.direction).reshape(3, 3)
         order = np.random.default_rng(3).permutation(len(array))
         files = []
-        for name, z in enumerate(order):
-            position = np.asarray(geometry.origin) + axes[:, 2] * geometry.spacing[2] * int(z)
-            dataset = slice_dataset(array[z], uid, f"{uid}.{z + 1}", syntax)
-            dataset.ImagePositionPatient = [f"{v:.8g}" for v in position]
-            dataset.ImageOrientationPatient = [f"{v:.10f}"[:16] for v in (*axes[:, 0], *axes[:, 1])]
-            dataset.PixelSpacing = [str(geometry.spacing[1]), str(geometry.spacing[0])]
-            dataset.InstanceNumber = str(int(z) + 1)
-            for keyword, value in {**(tags or {}), **(each(int(z)) if each else {})}.items():
-                setattr(dataset, keyword, value)
-            for keyword in drop:
-                if keyword in dataset:
-                    delattr(dataset, keyword)
-            file = place / f"IM{name:04d}"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some tests write what the standard forbids
+            for name, z in enumerate(order):
+                position = np.asarray(geometry.origin) + axes[:, 2] * geometry.spacing[2] * int(z)
+                dataset = slice_dataset(array[z], uid, f"{uid}.{z + 1}", syntax)
+                dataset.ImagePositionPatient = [f"{v:.8g}" for v in position]
+                dataset.ImageOrientationPatient = [f"{v:.10f}"[:16] for v in (*axes[:, 0], *axes[:, 1])]
+                dataset.PixelSpacing = [str(geometry.spacing[1]), str(geometry.spacing[0])]
+                dataset.InstanceNumber = str(int(z) + 1)
+                for keyword, value in {**(tags or {}), **(each(int(z)) if each else {})}.items():
+                    setattr(dataset, keyword, value)
+                for keyword in drop:
+                    if keyword in dataset:
+                        delattr(dataset, keyword)
+                file = place / f"IM{name:04d}"
                 dataset.save_as(file, enforce_file_format=True)
-            files.append(file)
+                files.append(file)
         return files
 
     return write
+
+
+@pytest.fixture
+def new_slice() -> Callable[..., Any]:
+    """Make a single slice to be changed and saved; see ``slice_dataset``."""
+    return slice_dataset
 
 
 def slice_dataset(pixels: NDArray[Any], series: str, instance: str, syntax: str = EXPLICIT_LITTLE) -> Any:

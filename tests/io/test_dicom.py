@@ -75,6 +75,27 @@ def test_other_files_and_folders_are_passed_over(
     np.testing.assert_array_equal(read_volume(folder).array, lettered)
 
 
+def test_dicomdir_stands_for_its_folder(
+    write_series: Series, new_slice: Callable[..., Any], lettered: NDArray[np.int16], oblique: Geometry
+) -> None:
+    folder = write_series(lettered, oblique)[0].parent
+    index = new_slice(lettered[0], "1.2", "1.2.1")
+    index.SOPClassUID = index.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    index.save_as(folder / "DICOMDIR", enforce_file_format=True)
+    np.testing.assert_array_equal(read_volume(folder / "DICOMDIR").array, lettered)
+    np.testing.assert_array_equal(read_volume(folder).array, lettered)
+
+
+def test_a_name_in_place_of_a_uid_is_not_shown(
+    write_series: Series, lettered: NDArray[np.int16], oblique: Geometry
+) -> None:
+    write_series(lettered, oblique, uid="Doe Jane", folder="both")
+    files = write_series(lettered, oblique, uid="1.2.3", folder="both/b", tags={"Modality": "Jane"})
+    with pytest.raises(SeriesChoiceError, match="2 image series") as caught:
+        read_volume(files[0].parent.parent)
+    assert "Jane" not in str(caught.value)
+
+
 class TestSeriesChoice:
     def test_is_asked_for_and_taken(self, write_series: Series, lettered: NDArray[np.int16], oblique: Geometry) -> None:
         write_series(lettered, oblique, uid="1.2.3.4.111", folder="series")
@@ -210,6 +231,16 @@ class TestValues:
         self, write_series: Series, lettered: NDArray[np.int16], oblique: Geometry, syntax: str
     ) -> None:
         np.testing.assert_array_equal(read_volume(write_series(lettered, oblique, syntax=syntax)).array, lettered)
+
+    def test_twelve_bits_packed(self, tmp_path: Path, new_slice: Callable[..., Any]) -> None:
+        values = np.random.default_rng(2).integers(0, 4096, (3, 4), dtype=np.uint16)
+        bits = "".join(f"{v:012b}"[::-1] for v in values.ravel())  # least significant bit first, one after the other
+        packed = bytes(int(bits[i : i + 8][::-1], 2) for i in range(0, len(bits), 8))
+        dataset = new_slice(values, "1.2.3", "1.2.3.1")
+        dataset.BitsAllocated = dataset.BitsStored = 12
+        dataset.HighBit, dataset.PixelData = 11, packed
+        dataset.save_as(tmp_path / "old", enforce_file_format=True)
+        np.testing.assert_array_equal(read_volume(tmp_path / "old").array[0], values)
 
 
 class TestSingleImages:
