@@ -1,0 +1,83 @@
+"""``promptseg bench``: models and baselines on labelled images, with simulated prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from promptseg.bench.run import ProgressCallback
+
+__all__ = ["bench"]
+
+
+def bench(
+    cases: Annotated[
+        Path, typer.Option(help="Case list (TOML), or a folder with images/ and labels/.", metavar="CASES")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables, CSV, JSON and plots.")] = Path(
+        "out/bench"
+    ),
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model id, grabcut or box-fill; repeatable. Default: all four.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that the list's paths start from.")] = None,
+    dimension: Annotated[
+        list[int] | None, typer.Option(help="2: slices, 3: volumes; repeatable. Default: 2.", min=2, max=3)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many cases per protocol, evenly spread.", min=1)] = None,
+    range_given: Annotated[
+        bool, typer.Option("--range/--no-range", help="3D: the box says where the object ends.")
+    ] = True,
+    show_cases: Annotated[bool, typer.Option("--show-cases", help="Print every case, not only means.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Simulate clicks, boxes and scribbles on labelled images; print and write Dice, NSD, seconds, calibration."""
+    from rich.console import Console
+
+    from promptseg.bench.command import DEFAULT_MODELS, BenchOptions
+    from promptseg.bench.command import bench as run_bench
+    from promptseg.bench.protocol3d import Rounds3D
+    from promptseg.bench.tables import calibration_table, case_table, mean_tables, skipped_table
+
+    options = BenchOptions(
+        dimensions=tuple(dict.fromkeys(dimension or [2])),
+        limit=limit,
+        rounds_3d=Rounds3D(with_range=range_given),
+        device=device,
+    )
+    with _progress() as progress:
+        run = run_bench(cases, tuple(model or DEFAULT_MODELS), output, root=root, options=options, progress=progress)
+    console = Console()
+    tables = [case_table(run.result, d) for d in run.result.dimensions] if show_cases else []
+    tables += mean_tables(run.result)
+    if 2 in run.result.dimensions:
+        tables.append(calibration_table(run.result))
+    for table in [*tables, skipped_table(run.result)]:
+        if table is not None:
+            console.print(table)
+    for note in run.notes:
+        typer.echo(f"note: {note}", err=True)
+    for path in run.files:
+        typer.echo(f"wrote {path}")
+
+
+@contextmanager
+def _progress() -> Iterator[ProgressCallback]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from promptseg.bench.run import Progress as Step
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def on_progress(step: Step) -> None:
+            bar.update(task, total=step.total, completed=step.done, description=f"{step.case} {step.model}".strip())
+
+        yield on_progress
