@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from promptseg.bench.protocol3d import Rounds3D
 from promptseg.bench.result import BenchResult
 from promptseg.bench.run import ProgressCallback, run_bench, run_bench_3d
 from promptseg.bench.writers import write_csv, write_json, write_markdown
-from promptseg.errors import MissingExtraError, SettingsError
+from promptseg.errors import MissingExtraError, SettingsError, UnknownModelError, did_you_mean
 from promptseg.models.loading import load_predictor
 from promptseg.models.predictor import Predictor
+from promptseg.models.registry import model_cards
 
 __all__ = ["BASELINES", "DATA_VARIABLE", "BenchOptions", "BenchRun", "bench", "load_bench_predictor", "write_bench"]
 
-BASELINES = {"grabcut": GrabCutPredictor, "box-fill": BoxFillPredictor}
+BASELINES: dict[str, Callable[[], Predictor]] = {"grabcut": GrabCutPredictor, "box-fill": BoxFillPredictor}
 DEFAULT_MODELS = ("builtin", "classical", *BASELINES)
 DATA_VARIABLE = "PROMPTSEG_TEST_DATA"  # the root of a case list's paths, where none is given
 
@@ -111,9 +112,17 @@ def load_bench_predictor(model: str, device: str = "auto") -> Predictor:
     """Return a baseline by its name, else the registry's model of this id.
 
     Raises:
-        UnknownModelError, DeviceError, ModelError: as ``promptseg.models.loading.load_predictor``.
+        UnknownModelError: neither.
+        DeviceError, ModelError: as ``promptseg.models.loading.load_predictor``.
     """
-    return BASELINES[model]() if model in BASELINES else load_predictor(model, device)
+    if model in BASELINES:
+        return BASELINES[model]()
+    known = [*model_cards(), *BASELINES]
+    if model not in known:
+        raise UnknownModelError(
+            f"expected a model id or a baseline ({', '.join(known)}), got {model!r}{did_you_mean(model, known)}"
+        )
+    return load_predictor(model, device)
 
 
 def write_bench(

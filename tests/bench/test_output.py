@@ -122,7 +122,7 @@ def test_a_limit_spreads_over_the_list(phantom: Path, known: None) -> None:
 
 
 def test_unknown_models_and_lists_are_named(phantom: Path) -> None:
-    with pytest.raises(UnknownModelError, match="grabcat"):
+    with pytest.raises(UnknownModelError, match="did you mean 'grabcut'"):
         bench(phantom / "cases.toml", ["grabcat"])
     with pytest.raises(ReadError, match="nothing-here"):
         bench(phantom / "nothing-here.toml", ["grabcut"])
