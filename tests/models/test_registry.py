@@ -1,15 +1,26 @@
 """The list of models, and the choice of a device."""
 
+import re
+
 import pytest
 
-from promptseg.errors import DeviceError, UnknownModelError
+from promptseg.errors import DeviceError, ModelError, UnknownModelError
+from promptseg.models.digests import parse_hash
 from promptseg.models.loading import load_predictor
-from promptseg.models.registry import model_card, model_cards
+from promptseg.models.registry import card_from_row, model_card, model_cards
 from promptseg.models.runtime import choose_device, onnx_distributions
+from promptseg.models.table import markdown_table, size_text
+
+NAMED = {
+    *("sam-vit-b", "sam-vit-l", "sam-vit-h", "medico-sam-vit-b", "medsam-vit-b", "mobile-sam", "lite-medsam"),
+    *("sam-med2d", "sam2.1-tiny", "sam2.1-small", "sam2.1-base-plus", "sam2.1-large", "medsam2"),
+    *("efficient-sam-ti", "nninteractive"),
+}
 
 
 def test_every_row_has_card_licence_and_source():
     assert "builtin" in model_cards()
+    assert set(model_cards()) >= NAMED
     for card in model_cards().values():
         assert card.text.startswith(f"# {card.id}")
         assert "not a medical device" in card.text
@@ -18,11 +29,49 @@ def test_every_row_has_card_licence_and_source():
         assert set(card.prompts) <= {"point", "box", "scribble", "lasso", "mask", "text"}
 
 
+def test_every_file_has_a_cited_hash_or_says_that_there_is_none():
+    for card in model_cards().values():
+        for file in card.files:
+            for text in file.hashes:
+                parse_hash(text)
+            assert file.hash_source, f"{card.id}: no source of the hash of {file.name}"
+            assert bool(file.hashes) != ("none published" in file.hash_source)
+            assert file.urls or file.how
+            assert all(u.startswith("https://") for u in file.urls)
+            if not file.hashes:
+                assert "--trust-on-first-use" in card.text
+
+
 def test_an_unknown_model_names_the_near_ones():
     with pytest.raises(UnknownModelError, match=r"did you mean 'builtin'"):
         model_card("bilt-in")
     with pytest.raises(UnknownModelError):
         load_predictor("nothing", device="cuda:99")  # the model is reported before the device
+
+
+def test_a_broken_row_is_named():
+    with pytest.raises(ModelError, match=r"'x' has unknown fields: colour"):
+        card_from_row("x", {"colour": "red"})
+    with pytest.raises(ModelError, match="'x' is incomplete"):
+        card_from_row("x", {"family": "sam"})
+
+
+def test_the_table_has_one_line_per_model():
+    lines = markdown_table(model_cards().values()).splitlines()
+    assert len(lines) == 2 + len(model_cards())
+    assert all(line.count("|") == 7 for line in lines)
+    assert re.search(r"`sam-vit-b` .* 375 MB \| sha256, xxh128 \|", "\n".join(lines))
+    assert re.search(r"`medsam2` .* on first use .*no commercial use", "\n".join(lines))
+
+
+def test_sizes_for_people():
+    assert [size_text(n) for n in (0, 12, 3200, 40_728_226, 2_564_550_879)] == [
+        "?",
+        "12 B",
+        "3.2 kB",
+        "41 MB",
+        "2.6 GB",
+    ]
 
 
 def test_cpu_is_cpu_and_a_missing_gpu_is_an_error():

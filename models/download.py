@@ -1,0 +1,125 @@
+"""One file from the first address that has it: resumable, never under its real name before it is checked."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from promptseg.errors import ModelError
+from promptseg.models.settings import ModelSettings
+
+__all__ = ["OnBytes", "candidate_urls", "fetch"]
+
+OnBytes = Callable[[int, int], None]
+"""Called with (bytes here, bytes in all or 0 when unknown)."""
+
+CHUNK_BYTES = 1 << 18
+TIMEOUT_S = 30.0
+ATTEMPTS = 4  # per address; every one resumes
+PAUSE_S = 0.5  # before the second attempt, doubled each time
+HUB = "https://huggingface.co"
+
+
+class _Interrupted(Exception):  # noqa: N818 - an outcome between attempts, never seen outside
+    """The connection ended early; another attempt can resume."""
+
+
+def candidate_urls(model_id: str, name: str, urls: tuple[str, ...], settings: ModelSettings) -> list[str]:
+    """Mirrors first, then the row's own addresses with ``HF_ENDPOINT`` in place of the hub."""
+    mirrored = [f"{base}/{quote(model_id)}/{quote(name)}" for base in settings.mirrors]
+    endpoint = settings.hf_endpoint
+    own = [endpoint + u.removeprefix(HUB) if endpoint and u.startswith(f"{HUB}/") else u for u in urls]
+    return mirrored + own
+
+
+def fetch(url: str, part: Path, *, on_bytes: OnBytes | None = None) -> None:
+    """Download into ``part``, going on from what is there already.
+
+    Args:
+        url: http, https or file.
+        part: the unfinished file; beside it, ``<part>.etag`` remembers which version it is a part of.
+        on_bytes: progress.
+
+    Raises:
+        ModelError: the address cannot be read, it sent a web page instead of a file, or the disk is too small.
+    """
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        raise ModelError(f"expected an http, https or file address, got {url}")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
+        try:
+            _attempt(url, part, on_bytes)
+        except _Interrupted as exc:
+            reason = str(exc)
+            continue
+        return
+    raise ModelError(f"the connection to {url} ended early {ATTEMPTS} times ({reason}); run the same command to go on")
+
+
+def _attempt(url: str, part: Path, on_bytes: OnBytes | None) -> None:
+    etag_file = part.with_name(part.name + ".etag")
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "promptseg", "Accept-Encoding": "identity"})
+    if start and etag_file.exists() and not url.startswith("file:"):
+        request.add_header("Range", f"bytes={start}-")
+        request.add_header("If-Range", etag_file.read_text(encoding="utf-8"))
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            _receive(response, url, part, on_bytes)
+    except urllib.error.HTTPError as exc:
+        if exc.code == 416:  # the part is as long as the file or longer: start again
+            part.unlink(missing_ok=True)
+            raise _Interrupted("the server had nothing after what is here") from exc
+        if exc.code >= 500 or exc.code == 429:
+            raise _Interrupted(f"HTTP {exc.code}") from exc
+        raise ModelError(f"{url} answered HTTP {exc.code} {exc.reason}") from exc
+    except (TimeoutError, ConnectionError, http.client.HTTPException) as exc:
+        raise _Interrupted(f"{type(exc).__name__}: {exc}") from exc
+    except urllib.error.URLError as exc:
+        raise ModelError(f"cannot reach {url}: {exc.reason}") from exc
+
+
+def _receive(response: http.client.HTTPResponse, url: str, part: Path, on_bytes: OnBytes | None) -> None:
+    headers = response.headers
+    if headers.get_content_type() == "text/html":
+        raise ModelError(f"{url} sent a web page instead of a file (a login, a confirmation or a moved address)")
+    resumed = getattr(response, "status", None) == 206
+    length = int(headers.get("Content-Length") or 0)
+    start = part.stat().st_size if resumed else 0
+    total = start + length if length else 0
+    _remember_version(part, headers.get("ETag") or headers.get("Last-Modified") or "")
+    _check_space(part, length)
+    done = start
+    with part.open("ab" if resumed else "wb") as stream:
+        while chunk := response.read(CHUNK_BYTES):
+            stream.write(chunk)
+            done += len(chunk)
+            if on_bytes is not None:
+                on_bytes(done, total)
+    if total and done < total:
+        raise _Interrupted(f"{done:,} of {total:,} bytes came")
+
+
+def _remember_version(part: Path, etag: str) -> None:
+    etag_file = part.with_name(part.name + ".etag")
+    if etag and not etag.startswith("W/"):
+        etag_file.write_text(etag, encoding="utf-8")
+    else:
+        etag_file.unlink(missing_ok=True)
+
+
+def _check_space(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed and needed > free:
+        raise ModelError(
+            f"expected {needed:,} free bytes in {part.parent}, found {free:,}; free some or set PROMPTSEG_MODELS"
+        )

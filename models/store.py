@@ -1,0 +1,270 @@
+"""Weights on disk: fetched once, checked, and found again without a network.
+
+``<models folder>/<model id>/<file name>``. A file gets its real name only after its hash was right; until then it is
+``<file name>.part``. Several processes may pull the same model at once: one downloads, the others wait.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from promptseg.errors import ModelError
+from promptseg.models.digests import check_hashes
+from promptseg.models.download import OnBytes, candidate_urls, fetch
+from promptseg.models.registry import ModelCard, WeightFile
+from promptseg.models.settings import ModelSettings, model_settings
+from promptseg.models.trust import TrustFile
+
+__all__ = ["FileFinding", "Store"]
+
+FIRST_USE = "trust-on-first-use"
+
+
+@dataclass(frozen=True)
+class FileFinding:
+    """What ``Store.verify`` found about one file.
+
+    Attributes:
+        name: the file.
+        state: "ok", "absent", "unpinned" (no published hash and none recorded yet) or "wrong".
+        text: how it was checked, or expected and found.
+    """
+
+    name: str
+    state: str
+    text: str
+
+
+class Store:
+    """The folder of weights and its lock file."""
+
+    def __init__(self, settings: ModelSettings | None = None) -> None:
+        self.settings = settings or model_settings()
+        self.trust = TrustFile(self.settings.models_dir)
+
+    def folder(self, model_id: str) -> Path:
+        """The model's folder; it need not exist."""
+        return self.settings.models_dir / model_id
+
+    def path(self, model_id: str, file: WeightFile) -> Path:
+        """Where a file belongs.
+
+        Raises:
+            ModelError: the row's file name would lead out of the model's folder.
+        """
+        name = PurePosixPath(file.name)
+        if name.is_absolute() or ".." in name.parts or "\\" in file.name or not name.parts:
+            raise ModelError(f"expected a file name inside the folder of model {model_id!r}, got {file.name!r}")
+        return self.folder(model_id).joinpath(*name.parts)
+
+    def is_here(self, card: ModelCard) -> bool:
+        """True when every file that the model needs is on disk (checked or not)."""
+        return all(self.path(card.id, file).is_file() for file in card.files)
+
+    def ensure(self, card: ModelCard) -> dict[str, Path]:
+        """Return role to path of files that are here and checked; never opens a connection.
+
+        Raises:
+            ModelError: a file is missing, wrong or never checked, or the licence was not accepted.
+        """
+        self._need_licence(card, accept=False)
+        found = {}
+        for file in card.files:
+            path = self.path(card.id, file)
+            if not path.is_file():
+                raise ModelError(
+                    f"model {card.id!r} is not on this machine: expected {path}; run: promptseg models pull {card.id}"
+                )
+            if not self.trust.is_unchanged(card.id, file.name, path):
+                self._check(card, file, path, trust_on_first_use=False)
+            found[file.role] = path
+        return found
+
+    def pull(
+        self,
+        card: ModelCard,
+        *,
+        accept_licence: bool = False,
+        trust_on_first_use: bool = False,
+        on_bytes: OnBytes | None = None,
+    ) -> dict[str, Path]:
+        """Fetch what is missing, check it, and return role to path.
+
+        Args:
+            card: the model.
+            accept_licence: the user accepts a licence that restricts use; it is recorded.
+            trust_on_first_use: pin whatever comes where nobody published a hash.
+            on_bytes: progress of the file at hand.
+
+        Raises:
+            ModelError: nothing could be fetched, a hash is wrong (nothing is kept under the real name), the licence
+                was not accepted, there is no published hash, or the settings say offline.
+        """
+        self._need_licence(card, accept=accept_licence)
+        found = {}
+        for file in card.files:
+            path = self.path(card.id, file)
+            with self.locked(card.id):
+                if path.is_file():
+                    if not self.trust.is_unchanged(card.id, file.name, path):
+                        self._check(card, file, path, trust_on_first_use=trust_on_first_use)
+                else:
+                    self._need_hash(card, file, trust_on_first_use)
+                    self._fetch(card, file, path, trust_on_first_use=trust_on_first_use, on_bytes=on_bytes)
+            found[file.role] = path
+        return found
+
+    def adopt(self, card: ModelCard, file: WeightFile, source: Path, *, trust_on_first_use: bool = False) -> Path:
+        """Take a copy of a file that a person brought, after checking it.
+
+        Raises:
+            ModelError: its hash or size is wrong, or nobody published one and ``trust_on_first_use`` is False.
+        """
+        path = self.path(card.id, file)
+        with self.locked(card.id):
+            part = path.with_name(path.name + ".part")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, part)
+            self._settle(card, file, part, path, trust_on_first_use=trust_on_first_use)
+        return path
+
+    def verify(self, card: ModelCard, *, trust_on_first_use: bool = False) -> tuple[FileFinding, ...]:
+        """Read every file and compare it with the registry and the lock file; changes no file."""
+        findings = []
+        for file in card.files:
+            path = self.path(card.id, file)
+            if not path.is_file():
+                findings.append(FileFinding(file.name, "absent", f"run: promptseg models pull {card.id}"))
+                continue
+            try:
+                how = self._check(card, file, path, trust_on_first_use=trust_on_first_use)
+            except ModelError as exc:
+                known = bool(file.hashes) or self.trust.pinned(card.id, file.name) is not None
+                findings.append(FileFinding(file.name, "wrong" if known else "unpinned", str(exc)))
+            else:
+                findings.append(FileFinding(file.name, "ok", how))
+        return tuple(findings)
+
+    def remove(self, card: ModelCard) -> int:
+        """Delete a model's folder (weights, exports, a user's row) and return the bytes set free."""
+        folder = self.folder(card.id)
+        if not folder.is_dir():
+            return 0
+        with self.locked(card.id):
+            freed = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+            shutil.rmtree(folder)
+        self.trust.forget(card.id)
+        return freed
+
+    @contextmanager
+    def locked(self, model_id: str) -> Iterator[None]:
+        """Hold the model's lock; other processes wait."""
+        from filelock import FileLock
+
+        self.settings.models_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(self.settings.models_dir / f".{model_id}.lock")):
+            yield
+
+    def _need_licence(self, card: ModelCard, *, accept: bool) -> None:
+        if card.commercial_use or card.user or self.trust.has_accepted(card.id, card.licence):
+            return
+        if not accept:
+            raise ModelError(
+                f"the licence of model {card.id!r} ({card.licence}) restricts its use: read it at {card.source}, "
+                f"then run: promptseg models pull {card.id} --accept-licence"
+            )
+        self.trust.accept(card.id, card.licence)
+
+    def _need_hash(self, card: ModelCard, file: WeightFile, trust_on_first_use: bool) -> None:
+        if file.hashes or self.trust.pinned(card.id, file.name) or trust_on_first_use:
+            return
+        raise ModelError(
+            f"nobody published a hash of {file.name} ({file.hash_source}), so it cannot be checked; "
+            f"add --{FIRST_USE} to pin what comes now and have it checked from then on"
+        )
+
+    def _fetch(
+        self,
+        card: ModelCard,
+        file: WeightFile,
+        path: Path,
+        *,
+        trust_on_first_use: bool,
+        on_bytes: OnBytes | None,
+    ) -> None:
+        urls = candidate_urls(card.id, file.name, file.urls, self.settings)
+        if self.settings.offline:
+            urls = [u for u in urls if u.startswith("file:")]
+        if not urls:
+            raise ModelError(_by_hand(card, file, path, offline=self.settings.offline))
+        part = path.with_name(path.name + ".part")
+        reasons = []
+        for url in urls:
+            try:
+                fetch(url, part, on_bytes=on_bytes)
+                self._settle(card, file, part, path, trust_on_first_use=trust_on_first_use)
+            except ModelError as exc:
+                reasons.append(str(exc))
+            else:
+                return
+        raise ModelError("; ".join(reasons) + (f"; by hand: {file.how}" if file.how else ""))
+
+    def _settle(self, card: ModelCard, file: WeightFile, part: Path, path: Path, *, trust_on_first_use: bool) -> None:
+        """Check the unfinished file and give it its name; a wrong one is deleted."""
+        try:
+            self._check(card, file, part, trust_on_first_use=trust_on_first_use, real=path)
+        except ModelError:
+            part.unlink(missing_ok=True)
+            raise
+        finally:
+            part.with_name(part.name + ".etag").unlink(missing_ok=True)
+
+    def _check(
+        self,
+        card: ModelCard,
+        file: WeightFile,
+        path: Path,
+        *,
+        trust_on_first_use: bool,
+        real: Path | None = None,
+    ) -> str:
+        """Compare size, hashes and pin; rename to ``real`` when it is right; record; return how it was checked."""
+        size, kept = path.stat().st_size, real is None
+        if file.bytes and size != file.bytes:
+            raise ModelError(_wrong(card, file, path, kept, f"expected {file.bytes:,} bytes, got {size:,}"))
+        sha256, mismatch = check_hashes(path, file.hashes)
+        if mismatch:
+            raise ModelError(_wrong(card, file, path, kept, mismatch))
+        pin = self.trust.pinned(card.id, file.name)
+        if pin is not None and pin.sha256 != sha256:
+            raise ModelError(
+                _wrong(card, file, path, kept, f"expected sha256 {pin.sha256} as pinned on {pin.date}, got {sha256}")
+            )
+        how = "/".join(h.partition(":")[0] for h in file.hashes) or (pin.checked_by if pin else FIRST_USE)
+        if not file.hashes and pin is None and not trust_on_first_use:
+            raise ModelError(
+                f"{path} was never checked and nobody published its hash; to trust it as it is, "
+                f"run: promptseg models verify {card.id} --{FIRST_USE}"
+            )
+        if real is not None:
+            path = path.replace(real)
+        self.trust.pin(card.id, file.name, path, sha256, how)
+        return f"{how}, sha256 {sha256}"
+
+
+def _wrong(card: ModelCard, file: WeightFile, path: Path, kept: bool, what: str) -> str:
+    then = f"it is not used; delete {path} and pull it again" if kept else "it was thrown away"
+    return f"{file.name} of model {card.id!r} is not the file that it should be: {what}; {then}"
+
+
+def _by_hand(card: ModelCard, file: WeightFile, path: Path, *, offline: bool) -> str:
+    why = "the settings say offline" if offline else "no address is known"
+    where = file.how or (file.urls[0] if file.urls else card.source)
+    return (
+        f"{file.name} is not here and {why}: get it on another machine from {where}, then copy it to {path} or run: "
+        f"promptseg models import FILE --as {card.id}"
+    )
