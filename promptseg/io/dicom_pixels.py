@@ -130,7 +130,7 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 return _unpack_12_bits(dataset.PixelData, frame)
             if syntax == JPEG_12_BIT and frame.bits_stored > 8:
                 return _stored_by_gdcm(dataset, frame)
-            if not syntax.is_private and syntax.is_encapsulated and not syntax.startswith(JPEG_2000):
+            if not syntax.is_private and syntax.is_encapsulated:
                 with quiet_codec() as damage:
                     pixels = pixel_array(dataset, index=frame.index, decoding_plugin=_plugin(syntax))
                 if damage:

@@ -17,9 +17,10 @@ __all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
 # How lines of the C libraries inside ITK and GDCM begin (libjpeg, libpng, libtiff, CharLS, OpenJPEG, MetaIO, niftilib).
 # A line of another origin, e.g. a log line of another thread, is passed on.
 CODEC_LINES = re.compile(
-    r"Corrupt JPEG|Premature end of JPEG|Unsupported |Invalid |Bogus |Quantization table|Huffman table|Warning: unknown"
-    r"|Incomplete |Marker handler|Tile part|JPEG |Application transferred|libpng |Meta(Object|Image|IO)|Uncompress"
-    r"|PackBits|LZW|ZIP|\w+ (required|defined prior)|\s*ideal = |_?TIFF|\w+: Warning|.*\.(tiff?|mha|mhd)\b|\*\* "
+    r"Corrupt JPEG|Premature end of JPEG|Not a JPEG|JPEG |Unsupported |Invalid |Bogus |Quantization table|Huffman table"
+    r"|Warning: unknown|Marker handler|Tile part|Application transferred|Incomplete |lib/interface/|\tCAN NOT CONVERT"
+    r"|libpng |PackBits|LZW|ZIP|_?TIFF|.*\.(tiff?|mha|mhd)\b|\w+: Warning|\*\* "
+    r"|Meta(Object|Image|IO)|Uncompress|\w+ (required|defined prior)|\s*ideal = "
 )
 DAMAGE = ("Corrupt JPEG", "Premature end of JPEG")
 _redirect = threading.Lock()

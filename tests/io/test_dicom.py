@@ -198,6 +198,13 @@ class TestValues:
         assert (volume.window.low, volume.window.high) == (4095 - 1100, 4095 - 900)
         assert any("MONOCHROME1" in finding for finding in volume.findings)
 
+    def test_monochrome1_in_modality_units(self, write_series: Series, oblique: Geometry) -> None:
+        stored = np.arange(140, dtype=np.uint16).reshape(LETTERED_SHAPE) * 29
+        tags = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12, "HighBit": 11}
+        tags |= {"RescaleSlope": "2", "RescaleIntercept": "-1000"}
+        volume = read_volume(write_series(stored, oblique, tags=tags))
+        np.testing.assert_allclose(volume.array, (4095 - stored.astype(int)) * 2 - 1000)  # invert, then rescale
+
     @pytest.mark.parametrize(("function", "low", "high"), [("LINEAR", -160.0, 239.0), ("LINEAR_EXACT", -160.0, 240.0)])
     def test_window_of_the_tags(
         self,
