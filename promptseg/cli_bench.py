@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
+TABLE_WIDTH = 136  # characters; the widest table
+
 
 def bench(
     cases: Annotated[
@@ -53,6 +55,8 @@ def bench(
     with _progress() as progress:
         run = run_bench(cases, tuple(model or DEFAULT_MODELS), output, root=root, options=options, progress=progress)
     console = Console()
+    if console.width < TABLE_WIDTH:  # a narrow terminal wraps lines; columns cut to "0…" would help nobody
+        console = Console(width=TABLE_WIDTH)
     tables = [case_table(run.result, d) for d in run.result.dimensions] if show_cases else []
     tables += mean_tables(run.result)
     if 2 in run.result.dimensions:
