@@ -82,9 +82,12 @@ class BuiltinPredictor:
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # idle threads leave the core to others
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as exc:  # noqa: BLE001  ONNX Runtime's errors have no common base but this
+        except Exception as exc:
             raise ModelError(f"cannot load the network from {path}: {exc}") from exc
         self._model_id = model_id
 

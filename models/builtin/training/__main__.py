@@ -6,6 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from promptseg.models.builtin import BUILTIN_ONNX
+
 __all__ = ["main"]
 
 
@@ -21,12 +23,27 @@ def main(arguments: list[str] | None = None) -> None:
     verb.add_argument("--rate", type=float, default=1.2e-3)
     verb.add_argument("--warm-start", type=Path, default=None, help="checkpoint whose weights to begin with")
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    verb = verbs.add_parser("export", help="write a checkpoint as ONNX")
+    verb.add_argument("--checkpoint", type=Path, required=True)
+    verb.add_argument("--out", type=Path, default=BUILTIN_ONNX)
+    verb = verbs.add_parser("evaluate", help="measure an ONNX file on synthetic scenes kept out of training")
+    verb.add_argument("--path", type=Path, default=BUILTIN_ONNX)
+    verb.add_argument("--per-family", type=int, default=6)
     given = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if given.pop("verb") == "train":
+    chosen = given.pop("verb")
+    if chosen == "train":
         from promptseg.models.builtin.training.train import TrainConfig, train
 
         train(TrainConfig(**given))
+    elif chosen == "export":
+        from promptseg.models.builtin.training.export import export
+
+        export(**given)
+    else:
+        from promptseg.models.builtin.training.evaluate import evaluate, table
+
+        logging.getLogger(__name__).info("%s", "\n" + table(evaluate(**given)))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from promptseg.models.builtin.views import CHANNELS
 
 __all__ = ["NetworkConfig", "PromptNet"]
+
+FACTS = 7
+"""Numbers about an answer that its predicted quality rests on, besides features."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) -> (n, outputs, h, w)."""
-        x = F.relu(self.first_norm(self.first(x)), inplace=True)
-        return F.relu(self.second_norm(self.second(x)) + x, inplace=True)
+        x = functional.relu(self.first_norm(self.first(x)), inplace=True)
+        return functional.relu(self.second_norm(self.second(x)) + x, inplace=True)
 
 
 class Attention(nn.Module):
@@ -61,7 +64,7 @@ class Attention(nn.Module):
         n, c, h, w = x.shape
         tokens = x.flatten(2).transpose(1, 2)
         qkv = self.qkv(self.norm(tokens)).reshape(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         tokens = tokens + self.out(mixed.transpose(1, 2).reshape(n, h * w, c))
         tokens = tokens + self.mlp(self.mlp_norm(tokens))
         return tokens.transpose(1, 2).reshape(n, c, h, w)
@@ -89,7 +92,7 @@ class PromptNet(nn.Module):
         self.up = nn.ModuleList(up)
         self.refine = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
         self.logit = nn.Conv2d(widths[0], 4, 3, padding=1)
-        self.quality = nn.Sequential(nn.Linear(widths[0] + widths[-1] + 2, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.quality = nn.Sequential(nn.Linear(widths[0] + widths[-1] + FACTS, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Predict.
@@ -101,28 +104,42 @@ class PromptNet(nn.Module):
             mask logits (n, 1, s, t) and quality logits (n,): sigmoid of the latter is the predicted Dice.
         """
         skips: list[Tensor] = []
-        stem = f = F.relu(self.stem(x), inplace=True)
+        stem = f = functional.relu(self.stem(x), inplace=True)
         for level, block in enumerate(self.down):
             if level:
-                f = F.max_pool2d(f, 2)
+                f = functional.max_pool2d(f, 2)
             f = block(f)
             if level == 3:
                 f = self.attention(f)
             skips.append(f)
         deep = f
         for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
-            f = block(torch.cat([F.interpolate(f, scale_factor=2.0, mode="nearest"), skip], 1))
-        f = F.relu(self.refine(torch.cat([f, stem], 1)), inplace=True)
-        logits = F.pixel_shuffle(self.logit(f), 2)
-        return logits, self._score(logits.detach(), f.detach(), deep)
+            f = block(torch.cat([functional.interpolate(f, scale_factor=2.0, mode="nearest"), skip], 1))
+        f = functional.relu(self.refine(torch.cat([f, stem], 1)), inplace=True)
+        logits = functional.pixel_shuffle(self.logit(f), 2)
+        return logits, self._score(logits.detach(), f, deep, x)
 
-    def _score(self, logits: Tensor, features: Tensor, deep: Tensor) -> Tensor:
-        """Quality from features pooled inside the predicted mask, the deepest features and the mask's sureness."""
+    def _score(self, logits: Tensor, features: Tensor, deep: Tensor, view: Tensor) -> Tensor:
+        """Quality from features pooled inside the answer, the deepest features and a few facts about the answer."""
         inside = torch.sigmoid(logits.float())
-        small = F.avg_pool2d(inside, 2)
-        area = small.mean((1, 2, 3)) + 1e-4
-        pooled = (features.float() * small).mean((2, 3)) / area[:, None]
-        sure = (2 * inside - 1).abs()
-        sureness = (sure * inside).mean((1, 2, 3)) / (inside.mean((1, 2, 3)) + 1e-4)
-        vector = torch.cat([pooled, deep.float().mean((2, 3)), sureness[:, None], area.log()[:, None]], 1)
-        return self.quality(vector)[:, 0]
+        small = functional.avg_pool2d(inside, 2)
+        share = small.mean((1, 2, 3)) + 1e-4
+        pooled = (features.float() * small).mean((2, 3)) / share[:, None]
+        positive, negative, previous = (
+            view[:, CHANNELS.index(name)].unsqueeze(1).float() for name in ("positive", "negative", "previous")
+        )
+        facts = [
+            ((2 * inside - 1).abs() * inside).mean((1, 2, 3)) / share,
+            share.log(),
+            inside[:, :, 0].mean((1, 2)) + inside[:, :, -1].mean((1, 2)),
+            inside[..., 0].mean((1, 2)) + inside[..., -1].mean((1, 2)),
+            _share_of(inside, positive),
+            _share_of(inside, negative),
+            (inside - previous).abs().mean((1, 2, 3)) / share,
+        ]
+        return self.quality(torch.cat([pooled, deep.float().mean((2, 3)), torch.stack(facts, 1)], 1))[:, 0]
+
+
+def _share_of(inside: Tensor, weight: Tensor) -> Tensor:
+    """Mean of ``inside`` under a prompt map, 0 without a prompt; (n, 1, s, t) each -> (n,)."""
+    return (inside * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) + 1e-3)

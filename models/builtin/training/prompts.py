@@ -37,7 +37,7 @@ def first_click(mask: BoolArray, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def correction(target: BoolArray, answer: BoolArray, rng: np.random.Generator | None) -> tuple[int, int, bool] | None:
-    """A click (y, x, positive) in the largest error region; its deepest point without ``rng``; None when all is right."""
+    """A click (y, x, positive) in the largest error region, its deepest point without ``rng``; None without errors."""
     wrong = target != answer
     if not wrong.any():
         return None

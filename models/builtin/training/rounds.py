@@ -25,28 +25,34 @@ class Interaction:
         sample: what is segmented.
         hints: all prompts so far and the previous answer.
         window: of the current round.
+        kind: the first prompt, with the number of corrections after it, e.g. "box+2".
     """
 
     def __init__(self, sample: Sample, rng: np.random.Generator) -> None:
         self.sample, self.rng = sample, rng
+        self.kind = ""
         self.hints, extent, margin = self._first()
         self.window = self._window(extent, margin)
 
     def _first(self) -> tuple[Hints, Extent, float]:
         """The first prompt, what it spans, and how much larger the window shall be."""
         sample, rng = self.sample, self.rng
-        if sample.neighbour_target is not None and (not sample.target.any() or rng.random() < 0.8):
+        if sample.neighbour_target is not None and (not sample.target.any() or rng.random() < 0.9):
+            self.kind = "carry" if sample.target.any() else "ended"
             hints = Hints(carried=spoil(sample.neighbour_target, rng), neighbour=sample.neighbour)
             return hints, _extent(sample.neighbour_target), float(rng.uniform(1.2, 2.2))
         draw = rng.random()
         if draw < 0.22:
+            self.kind = "box"
             box = sloppy_box(sample.target, rng)
             margin = 8.0 if rng.random() < 0.1 else float(rng.uniform(1.1, 1.9))
             return Hints(box=box), box, margin
         if draw < 0.42:
+            self.kind = "stroke"
             strokes = draw_strokes(sample.target, rng, negative=bool(rng.random() < 0.6))
             margin = 8.0 if rng.random() < 0.2 else float(rng.uniform(1.15, 2.5))
             return Hints(strokes=strokes), _extent(strokes > 0), margin
+        self.kind = "click"
         y, x = first_click(sample.target, rng)
         hints = Hints(points=np.array([[y, x]], np.float32), positive=np.ones(1, np.bool_))
         extent = _extent(sample.target)
@@ -74,7 +80,7 @@ class Interaction:
         return draw_view(self.sample.image, self.hints, self.window, size), target[None], area
 
     def answer(self, probability: FloatArray) -> bool:
-        """Take the network's answer (size, size) for the current window and prompt again; False when nothing is wrong."""
+        """Take the network's answer (size, size) for this window and prompt again; False when nothing is wrong."""
         shape = self.sample.target.shape
         whole = paste(probability, self.window, shape, 0.0)
         mask = whole > 0.5
@@ -92,6 +98,7 @@ class Interaction:
             carried=None,
             neighbour=None,
         )
+        self.kind = f"{self.kind.split('+')[0]}+{len(hints.points) - (self.kind.startswith('click'))}"
         self.hints = hints
         self._look_again(mask, y, x, positive)
         return True

@@ -23,7 +23,7 @@ CANVAS_PX = 256
 SMALLEST_PX, LARGEST_SHARE = 25, 0.8
 """Targets have at least this many pixels and at most this share of the scene."""
 
-NEIGHBOUR_SHARE = 0.3
+NEIGHBOUR_SHARE = 0.4
 """Share of scenes that come with a neighbouring slice."""
 
 
@@ -46,7 +46,7 @@ class Sample:
     family: str
 
 
-def make_samples(seed: tuple[int, ...], per_scene: int = 2, family: str | None = None) -> list[Sample]:
+def make_samples(seed: tuple[int, ...], per_scene: int = 3, family: str | None = None) -> list[Sample]:
     """Paint one scene and choose targets in it; the same seed gives the same samples.
 
     Args:
@@ -64,9 +64,7 @@ def make_samples(seed: tuple[int, ...], per_scene: int = 2, family: str | None =
         if chosen is None:
             continue
         paired = canvas.depth > 1
-        samples.append(
-            Sample(image[0], chosen[0], image[1] if paired else None, chosen[1] if paired else None, family)
-        )
+        samples.append(Sample(image[0], chosen[0], image[1] if paired else None, chosen[1] if paired else None, family))
     return samples
 
 

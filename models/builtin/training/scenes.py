@@ -36,7 +36,7 @@ def _near(canvas: Canvas, mean: float) -> float:
 
 
 def _organ(canvas: Canvas, centre: tuple[float, float], radii: tuple[float, float], mean: float) -> None:
-    """A blob that may have a rim, vessels, a core, lesions or chambers inside; the whole and the parts are candidates."""
+    """A blob, often with a rim, vessels, a core or lesions inside; the whole and the parts are candidates."""
     level = blob(canvas, centre, radii, rough=canvas.log_uniform(0.03, 0.4))
     size = min(radii) * canvas.size / 2
     inner = _near(canvas, mean)
@@ -57,7 +57,9 @@ def _organ(canvas: Canvas, centre: tuple[float, float], radii: tuple[float, floa
             at = (centre[0] + radii[0] * canvas.uniform(-0.6, 0.6), centre[1] + radii[1] * canvas.uniform(-0.6, 0.6))
             radius = min(radii) * canvas.log_uniform(0.1, 0.5)
             part = np.minimum(blob(canvas, at, (radius, radius * canvas.uniform(0.6, 1.5))), level - 1)
-            canvas.paint(part, canvas.shade(_near(canvas, inner), 0.04), weight=1.0, child=True, soft=canvas.uniform(0.7, 3))
+            canvas.paint(
+                part, canvas.shade(_near(canvas, inner), 0.04), weight=1.0, child=True, soft=canvas.uniform(0.7, 3)
+            )
     if size > 14 and canvas.chance(0.25):
         wide = canvas.uniform(1.5, max(2.0, size * 0.15))
         start = (centre[0], centre[1])
@@ -90,7 +92,9 @@ def body(canvas: Canvas) -> None:
     for _ in range(int(canvas.rng.integers(0, 5))):
         at = (canvas.uniform(-0.7, 0.7), canvas.uniform(-0.7, 0.7))
         radius = canvas.log_uniform(0.02, 0.1)
-        canvas.paint(blob(canvas, at, (radius, radius * canvas.uniform(0.8, 1.3)), rough=0.05), _near(canvas, muscle), weight=0.8)
+        canvas.paint(
+            blob(canvas, at, (radius, radius * canvas.uniform(0.8, 1.3)), rough=0.05), _near(canvas, muscle), weight=0.8
+        )
 
 
 def spine(canvas: Canvas, at: tuple[float, float], radius: float) -> None:
@@ -132,7 +136,6 @@ def tissues(canvas: Canvas) -> None:
 def heart(canvas: Canvas) -> None:
     """A ring around a cavity (with knobs), a crescent at its side, surroundings."""
     _partition(canvas, int(canvas.rng.integers(2, 7)), int(canvas.rng.integers(2, 6)), 0.2)
-    mean = float(canvas.image.mean())
     centre = (canvas.uniform(-0.4, 0.4), canvas.uniform(-0.4, 0.4))
     radius = canvas.log_uniform(0.12, 0.55)
     radii = (radius, radius * canvas.uniform(0.75, 1.5))
@@ -151,7 +154,9 @@ def heart(canvas: Canvas) -> None:
             canvas.paint(crescent + radius * 6, canvas.shade(flesh, 0.04), weight=0.3)
         canvas.paint(crescent, canvas.shade(blood + canvas.uniform(-0.06, 0.06), 0.04), weight=2.0, parts=False)
     canvas.paint(outer, canvas.shade(flesh, 0.04), weight=1.0, parts=False, soft=1.5)
-    canvas.paint(np.minimum(cavity, outer - 1), canvas.shade(blood, 0.04), weight=2.0, parts=False, child=True, soft=1.5)
+    canvas.paint(
+        np.minimum(cavity, outer - 1), canvas.shade(blood, 0.04), weight=2.0, parts=False, child=True, soft=1.5
+    )
     ring = (outer > 0) & (np.minimum(cavity, outer - 1) <= 0)
     canvas.candidates.append(Candidate(ring, 4.0, False, True))
     for _ in range(int(canvas.rng.integers(0, 4))):
@@ -210,7 +215,9 @@ def vessels(canvas: Canvas) -> None:
         roots = [((canvas.uniform(-1, 1), canvas.uniform(-1, 1)), canvas.uniform(0, 6.3)) for _ in range(stems + 3)]
     else:
         roots = [(hub, canvas.uniform(0, 6.3)) for _ in range(stems)]
-    level = tree(canvas, roots, canvas.log_uniform(2.2, 8), int(canvas.rng.integers(3, 6)), thin=canvas.uniform(0.6, 0.8))
+    level = tree(
+        canvas, roots, canvas.log_uniform(2.2, 8), int(canvas.rng.integers(3, 6)), thin=canvas.uniform(0.6, 0.8)
+    )
     if dense and canvas.chance(0.7):
         mesh = band(canvas, int(canvas.rng.integers(16, 40)), 1.6)
         canvas.image += (mesh > 0) * contrast * canvas.uniform(0.2, 0.6)
@@ -229,7 +236,9 @@ def vessels(canvas: Canvas) -> None:
 def xray(canvas: Canvas) -> None:
     """Superposition: fields, ribs, a heart's shadow, long bones; borders are crossed by other borders."""
     canvas.image += canvas.shade(canvas.uniform(0.3, 0.7), 0.03)
-    outline = blob(canvas, (0.1, 0), (canvas.uniform(0.8, 1.5), canvas.uniform(0.7, 1.2)), angle=0.0, rough=0.05, ends=0)
+    outline = blob(
+        canvas, (0.1, 0), (canvas.uniform(0.8, 1.5), canvas.uniform(0.7, 1.2)), angle=0.0, rough=0.05, ends=0
+    )
     canvas.paint(outline, canvas.uniform(-0.3, 0.3), add=True, weight=0.1, soft=20, parts=False)
     if canvas.chance(0.6):
         deep = canvas.log_uniform(0.08, 0.5) * canvas.rng.choice([-1, -1, 1])
@@ -257,7 +266,9 @@ def xray(canvas: Canvas) -> None:
         _wing(canvas)
     for _ in range(int(canvas.rng.integers(0, 6))):
         radius = canvas.log_uniform(0.04, 0.6)
-        level = blob(canvas, (canvas.uniform(-0.8, 0.8), canvas.uniform(-0.8, 0.8)), (radius, radius * canvas.uniform(0.5, 2)))
+        level = blob(
+            canvas, (canvas.uniform(-0.8, 0.8), canvas.uniform(-0.8, 0.8)), (radius, radius * canvas.uniform(0.5, 2))
+        )
         delta = canvas.log_uniform(0.06, 0.35) * canvas.rng.choice([-1, 1])
         canvas.paint(level, delta, add=True, weight=1.0, soft=canvas.log_uniform(1, 12), parts=False)
 
@@ -346,7 +357,10 @@ def _open_wall(canvas: Canvas, at: tuple[float, float], level: FloatArray, radiu
     both = np.maximum(wall, level)
     canvas.candidates.append(Candidate(both > 0, 0.6, False, True))
     if canvas.chance(0.7):
-        spot = (at[0] + math.sin(side) * radius_px * 3.2 / canvas.size, at[1] + math.cos(side) * radius_px * 3.2 / canvas.size)
+        spot = (
+            at[0] + math.sin(side) * radius_px * 3.2 / canvas.size,
+            at[1] + math.cos(side) * radius_px * 3.2 / canvas.size,
+        )
         radius = radius_px * 2 / canvas.size * canvas.uniform(0.5, 1.0)
         other = np.minimum(blob(canvas, spot, (radius, radius * canvas.uniform(0.8, 1.3)), rough=0.1), -level - 1)
         canvas.paint(other, canvas.image * canvas.uniform(0.2, 0.7), weight=1.5, parts=False, soft=3)
@@ -389,7 +403,13 @@ def photograph(canvas: Canvas) -> None:
         at = (canvas.uniform(-0.5, 0.5), canvas.uniform(-0.5, 0.5))
         level = blob(canvas, at, (radius, radius * canvas.uniform(0.6, 1.6)), rough=canvas.log_uniform(0.04, 0.5))
         tone = _near(canvas, mean)
-        canvas.paint(level, canvas.shade(tone, canvas.log_uniform(0.02, 0.15)), weight=2.0, parts=False, soft=canvas.log_uniform(1, 14))
+        canvas.paint(
+            level,
+            canvas.shade(tone, canvas.log_uniform(0.02, 0.15)),
+            weight=2.0,
+            parts=False,
+            soft=canvas.log_uniform(1, 14),
+        )
         if canvas.chance(0.6):
             spots = canvas.fractal(int(canvas.rng.integers(4, 14)), 2)
             canvas.image += np.where((spots > 0.6) & (level > 0), canvas.uniform(-0.25, 0.25), 0).astype(np.float32)
@@ -419,7 +439,9 @@ def brain(canvas: Canvas) -> None:
     canvas.paint(white, canvas.shade(tone, 0.02), weight=2.0, parts=False, child=True, soft=1.5)
     canvas.candidates.append(Candidate((gray > 0) & (white <= 0), 2.0, False, True))
     for side in (-1, 1):
-        horn = blob(canvas, (canvas.uniform(-0.2, 0.1), side * 0.12), (0.25, canvas.uniform(0.04, 0.12)), angle=side * 0.3)
+        horn = blob(
+            canvas, (canvas.uniform(-0.2, 0.1), side * 0.12), (0.25, canvas.uniform(0.04, 0.12)), angle=side * 0.3
+        )
         canvas.paint(horn, tones[4], weight=0.8, parts=False)
         for _ in range(2):
             at = (canvas.uniform(-0.15, 0.25), side * canvas.uniform(0.2, 0.35))
@@ -448,7 +470,9 @@ def teeth(canvas: Canvas) -> None:
             if canvas.chance(0.1):
                 continue
             at = (base + bend * x * x, float(x))
-            level = blob(canvas, at, (tall * 0.5, pitch * 0.44), angle=canvas.uniform(-0.15, 0.15), rough=0.08, power=3.5)
+            level = blob(
+                canvas, at, (tall * 0.5, pitch * 0.44), angle=canvas.uniform(-0.15, 0.15), rough=0.08, power=3.5
+            )
             for root in (-0.25, 0.25):
                 spot = (at[0] + way * tall * 0.7, at[1] + root * pitch * canvas.uniform(0.4, 1))
                 level = np.maximum(level, blob(canvas, spot, (tall * 0.6, pitch * 0.18), angle=0.15 * root, rough=0.08))
@@ -488,7 +512,9 @@ def chest(canvas: Canvas) -> None:
     both = np.zeros(canvas.image.shape, bool)
     for side in (-1, 1):
         radii = (canvas.uniform(0.3, 0.7), canvas.uniform(0.2, 0.38))
-        lung = blob(canvas, (canvas.uniform(-0.1, 0.1), side * canvas.uniform(0.35, 0.5)), radii, angle=side * 0.2, rough=0.15)
+        lung = blob(
+            canvas, (canvas.uniform(-0.1, 0.1), side * canvas.uniform(0.35, 0.5)), radii, angle=side * 0.2, rough=0.15
+        )
         lung = np.minimum(lung, trunk - 5)
         region = canvas.paint(lung, canvas.shade(air, 0.03), weight=2.0, parts=False)
         both |= region

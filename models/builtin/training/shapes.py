@@ -129,7 +129,9 @@ def tube(canvas: Canvas, width: Pair, *, wiggle: float = 0.15, length: float | N
     return _draw(canvas, [(path, np.maximum(1.0, widths).astype(np.float32))])
 
 
-def tree(canvas: Canvas, roots: list[tuple[Pair, float]], width: float, levels: int, *, thin: float = 0.72) -> FloatArray:
+def tree(
+    canvas: Canvas, roots: list[tuple[Pair, float]], width: float, levels: int, *, thin: float = 0.72
+) -> FloatArray:
     """Branching vessels.
 
     Args:

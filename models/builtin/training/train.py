@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from promptseg.models.builtin.training.network import NetworkConfig, PromptNet
 from promptseg.models.builtin.training.rounds import Interaction
@@ -51,11 +51,15 @@ class TrainConfig:
     device: str = "cpu"
 
 
-SIZES, SHARES = (96, 128, 160, 192), (0.35, 0.45, 0.12, 0.08)
+SIZES, SHARES = (96, 128, 160, 192), (0.6, 0.28, 0.06, 0.06)
 """Working sizes in pixels and how often each is trained."""
 
-ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.15, 0.2, 0.2, 0.2, 0.15, 0.1)
-"""Rounds of interaction of one batch."""
+ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.25, 0.2, 0.2, 0.15, 0.12, 0.08)
+"""Rounds of interaction with one sample."""
+
+OPEN_INTERACTIONS = 96
+"""Interactions going on at a time. A step draws its batch from them at random, so that it mixes rounds and scenes:
+batches that keep their samples from round to round make every few steps pull in one direction."""
 
 
 class SampleStream:
@@ -80,7 +84,7 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     flat = target.flatten(1)
     overlap = (probability * flat).sum(1)
     dice = 1 - (2 * overlap + 10) / (probability.sum(1) + flat.sum(1) + 10)
-    return dice.mean() + F.binary_cross_entropy_with_logits(logits, target)
+    return dice.mean() + functional.binary_cross_entropy_with_logits(logits, target)
 
 
 def dice_of(logits: Tensor, target: Tensor, area: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step, self.samples, self.spent_s = 0, 0, 0.0
-        self.recent: dict[int, deque[float]] = {}
+        self.recent: dict[str, deque[float]] = {}
         self.checkpoint = config.out / f"last{rank or ''}.pt"
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint, map_location=config.device, weights_only=True)
@@ -144,8 +148,10 @@ class Trainer:
         with torch.autocast(self.config.device, dtype=torch.bfloat16):
             logits, quality = self.network(views)
         logits = logits.float()
-        score_loss = F.binary_cross_entropy_with_logits(quality.float(), dice_of(logits.detach(), targets, areas))
-        loss = mask_loss(logits, targets) + 0.1 * score_loss
+        score_loss = functional.binary_cross_entropy_with_logits(
+            quality.float(), dice_of(logits.detach(), targets, areas)
+        )
+        loss = mask_loss(logits, targets) + 0.2 * score_loss
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -153,35 +159,40 @@ class Trainer:
         self.step += 1
         self.samples += len(views)
         if self.rank == 0:
-            keep = min(0.999, self.step / (self.step + 10))
+            keep = min(0.995, self.step / (self.step + 10))
             with torch.no_grad():
                 for key, value in self.network.state_dict().items():
                     self.average[key].lerp_(value, 1 - keep)
         return logits.detach().sigmoid()
 
-    def play(self, interactions: list[Interaction], rounds: int, size: int) -> None:
-        """Let people prompt a batch for some rounds, learning from every round."""
-        for turn in range(rounds):
-            pairs = [item.view(size) for item in interactions]
-            views = torch.from_numpy(np.stack([view for view, _, _ in pairs]))
-            targets = torch.from_numpy(np.stack([target for _, target, _ in pairs])).to(self.config.device)
-            areas = torch.tensor([area for _, _, area in pairs], device=self.config.device)
-            views = views.to(self.config.device, memory_format=torch.channels_last)
-            probability = self.update(views, targets, areas).cpu()
-            hard = dice_of(probability - 0.5, targets.cpu(), areas.cpu())
-            self.recent.setdefault(turn, deque(maxlen=800)).extend(hard.tolist())
-            if turn + 1 < rounds:
-                answers = probability.numpy()[:, 0]
-                interactions = [i for i, answer in zip(interactions, answers, strict=True) if i.answer(answer)]
-                if len(interactions) < 2:
-                    return
+    def play(self, batch: list[tuple[Interaction, int]], size: int) -> list[tuple[Interaction, int]]:
+        """One step on a batch of interactions and the rounds left in each; returns those that go on."""
+        pairs = [item.view(size) for item, _ in batch]
+        views = torch.from_numpy(np.stack([view for view, _, _ in pairs]))
+        targets = torch.from_numpy(np.stack([target for _, target, _ in pairs])).to(self.config.device)
+        areas = torch.tensor([area for _, _, area in pairs], device=self.config.device)
+        views = views.to(self.config.device, memory_format=torch.channels_last)
+        probability = self.update(views, targets, areas).cpu()
+        for (item, _), dice in zip(batch, dice_of(probability - 0.5, targets.cpu(), areas.cpu()).tolist(), strict=True):
+            self.recent.setdefault(item.kind, deque(maxlen=600)).append(dice)
+        answers = probability.numpy()[:, 0]
+        return [
+            (item, left - 1)
+            for (item, left), answer in zip(batch, answers, strict=True)
+            if left > 1 and item.answer(answer)
+        ]
 
     def report(self) -> None:
         """Log progress."""
-        means = {turn: round(float(np.mean(values)), 3) for turn, values in sorted(self.recent.items())}
+        means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(self.recent.items())}
         log.info(
-            "%d: %.1f min, step %d, %d samples, rate %.1e, Dice by round %s",
-            self.rank, self.spent_s / 60, self.step, self.samples, self.rate(), means,
+            "%d: %.1f min, step %d, %d samples, rate %.1e, Dice %s",
+            self.rank,
+            self.spent_s / 60,
+            self.step,
+            self.samples,
+            self.rate(),
+            means,
         )
 
     def run(self) -> None:
@@ -190,13 +201,16 @@ class Trainer:
         stream = SampleStream((self.config.seed, self.rank, self.step))
         began = time.monotonic() - self.spent_s
         saved = reported = time.monotonic()
+        going: list[tuple[Interaction, int]] = []
         while self.spent_s < self.config.minutes * 60:
+            for sample in stream.take(max(0, OPEN_INTERACTIONS - len(going))):
+                rounds = int(rng.choice(ROUNDS, p=ROUND_SHARES))
+                going.append((Interaction(sample, np.random.default_rng(int(rng.integers(2**62)))), rounds))
             size = int(rng.choice(SIZES, p=SHARES))
-            rounds = int(rng.choice(ROUNDS, p=ROUND_SHARES))
             count = max(4, round(self.config.batch * min(1.5, (128 / size) ** 2)))
-            samples = stream.take(count)
-            batch = [Interaction(s, np.random.default_rng(int(k))) for s, k in zip(samples, rng.integers(0, 2**62, count), strict=True)]
-            self.play(batch, rounds, size)
+            rng.shuffle(going)
+            batch, going = going[:count], going[count:]
+            going += self.play(batch, size)
             self.spent_s = time.monotonic() - began
             if time.monotonic() - reported > 30:
                 reported = time.monotonic()
@@ -223,9 +237,12 @@ def train(config: TrainConfig) -> Path:
     torch.manual_seed(config.seed)
     network = PromptNet(NetworkConfig()).to(config.device, memory_format=torch.channels_last)
     checkpoint = config.out / "last.pt"
-    start, key = (checkpoint, "network") if checkpoint.exists() else (config.warm_start, "average")
-    if start is not None:
-        network.load_state_dict(torch.load(start, map_location=config.device, weights_only=True)[key])
+    if checkpoint.exists():
+        network.load_state_dict(torch.load(checkpoint, map_location=config.device, weights_only=True)["network"])
+    elif config.warm_start is not None:
+        weights = torch.load(config.warm_start, map_location=config.device, weights_only=True)["average"]
+        own = network.state_dict()
+        network.load_state_dict(own | {key: w for key, w in weights.items() if own[key].shape == w.shape})
     network.share_memory()
     context = mp.get_context("spawn")
     others = [context.Process(target=_run_rank, args=(config, k, network)) for k in range(1, config.processes)]
