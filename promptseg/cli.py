@@ -192,10 +192,19 @@ def segment(
 
 @app.command()
 def info(image: Image, series: Series = None, frame: Frame = None, window: WindowText = None) -> None:
-    """Say what an image is: size, geometry, modality, window, findings."""
+    """Say what an image is: size, geometry, modality, window, findings. A folder of several series is listed."""
     from promptseg.commands import describe
+    from promptseg.errors import SeriesChoiceError
+    from promptseg.io import list_series
 
-    for line in describe(_read(image, series, frame, window)):
+    try:
+        lines = describe(_read(image, series, frame, window))
+    except SeriesChoiceError:
+        if series is not None or not image.is_dir():
+            raise
+        found = list_series(image)
+        lines = [f"{len(found)} DICOM series; choose one with --series", *(str(item) for item in found)]
+    for line in lines:
         typer.echo(line)
 
 
@@ -248,11 +257,11 @@ def doctor() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code. This is the program's entry point."""
+    """Run the command line; return its exit code. This is the program's entry point. ``--debug`` may stand anywhere."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     try:
-        app(args=given, prog_name="promptseg")
+        app(args=[argument for argument in given if argument != "--debug"], prog_name="promptseg")
     except SystemExit as exc:  # how typer ends: 0, 2 for bad usage, or the code of typer.Exit
         return exc.code if isinstance(exc.code, int) else 0
     except KeyboardInterrupt:
@@ -264,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as exc:  # the last line of defence: a person gets a sentence, never a traceback
         if debug:
             raise
-        return _fail(f"unexpected {type(exc).__name__}: {exc} (this is a bug; promptseg --debug ... shows where)", 1)
+        return _fail(f"unexpected {type(exc).__name__}: {exc} (this is a bug; add --debug to see where)", 1)
     return 0
 
 

@@ -11,7 +11,7 @@ from promptseg.errors import WriteError
 if TYPE_CHECKING:
     from promptseg.engine.walk import OnProgress
     from promptseg.session import Session
-    from promptseg.volume import Volume
+    from promptseg.volume import Labelmap, Volume
 
 __all__ = ["describe", "run_demo", "save_results"]
 
@@ -48,10 +48,18 @@ def save_results(session: Session, output: Path) -> list[str]:
     from promptseg.io.write import MASK_EXTENSIONS
 
     labelmap = session.labelmap
-    lines = [f"{label.name}: {labelmap.volume_ml(label.value):.2f} ml" for label in labelmap.labels.values()]
+    lines = [f"{label.name}: {_size(labelmap, label.value)}" for label in labelmap.labels.values()]
     if output.name.lower().endswith(MASK_EXTENSIONS):
         return lines + [f"wrote {path}" for path in session.save(output)]
     return lines + [f"wrote {path}" for path in save_folder(session, output)]
+
+
+def _size(labelmap: Labelmap, value: int) -> str:
+    """Volume in ml; of a single slice the area in mm²."""
+    if labelmap.geometry.shape[0] > 1:
+        return f"{labelmap.volume_ml(value):.2f} ml"
+    pixel_mm2 = labelmap.geometry.voxel_volume_mm3 / labelmap.geometry.spacing[2]
+    return f"{float(labelmap.mask(value).sum()) * pixel_mm2:.1f} mm²"
 
 
 def save_folder(session: Session, folder: Path) -> list[Path]:
