@@ -95,7 +95,8 @@ def crop(array: FloatArray, window: Window, size: int, fill: float = 0.0) -> Flo
         step /= factor
     matrix = np.array([[step, 0, left + step / 2], [0, step, top + step / 2]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(array, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+    view = cv2.warpAffine(array, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+    return np.asarray(view, np.float32)
 
 
 def _shrink(array: FloatArray, window: Window, factor: int) -> tuple[FloatArray, int, int]:
@@ -109,7 +110,8 @@ def _shrink(array: FloatArray, window: Window, factor: int) -> tuple[FloatArray,
     missing = (rows * factor - part.shape[0], columns * factor - part.shape[1])
     if missing != (0, 0):
         part = np.pad(part, ((0, missing[0]), (0, missing[1])), mode="edge")
-    return cv2.resize(np.ascontiguousarray(part), (columns, rows), interpolation=cv2.INTER_AREA), y0, x0
+    small = cv2.resize(np.ascontiguousarray(part), (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32), y0, x0
 
 
 def paste(view: FloatArray, window: Window, shape: tuple[int, int], fill: float) -> FloatArray:
@@ -145,7 +147,8 @@ def stretch(view: FloatArray, inside: NDArray[np.bool_] | None) -> FloatArray:
     if pixels.size == 0:
         return np.zeros_like(view)
     low, high = np.percentile(pixels, (LOW_PERCENTILE, HIGH_PERCENTILE))
-    out = np.clip((view - low) * (2.0 / max(float(high - low), 1e-4)) - 1.0, -1.5, 1.5).astype(np.float32)
+    scaled = np.clip((view - low) * (2.0 / max(float(high - low), 1e-4)) - 1.0, -1.5, 1.5)
+    out: FloatArray = scaled.astype(np.float32)
     if inside is not None:
         out[~inside] = 0.0
     return out

@@ -200,12 +200,11 @@ def _hints(prompts: SlicePrompts, prior: Prior | None, shape: tuple[int, int], s
     strokes = prompts.scribble if prompts.scribble is not None and prompts.scribble.any() else None
     if strokes is not None and strokes.shape != square:
         strokes = cv2.resize(strokes, square[::-1], interpolation=cv2.INTER_NEAREST)
-    known = None
+    known: FloatArray | None = None
     if prior is not None:
-        known = 1 / (1 + np.exp(-np.clip(prior.logits, -30, 30)))
+        known = _sigmoid(prior.logits)
         if known.shape != square:
-            known = cv2.resize(known, square[::-1], interpolation=cv2.INTER_LINEAR)
-        known = known.astype(np.float32)
+            known = np.asarray(cv2.resize(known, square[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     carried = prior is not None and prior.neighbour is not None
     neighbour = prior.neighbour.features.get("grey") if prior is not None and prior.neighbour is not None else None
     return Hints(
@@ -219,9 +218,12 @@ def _hints(prompts: SlicePrompts, prior: Prior | None, shape: tuple[int, int], s
     )
 
 
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
+
+
 def _probability(answer: _Answer, shape: tuple[int, ...]) -> FloatArray:
-    probability = 1 / (1 + np.exp(-np.clip(answer.logits, -30, 30)))
-    return paste(probability.astype(np.float32), answer.window, (shape[0], shape[1]), 0.0)
+    return paste(_sigmoid(answer.logits), answer.window, (shape[0], shape[1]), 0.0)
 
 
 def _extent(mask: NDArray[np.bool_]) -> Extent:

@@ -42,7 +42,7 @@ def _hidden_structure(canvas: Canvas, image: FloatArray) -> FloatArray:
     if canvas.chance(0.06):
         angle = canvas.uniform(0, math.pi)
         wave = np.sin(canvas.uniform(8, 60) * (math.cos(angle) * canvas.y + math.sin(angle) * canvas.x))
-        image = image + canvas.uniform(0, 0.1) * wave
+        image = np.asarray(image + canvas.uniform(0, 0.1) * wave, np.float32)
     return image.astype(np.float32)
 
 
@@ -76,7 +76,7 @@ def _noise(canvas: Canvas, image: FloatArray, family: str) -> FloatArray:
         return image + strength * white
     if kind == "rice":
         other = canvas.rng.standard_normal(image.shape, dtype=np.float32)
-        return np.sqrt((image + strength * white) ** 2 + (strength * other) ** 2).astype(np.float32)
+        return np.asarray(np.hypot(image + strength * white, strength * other), np.float32)
     if kind == "poisson":
         return (image + strength * np.sqrt(np.maximum(image, 0.01)) * white).astype(np.float32)
     widths = (canvas.log_uniform(0.6, 3.0), canvas.log_uniform(0.6, 3.0))
@@ -132,6 +132,6 @@ def _tone(canvas: Canvas, image: FloatArray) -> FloatArray:
         planes = []
         for plane in image:
             coded = cv2.imencode(".jpg", (plane * 255).astype(np.uint8), quality)[1]
-            planes.append(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255)
+            planes.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.float32) / 255)
         image = np.stack(planes)
     return image.astype(np.float32)

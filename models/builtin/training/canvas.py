@@ -103,11 +103,10 @@ class Canvas:
         if kind == 1:
             return self.noise(int(self.rng.integers(24, 90)))
         if kind == 2:
-            ridges = 1.0 - np.abs(self.noise(int(self.rng.integers(8, 40))))
-            return ridges.astype(np.float32)
+            return np.asarray(1.0 - np.abs(self.noise(int(self.rng.integers(8, 40)))), np.float32)
         if kind == 3:
             spots = self.noise(int(self.rng.integers(16, 70)))
-            return (np.maximum(spots - 0.7, 0) * 2).astype(np.float32)
+            return np.asarray(np.maximum(spots - 0.7, 0) * 2, np.float32)
         angle, pitch = self.uniform(0, math.pi), self.log_uniform(4, 40)
         stripes = np.sin(pitch * (math.cos(angle) * self.y + math.sin(angle) * self.x) * 3 + 1.5 * self.noise(6))
         return stripes.astype(np.float32)
@@ -148,7 +147,7 @@ class Canvas:
             bool (depth, size, size), the region.
         """
         mask: BoolArray = level > 0
-        near = (level > -max(soft, 0.3)).any(0)
+        near = np.any(level > -max(soft, 0.3), axis=0)
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
         if len(rows) == 0:
             return mask

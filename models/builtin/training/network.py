@@ -67,7 +67,7 @@ class Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         tokens = tokens + self.out(mixed.transpose(1, 2).reshape(n, h * w, c))
         tokens = tokens + self.mlp(self.mlp_norm(tokens))
-        return tokens.transpose(1, 2).reshape(n, c, h, w)
+        return torch.reshape(tokens.transpose(1, 2), (n, c, h, w))
 
 
 class PromptNet(nn.Module):
@@ -137,7 +137,8 @@ class PromptNet(nn.Module):
             _share_of(inside, negative),
             (inside - previous).abs().mean((1, 2, 3)) / share,
         ]
-        return self.quality(torch.cat([pooled, deep.float().mean((2, 3)), torch.stack(facts, 1)], 1))[:, 0]
+        quality: Tensor = self.quality(torch.cat([pooled, deep.float().mean((2, 3)), torch.stack(facts, 1)], 1))
+        return quality[:, 0]
 
 
 def _share_of(inside: Tensor, weight: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 def _depth(mask: BoolArray) -> FloatArray:
     """Distance in pixels to the outside; the picture's border counts as outside."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    return cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)
 
 
 def deepest(mask: BoolArray) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def spoil(mask: BoolArray, rng: np.random.Generator) -> FloatArray:
         changed = change(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         out = changed if changed.any() else out
     elif draw < 0.4:
-        move = np.float32([[1, 0, rng.normal(0, 3)], [0, 1, rng.normal(0, 3)]])
+        move = np.array([[1, 0, rng.normal(0, 3)], [0, 1, rng.normal(0, 3)]], np.float32)
         out = cv2.warpAffine(out, move, out.shape[::-1])
     elif draw < 0.5:
         bumps = cv2.resize(rng.standard_normal((12, 12)).astype(np.float32), out.shape[::-1])

@@ -23,6 +23,9 @@ CANVAS_PX = 256
 SMALLEST_PX, LARGEST_SHARE = 25, 0.8
 """Targets have at least this many pixels and at most this share of the scene."""
 
+FAINT, FAINT_LEFT_OUT = 0.7, 0.75
+"""Targets that stand out less than this (see ``visibility``) are mostly left out: nobody could point at them."""
+
 NEIGHBOUR_SHARE = 0.4
 """Share of scenes that come with a neighbouring slice."""
 
@@ -46,7 +49,7 @@ class Sample:
     family: str
 
 
-def make_samples(seed: tuple[int, ...], per_scene: int = 3, family: str | None = None) -> list[Sample]:
+def make_samples(seed: tuple[int, ...], per_scene: int = 5, family: str | None = None) -> list[Sample]:
     """Paint one scene and choose targets in it; the same seed gives the same samples.
 
     Args:
@@ -61,11 +64,24 @@ def make_samples(seed: tuple[int, ...], per_scene: int = 3, family: str | None =
     samples = []
     for _ in range(per_scene):
         chosen = _choose(canvas)
-        if chosen is None:
+        if chosen is None or (visibility(image[-1], chosen[-1]) < FAINT and canvas.chance(FAINT_LEFT_OUT)):
             continue
         paired = canvas.depth > 1
         samples.append(Sample(image[0], chosen[0], image[1] if paired else None, chosen[1] if paired else None, family))
     return samples
+
+
+def visibility(image: FloatArray, target: BoolArray) -> float:
+    """How well a target stands out: difference of the means on both sides of its border, in standard deviations."""
+    mask = target.astype(np.uint8)
+    kernel = np.ones((9, 9), np.uint8)
+    outer = (cv2.dilate(mask, kernel) > 0) & ~target
+    inner = target & (cv2.erode(mask, kernel) == 0)
+    if not outer.any() or not inner.any():
+        return 0.0
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.5)
+    a, b = smooth[inner], smooth[outer]
+    return float(abs(a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / 2 + 1e-4))
 
 
 def _choose(canvas: Canvas) -> BoolArray | None:

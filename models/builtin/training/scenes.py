@@ -31,7 +31,7 @@ def _partition(canvas: Canvas, regions: int, cells: int, weight: float) -> None:
 
 def _near(canvas: Canvas, mean: float) -> float:
     """An intensity at a contrast from nearly none to strong."""
-    contrast = canvas.log_uniform(0.05, 0.6) * canvas.rng.choice([-1, 1])
+    contrast = canvas.log_uniform(0.05, 0.6) * float(canvas.rng.choice([-1, 1]))
     return mean + contrast if -0.1 < mean + contrast < 1.1 else mean - contrast
 
 

@@ -84,7 +84,8 @@ def folded(canvas: Canvas, level: FloatArray, cells: int, depth_px: float) -> Fl
 def band(canvas: Canvas, cells: int, width: float) -> FloatArray:
     """Curvy sheets: the neighbourhood of a noise field's zero lines."""
     field = canvas.noise(cells)
-    slope = np.sqrt(sum(g * g for g in np.gradient(field, axis=(1, 2)))) + 0.25 * cells / canvas.size
+    steepness: list[FloatArray] = np.gradient(field, axis=(1, 2))
+    slope = np.hypot(*steepness) + 0.25 * cells / canvas.size
     return (width / 2 - np.abs(field) / slope).astype(np.float32)
 
 

@@ -138,7 +138,7 @@ class Trainer:
     def rate(self) -> float:
         """Learning rate now: warm-up, then a cosine over the run's time to 2 %."""
         done = min(1.0, self.spent_s / (self.config.minutes * 60))
-        warm = min(1.0, (self.step + 1) / 200)
+        warm = min(1.0, (self.step + 1) / 40)
         return self.config.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def update(self, views: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class Trainer:
         )
         loss = mask_loss(logits, targets) + 0.2 * score_loss
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -163,7 +163,7 @@ class Trainer:
             with torch.no_grad():
                 for key, value in self.network.state_dict().items():
                     self.average[key].lerp_(value, 1 - keep)
-        return logits.detach().sigmoid()
+        return torch.sigmoid(logits.detach())
 
     def play(self, batch: list[tuple[Interaction, int]], size: int) -> list[tuple[Interaction, int]]:
         """One step on a batch of interactions and the rounds left in each; returns those that go on."""
@@ -235,7 +235,8 @@ def train(config: TrainConfig) -> Path:
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.json").write_text(json.dumps({k: str(v) for k, v in asdict(config).items()}, indent=1))
     torch.manual_seed(config.seed)
-    network = PromptNet(NetworkConfig()).to(config.device, memory_format=torch.channels_last)
+    network = PromptNet(NetworkConfig()).to(config.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     checkpoint = config.out / "last.pt"
     if checkpoint.exists():
         network.load_state_dict(torch.load(checkpoint, map_location=config.device, weights_only=True)["network"])
