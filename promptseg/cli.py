@@ -152,6 +152,11 @@ def segment(
             metavar="Z0,Y0,X0,Z1,Y1,X1",
         ),
     ] = None,
+    recist: Annotated[
+        list[str] | None,
+        typer.Option(help="Longest diameter on an axial slice, voxels; becomes a box.", metavar="Z,Y0,X0,Y1,X1"),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="A mask on the image's grid to refine.", metavar="FILE")] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Prompt log, or a JSON list of prompts.", metavar="FILE.json")
     ] = None,
@@ -166,11 +171,13 @@ def segment(
     """Segment one object from prompts and write its mask."""
     from promptseg.api import apply_log, open_session
     from promptseg.commands import save_results
+    from promptseg.foreign import mask_prompt, recist_box
     from promptseg.promptlog import read_log
 
     given = _points(point or [], "--point", True) + _points(not_point or [], "--not-point", False) + _boxes(box or [])
-    if not given and prompts is None:
-        raise typer.BadParameter("expected at least one of --point, --box and --prompts, got none")
+    lines = [_numbers(text, 5, "--recist", "Z,Y0,X0,Y1,X1") for text in recist or []]
+    if not given and not lines and mask is None and prompts is None:
+        raise typer.BadParameter("expected at least one of --point, --box, --recist, --mask and --prompts, got none")
     log = read_log(prompts) if prompts is not None else None
     volume = _read(image, series, frame, window)
     for finding in volume.findings:
@@ -181,7 +188,11 @@ def segment(
     )
     if label is not None:
         session.new_label(label)
+    given += [recist_box((z, y0, x0), (z, y1, x1), volume.geometry) for z, y0, x0, y1, x1 in lines]
+    start = mask_prompt(mask, volume) if mask is not None else None
     with _progress("segmenting") as on_progress:
+        if start is not None:
+            session.add(start)
         if log is not None:
             apply_log(session, log, on_progress=on_progress)
         if given:

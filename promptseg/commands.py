@@ -55,11 +55,12 @@ def save_results(session: Session, output: Path) -> list[str]:
 
 
 def _size(labelmap: Labelmap, value: int) -> str:
-    """Volume in ml; of a single slice the area in mm²."""
-    if labelmap.geometry.shape[0] > 1:
+    """Volume in ml; of a single slice the area in mm², or in pixels where the file states no pixel size."""
+    geometry, count = labelmap.geometry, int(labelmap.mask(value).sum())
+    if geometry.shape[0] > 1:
         return f"{labelmap.volume_ml(value):.2f} ml"
-    pixel_mm2 = labelmap.geometry.voxel_volume_mm3 / labelmap.geometry.spacing[2]
-    return f"{float(labelmap.mask(value).sum()) * pixel_mm2:.1f} mm²"
+    x_mm, y_mm, _ = geometry.spacing
+    return f"{count} pixels" if (x_mm, y_mm) == (1.0, 1.0) else f"{count * x_mm * y_mm:.1f} mm²"
 
 
 def save_folder(session: Session, folder: Path) -> list[Path]:
