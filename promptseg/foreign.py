@@ -32,7 +32,7 @@ def recist_box(start: Sequence[float], end: Sequence[float], geometry: Geometry)
     a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     if a.shape != (3,) or b.shape != (3,) or round(a[0]) != round(b[0]):
         raise PromptError(f"expected two ends (z, y, x) on one axial slice, got {tuple(start)} and {tuple(end)}")
-    if not (geometry.contains(a) and geometry.contains(b)):
+    if not (geometry.contains(a.tolist()) and geometry.contains(b.tolist())):
         raise PromptError(f"the line lies outside the image of shape (z, y, x) {geometry.shape}: {start} to {end}")
     spacing = np.array(geometry.spacing_zyx)
     half_mm = float(np.linalg.norm((b - a) * spacing)) / 2
