@@ -9,5 +9,5 @@ __all__ = ["BUILTIN_ONNX", "BUILTIN_SHA256"]
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped network."""
 
-BUILTIN_SHA256 = "25e446cc38782079c5fa5ea675132ccf6ace3697b3a0cf17592ce700d631c81b"
+BUILTIN_SHA256 = "06ed1f72d30f6dbde4b6ad863f2f4d4010440da71352aab730d337db407e7b7a"
 """Of the shipped file."""

@@ -47,7 +47,7 @@ def blob(
     shift = canvas.drift * mean * 0.35
     grow = np.exp(canvas.drift * 0.35 * canvas.rng.standard_normal(2))
     if canvas.depth > 1 and canvas.chance(ends):
-        grow[int(canvas.rng.integers(0, 2))] *= canvas.rng.choice([0.01, 0.01, 0.3, 0.6])
+        grow[0 if canvas.chance(0.75) else 1] *= canvas.rng.choice([0.01, 0.01, 0.3, 0.6])
     reach = max(radii) * 1.45 * max(1.0, float(grow[: canvas.depth].max())) + 0.15
     part = tuple(_span(centre[axis], reach, canvas.size) for axis in (0, 1))
     shape = (part[0].stop - part[0].start, part[1].stop - part[1].start)
@@ -84,8 +84,8 @@ def folded(canvas: Canvas, level: FloatArray, cells: int, depth_px: float) -> Fl
 def band(canvas: Canvas, cells: int, width: float) -> FloatArray:
     """Curvy sheets: the neighbourhood of a noise field's zero lines."""
     field = canvas.noise(cells)
-    steepness: list[FloatArray] = np.gradient(field, axis=(1, 2))
-    slope = np.hypot(*steepness) + 0.25 * cells / canvas.size
+    along_y, along_x = np.gradient(field, axis=1), np.gradient(field, axis=2)
+    slope = np.hypot(along_y, along_x) + 0.25 * cells / canvas.size
     return (width / 2 - np.abs(field) / slope).astype(np.float32)
 
 

@@ -78,12 +78,21 @@ class SampleStream:
         return [self._pool.pop(int(self._rng.integers(len(self._pool)))) for _ in range(count)]
 
 
+EMPTY_WEIGHT = 10.0
+"""Loss of an answer that fills the view where there is nothing to find."""
+
+
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy and soft Dice, per sample then averaged; (n, 1, s, s) each."""
+    """Cross-entropy and soft Dice, per sample then averaged; (n, 1, s, s) each.
+
+    Where there is nothing to find, soft Dice hardly changes until the answer is nearly empty: there the answer's area
+    stands in its place.
+    """
     probability = logits.sigmoid().flatten(1)
     flat = target.flatten(1)
     overlap = (probability * flat).sum(1)
     dice = 1 - (2 * overlap + 10) / (probability.sum(1) + flat.sum(1) + 10)
+    dice = torch.where(flat.sum(1) > 0, dice, EMPTY_WEIGHT * probability.mean(1))
     return dice.mean() + functional.binary_cross_entropy_with_logits(logits, target)
 
 
