@@ -1,0 +1,67 @@
+"""One door for masks that are DICOM objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptseg.errors import ReadError
+from promptseg.export.dicom_seg_read import SEG_CLASSES, read_dicom_seg
+from promptseg.export.rtstruct_read import RTSTRUCT_CLASS, read_rtstruct
+from promptseg.export.segments import SegmentSet
+from promptseg.io.quiet import quiet_pydicom
+from promptseg.volume.geometry import Geometry
+
+__all__ = ["ImportOptions", "is_dicom_mask", "read_segmentation"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """On which grid a DICOM mask is read.
+
+    Attributes:
+        geometry: the image's grid; None: the SEG's own (an RTSTRUCT has none).
+        frame_of_reference: the image's UID; "" compares nothing.
+    """
+
+    geometry: Geometry | None = None
+    frame_of_reference: str = ""
+
+
+def is_dicom_mask(path: str | Path) -> bool:
+    """Return True for a DICOM SEG or RTSTRUCT file."""
+    return _sop_class(Path(path)) in (*SEG_CLASSES, RTSTRUCT_CLASS)
+
+
+def read_segmentation(path: str | Path, options: ImportOptions | None = None) -> SegmentSet:
+    """Read a DICOM SEG or RTSTRUCT; see ``read_dicom_seg`` and ``read_rtstruct``.
+
+    Raises:
+        ReadError: another object, or an RTSTRUCT without the image's grid.
+        GeometryMismatchError: it does not lie on that grid.
+    """
+    path = Path(path).expanduser()
+    options = options or ImportOptions()
+    kind = _sop_class(path)
+    if kind in SEG_CLASSES:
+        return read_dicom_seg(path, options.geometry, frame_of_reference=options.frame_of_reference)
+    if kind != RTSTRUCT_CLASS:
+        raise ReadError(f"cannot read {path} as a mask: expected a DICOM SEG or RTSTRUCT file")
+    if options.geometry is None:
+        raise ReadError(f"cannot read {path}: an RTSTRUCT has contours but no grid; give the image it was drawn on too")
+    return read_rtstruct(path, options.geometry, frame_of_reference=options.frame_of_reference)
+
+
+def _sop_class(path: Path) -> str:
+    """Return the SOP Class UID, "" for a file that is no DICOM file."""
+    from promptseg.io.sniff import is_dicom
+
+    if not path.is_file() or not is_dicom(path):
+        return ""
+    import pydicom
+
+    with quiet_pydicom():
+        try:
+            return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID)
+        except Exception:  # noqa: BLE001 - whatever pydicom raises on a damaged file: it is none of these objects
+            return ""

@@ -1,0 +1,208 @@
+"""The DICOM images that a mask was drawn on: what SEG and RTSTRUCT must refer to.
+
+Identity: a SEG or RTSTRUCT belongs to the study and patient of its images (PS3.3 A.51 and A.19), so the Patient and
+General Study attributes are copied from the images into the object, and only there. They are held in a data set of
+their own, which nothing here prints, logs or puts in a message; ``drop_identity`` leaves the Type 2 ones empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptseg.errors import WriteError
+from promptseg.io.dicom_header import Frame
+from promptseg.io.dicom_series import choose_series, files_below, find_series
+from promptseg.io.dicom_stack import stack_frames
+from promptseg.io.itk import check_frame
+from promptseg.io.quiet import quiet_pydicom
+from promptseg.volume.geometry import Geometry
+
+__all__ = ["DicomSource", "SourceFrame", "copy_identity", "read_source"]
+
+# PS3.3 C.7.1.1 Patient and C.7.2.1 General Study: required, but may be empty (Type 2), in every composite object.
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+IDENTITY_CONTEXT = ("PatientIdentityRemoved", "DeidentificationMethod")  # copied with them where they are there
+# What the images say about themselves that an object derived from them must repeat.
+IMAGE_TAGS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "LossyImageCompression",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "DimensionOrganizationSequence",
+    "DimensionIndexSequence",
+)
+HOW_TO_GO_ON = (
+    "SEG and RTSTRUCT refer to the DICOM images they were drawn on, so those must be given; "
+    "for an image of another format write .nii.gz, .seg.nrrd or a mesh instead"
+)
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """The image of one slice: its class and instance UID, and its frame number from 1 in a multi-frame file."""
+
+    sop_class: str
+    sop_instance: str
+    frame_number: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSource:
+    """The images of a volume, slice by slice.
+
+    Attributes:
+        geometry: the volume's grid; slice z is the image ``frames[z]``.
+        frames: one reference per slice.
+        images: for single-frame files one data set per slice, in the grid's order; else the one multi-frame data set.
+            Only the tags that a reference needs.
+        identity: Patient and General Study attributes; see the module's text.
+    """
+
+    geometry: Geometry
+    frames: tuple[SourceFrame, ...]
+    images: tuple[Any, ...] = field(repr=False)
+    identity: Any = field(repr=False)
+
+    @property
+    def is_multiframe(self) -> bool:
+        """True when all slices are frames of one file."""
+        return self.frames[0].frame_number is not None
+
+    @property
+    def frame_of_reference(self) -> str:
+        """Frame of Reference UID, "" where the images have none."""
+        return str(self.images[0].get("FrameOfReferenceUID", "") or "")
+
+    @property
+    def study(self) -> str:
+        """Study Instance UID."""
+        return str(self.images[0].StudyInstanceUID)
+
+    @property
+    def series(self) -> str:
+        """Series Instance UID."""
+        return str(self.images[0].SeriesInstanceUID)
+
+
+def read_source(path: str | Path, *, series: str | None = None, frame: int | None = None) -> DicomSource:
+    """Read the references of a DICOM image, by the same rules as ``read_volume`` (which grid, which order).
+
+    Args:
+        path: a DICOM file or a folder with one.
+        series: which series of a folder.
+        frame: which volume of a 4D series, from 0.
+
+    Raises:
+        WriteError: the image is no DICOM image, or lacks a UID that a reference needs.
+        ReadError: as ``read_volume``.
+    """
+    path = Path(path).expanduser()
+    files = files_below(path) if path.is_dir() else [path]
+    if not any(_is_dicom(file) for file in files):
+        raise WriteError(f"{path} holds no DICOM image: {HOW_TO_GO_ON}")
+    info, _ = choose_series(find_series(files, str(path)), series, str(path))
+    stack = stack_frames(info.frames, str(path))
+    frames = stack.volumes[check_frame(frame, len(stack.volumes), str(path))]
+    multiframe = frames[0].count > 1
+    paths = list(dict.fromkeys(item.path for item in frames))
+    if multiframe and len(paths) > 1:
+        raise WriteError(f"{path} is spread over {len(paths)} multi-frame files; expected one file with all slices")
+    images = tuple(_image(file) for file in paths)
+    identity = _identity(paths[0])
+    return DicomSource(stack.geometry, tuple(_references(frames, images)), images, identity)
+
+
+def copy_identity(source: DicomSource, target: Any, *, drop_identity: bool = False) -> None:
+    """Set the Patient and General Study attributes of an object that is made from ``source``.
+
+    Args:
+        source: the images.
+        target: the new pydicom data set.
+        drop_identity: leave them empty. The object then no longer matches its images' patient in an archive.
+    """
+    for keyword in IDENTITY:
+        if not drop_identity and keyword in source.identity:
+            target[keyword] = source.identity[keyword]  # the element as it stands, malformed or not
+        else:
+            setattr(target, keyword, "")
+    for keyword in IDENTITY_CONTEXT:
+        if not drop_identity and keyword in source.identity:
+            target[keyword] = source.identity[keyword]
+    target.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 holds the names of patients and of labels in any script
+    target.StudyInstanceUID = source.study
+
+
+def _is_dicom(file: Path) -> bool:
+    from promptseg.io.sniff import is_dicom
+
+    return is_dicom(file)
+
+
+def _image(file: Path) -> Any:
+    """Return the tags of ``IMAGE_TAGS`` of one file.
+
+    Raises:
+        WriteError: a UID is missing.
+    """
+    dataset = _tags(file, IMAGE_TAGS)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not dataset.get(keyword):
+            raise WriteError(f"cannot refer to {file}: its {keyword} is missing; a SEG or RTSTRUCT needs it")
+    return dataset
+
+
+def _identity(file: Path) -> Any:
+    return _tags(file, (*IDENTITY, *IDENTITY_CONTEXT))
+
+
+def _tags(file: Path, keywords: tuple[str, ...]) -> Any:
+    import pydicom
+
+    with quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords), force=True)
+            kept = pydicom.Dataset()
+            for keyword in keywords:
+                if keyword in dataset:
+                    kept[keyword] = dataset[keyword]
+        except Exception as exc:
+            raise WriteError(f"cannot refer to {file}: the DICOM file is damaged or cut short") from exc
+    return kept
+
+
+def _references(frames: tuple[Frame, ...], images: tuple[Any, ...]) -> list[SourceFrame]:
+    multiframe = frames[0].count > 1
+    return [
+        SourceFrame(
+            str(image.SOPClassUID),
+            str(image.SOPInstanceUID),
+            frame.index + 1 if multiframe else None,
+        )
+        for frame, image in zip(frames, images * len(frames) if multiframe else images, strict=True)
+    ]
