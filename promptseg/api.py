@@ -185,6 +185,9 @@ def _apply_entry(session: Session, entry: Mapping[str, Any], on_progress: OnProg
     if entry["op"] == "edit":
         session.edit(edit_from_dict(entry["edit"]))
         return
+    if entry["op"] == "accept":
+        session.accept(int(entry["index"]), entry["plane"])
+        return
     session.add(*entry_prompts(entry), propagate=bool(entry.get("propagate", True)), on_progress=on_progress)
 
 

@@ -23,14 +23,14 @@ from typing import Any
 from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.options import EngineOptions
 from promptseg.errors import PromptsegError, ReplayError
-from promptseg.prompts import Prompt, prompt_from_dict
+from promptseg.prompts import Prompt, parse_plane, prompt_from_dict
 from promptseg.volume import Window
 
 __all__ = ["PromptLog", "entry_prompts", "logged_prompts", "read_log", "write_log"]
 
 FORMAT = "promptseg prompt log"
 VERSION = 1
-KNOWN_OPS = ("label", "lock", "prompt", "edit")
+KNOWN_OPS = ("label", "lock", "prompt", "edit", "accept")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ def _from_dict(data: Mapping[str, Any]) -> PromptLog:
             int(entry["label"])
         elif entry["op"] == "edit":
             edit_from_dict(entry["edit"])
+        elif entry["op"] == "accept":
+            parse_plane(entry["plane"])
+            int(entry["index"])
     window, engine = data.get("window"), data.get("engine")
     return PromptLog(
         entries,

@@ -6,42 +6,31 @@ the change cost, not what the volume costs.
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.checks import Carried
 from promptseg.engine.edits import Edit, edit_to_dict
-from promptseg.engine.hints import PlacedPrompt, merge_hints, place
+from promptseg.engine.hints import PlacedPrompt, by_plane, place
 from promptseg.engine.options import EngineOptions
-from promptseg.engine.propagate import EMPTY_STATE, LabelState, apply_prompts
+from promptseg.engine.propagate import EMPTY_STATE, LabelState, accept_slice, apply_prompts
 from promptseg.engine.slices import LabelCanvas, SliceSource
-from promptseg.engine.walk import OnProgress
-from promptseg.errors import GeometryMismatchError, PromptError
+from promptseg.engine.walk import OnProgress, Progress
+from promptseg.errors import GeometryMismatchError, PromptError, did_you_mean
+from promptseg.layers import Changed, Layers, Patch, as_slices, make_patch, union
 from promptseg.models.predictor import Predictor
-from promptseg.prompts import MaskPrompt, Plane, Prompt, prompt_to_dict
+from promptseg.prompts import MaskPrompt, Plane, Prompt, parse_plane, prompt_to_dict
 from promptseg.volume import Label, Labelmap, Volume
 
-__all__ = ["Changed", "Session"]
+__all__ = ["Session"]
 
-Changed: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
 MAX_LABEL = 255
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """The labelmap's content of a half-open box before and after a change, zlib-compressed."""
-
-    box: Changed
-    before: bytes
-    after: bytes
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class _Step:
     states: tuple[Mapping[int, LabelState], Mapping[int, LabelState]]
     locked: tuple[frozenset[int], frozenset[int]]
     selected: tuple[int, int]
-    patch: _Patch | None
+    patch: Patch | None
 
 
 class Session:
@@ -83,7 +72,7 @@ class Session:
         self._predictor = predictor
         self._record = record
         self._source = SliceSource(volume, predictor)
-        self._array = np.zeros(volume.shape, np.uint8)
+        self._layers = Layers(volume.shape, self.options.overlap)
         self._labels: Mapping[int, Label] = {}
         self._states: Mapping[int, LabelState] = {}
         self._locked: frozenset[int] = frozenset()
@@ -110,8 +99,8 @@ class Session:
 
     @property
     def labelmap(self) -> Labelmap:
-        """A copy of all labels on the volume's grid."""
-        return Labelmap(self._array.copy(), self.volume.geometry, dict(self._labels))
+        """A copy of all labels on the volume's grid; where labels may overlap, the higher value lies on top."""
+        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._labels))
 
     @property
     def log(self) -> tuple[dict[str, Any], ...]:
@@ -126,7 +115,7 @@ class Session:
         """
         if label is None and self._selected == 0:
             return np.zeros(self.volume.shape, np.bool_)
-        return np.asarray(self._array == self._value(label))
+        return self._layers.mask(self._value(label))
 
     def review(self, label: int | str | None = None) -> tuple[Carried, ...]:
         """Return what the walks measured on the label's slices, least confident first."""
@@ -135,7 +124,7 @@ class Session:
         present = [
             record
             for (plane, index), record in records.items()
-            if (self._array[(slice(None),) * plane.axis + (index,)] == value).any()
+            if self._layers.has(value, (slice(None),) * plane.axis + (index,))
         ]
         return tuple(sorted(present, key=lambda record: record.confidence))
 
@@ -174,7 +163,11 @@ class Session:
     def _value(self, label: int | str | None) -> int:
         if label is None:
             label = self._selected
-        return Labelmap(self._array, self.volume.geometry, self._labels).label(label).value
+        for known in self._labels.values():
+            if label in (known.value, known.name):
+                return known.value
+        names = [known.name for known in self._labels.values()]
+        raise PromptError(f"no label {label!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(label), names)}")
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
@@ -205,41 +198,57 @@ class Session:
         value = self._selected or 1
         if value in self._locked:
             raise PromptError(f"label {value} is locked; unlock it or select another one")
+        slices = _Counter(on_progress)
         if masks:
             patch, state = self._with_mask(masks[0], value), EMPTY_STATE
         else:
-            patch, state = self._with_prompts(placed, value, propagate, on_progress)
+            patch, state = self._with_prompts(placed, value, propagate, slices)
         entry = {
             "op": "prompt",
             "label": value,
             "propagate": bool(propagate),
             "prompts": [prompt_to_dict(p) for p in prompts],
+            "slices": slices.count,
         }
         labels = self._labels if value in self._labels else {**self._labels, value: Label.default(value)}
         return self._commit(entry, labels=labels, states={**self._states, value: state}, selected=value, patch=patch)
 
-    def _with_mask(self, prompt: MaskPrompt, value: int) -> _Patch | None:
+    def accept(self, index: int, plane: Plane | str = Plane.AXIAL) -> None:
+        """Make a slice of the selected label an anchor as it is: later prompts elsewhere never change it.
+
+        Raises:
+            PromptError: no such slice, no label yet, or the label is locked.
+        """
+        plane, value = parse_plane(plane), self._writable()
+        if not 0 <= index < self.volume.shape[plane.axis]:
+            raise PromptError(f"expected a {plane} slice from 0 to {self.volume.shape[plane.axis] - 1}, got {index}")
+        state = self._states.get(value, EMPTY_STATE)
+        state = accept_slice(state, plane, index, self._canvas(plane, value, state).mask(index))
+        entry = {"op": "accept", "label": value, "plane": plane.value, "index": int(index)}
+        self._commit(entry, states={**self._states, value: state})
+
+    def _writable(self) -> int:
+        value = self._value(None)
+        if value in self._locked:
+            raise PromptError(f"label {value} is locked; unlock it or select another one")
+        return value
+
+    def _with_mask(self, prompt: MaskPrompt, value: int) -> Patch | None:
         if prompt.mask.shape != self.volume.shape:
             raise GeometryMismatchError(
                 f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {prompt.mask.shape}"
             )
-        box = _bounds((self._array == value) | prompt.mask)
-        if box is None:
-            return None
-        cut = _slices(box)
-        before = self._array[cut]
-        after = np.where(before == value, np.uint8(0), before)
-        after[prompt.mask[cut] & ~np.isin(before, tuple(self._locked))] = value
-        return _patch(box, before, after)
+        return self._layers.patch_to(value, prompt.mask, self._locked)
 
     def _with_prompts(
-        self, placed: list[PlacedPrompt], value: int, propagate: bool, on_progress: OnProgress | None
-    ) -> tuple[_Patch | None, LabelState]:
-        """Work out the new masks plane by plane; the labelmap itself is the same afterwards, also after an error."""
+        self, placed: list[PlacedPrompt], value: int, propagate: bool, slices: _Counter
+    ) -> tuple[Patch | None, LabelState]:
+        """Work out the new masks plane by plane; the voxels themselves are the same afterwards, also after an error."""
         state = self._states.get(value, EMPTY_STATE)
+        array = self._layers.array(self._layers.key(value))
         written: list[tuple[Changed, NDArray[np.uint8]]] = []
         try:
-            for group in _by_plane(placed):
+            for group in by_plane(placed):
                 canvas = self._canvas(group.plane, value, state)
                 state = apply_prompts(
                     group,
@@ -249,24 +258,24 @@ class Session:
                     slice_count=self.volume.shape[group.plane.axis],
                     options=self.options,
                     propagate=propagate,
-                    on_progress=on_progress,
+                    on_progress=slices,
                 )
                 box = canvas.changed_box()
                 if box is not None:
-                    written.append((box, self._array[_slices(box)].copy()))
+                    written.append((box, array[as_slices(box)].copy()))
                     canvas.lay_down()
             if not written:
                 return None, state
-            whole = _union([box for box, _ in written])
-            after = self._array[_slices(whole)].copy()
+            whole = union([box for box, _ in written])
+            after = array[as_slices(whole)].copy()
         finally:
             for box, before in reversed(written):
-                self._array[_slices(box)] = before
-        return _patch(whole, self._array[_slices(whole)], after), state
+                array[as_slices(box)] = before
+        return make_patch(self._layers.key(value), whole, array[as_slices(whole)], after), state
 
     def _canvas(self, plane: Plane, value: int, state: LabelState) -> LabelCanvas:
         others = tuple(key for key in state.anchors if key[0] != plane)
-        return LabelCanvas(self._source, plane, self._array, value, locked=tuple(self._locked), other_anchors=others)
+        return LabelCanvas(self._source, plane, self._layers, value, locked=self._locked, other_anchors=others)
 
     # --- edits by hand ------------------------------------------------------------------------------------------
 
@@ -281,19 +290,9 @@ class Session:
         Raises:
             PromptError: there is no label yet, it is locked, or the edit does not fit the image.
         """
-        value = self._value(None)
-        if value in self._locked:
-            raise PromptError(f"label {value} is locked; unlock it or select another one")
-        mask = self._array == value
-        wanted = edit.apply(mask, self.volume)
-        box = _bounds(mask ^ wanted)
-        patch = None
-        if box is not None:
-            cut = _slices(box)
-            before = self._array[cut]
-            after = np.where(before == value, np.uint8(0), before)
-            after[wanted[cut] & ~np.isin(before, tuple(self._locked))] = value
-            patch = _patch(box, before, after)
+        value = self._writable()
+        wanted = edit.apply(self._layers.mask(value), self.volume)
+        patch = self._layers.patch_to(value, wanted, self._locked)
         return self._commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, patch=patch)
 
     # --- history ------------------------------------------------------------------------------------------------
@@ -342,9 +341,7 @@ class Session:
         self._locked, self._selected = step.locked[side], step.selected[side]
         if step.patch is None:
             return None
-        packed = (step.patch.before, step.patch.after)[side]
-        view = self._array[_slices(step.patch.box)]
-        view[...] = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(view.shape)
+        self._layers.lay(step.patch, after=side == 1)
         return step.patch.box
 
     def _commit(
@@ -355,12 +352,12 @@ class Session:
         states: Mapping[int, LabelState] | None = None,
         locked: frozenset[int] | None = None,
         selected: int | None = None,
-        patch: _Patch | None = None,
+        patch: Patch | None = None,
     ) -> Changed | None:
         """Make a new state the present one and remember the old one; nothing before this line changed the session."""
         entry["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         if patch is not None:
-            entry = {**entry, "changed": [list(patch.box[0]), list(patch.box[1])], "digest": _digest(patch.after)}
+            entry = {**entry, "changed": [list(patch.box[0]), list(patch.box[1])], "digest": patch.digest}
         step = _Step(
             entry,
             (self._labels, labels if labels is not None else self._labels),
@@ -380,7 +377,7 @@ class Session:
         """Write all labels to a file (format by extension); return every file written."""
         from promptseg.io import write_labelmap
 
-        return write_labelmap(Labelmap(self._array, self.volume.geometry, self._labels), Path(path))
+        return write_labelmap(self.labelmap, Path(path))
 
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
@@ -396,52 +393,14 @@ class Session:
         return write_log(log, Path(path))
 
 
-def _by_plane(placed: list[PlacedPrompt]) -> list[PlacedPrompt]:
-    """Join prompts of one plane, in order of first appearance; hints on one slice add up, the last range counts."""
-    groups: dict[Plane, PlacedPrompt] = {}
-    for item in placed:
-        known = groups.get(item.plane)
-        hints = dict(known.hints) if known is not None else {}
-        for index, hint in item.hints.items():
-            hints[index] = merge_hints(hints.get(index), hint)
-        limits = item.limits or (known.limits if known is not None else None)
-        groups[item.plane] = PlacedPrompt(item.plane, hints, limits)
-    return list(groups.values())
+class _Counter:
+    """Counts predicted slices and passes progress on."""
 
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.count = 0
+        self._on_progress = on_progress
 
-def _slices(box: Changed) -> tuple[slice, ...]:
-    return tuple(slice(a, b) for a, b in zip(*box, strict=True))
-
-
-def _bounds(mask: NDArray[np.bool_]) -> Changed | None:
-    """Return the smallest half-open box around a mask (z, y, x); None when it is empty."""
-    spans = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if hit.size == 0:
-            return None
-        spans.append((int(hit[0]), int(hit[-1]) + 1))
-    (z0, z1), (y0, y1), (x0, x1) = spans
-    return ((z0, y0, x0), (z1, y1, x1))
-
-
-def _union(boxes: list[Changed]) -> Changed:
-    low, high = (np.array([box[side] for box in boxes]) for side in (0, 1))
-    (z0, y0, x0), (z1, y1, x1) = low.min(axis=0).tolist(), high.max(axis=0).tolist()
-    return ((z0, y0, x0), (z1, y1, x1))
-
-
-def _patch(box: Changed, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> _Patch | None:
-    """Return the change inside ``box``, shrunk to what really differs; None when nothing does."""
-    inner = _bounds(before != after)
-    if inner is None:
-        return None
-    cut = _slices(inner)
-    low, high = (tuple(int(a + b) for a, b in zip(box[0], corner, strict=True)) for corner in inner)
-    shrunk: Changed = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-    return _Patch(shrunk, zlib.compress(before[cut].tobytes(), 1), zlib.compress(after[cut].tobytes(), 1))
-
-
-def _digest(packed: bytes) -> str:
-    """sha256 (hex) of a patch's voxels."""
-    return hashlib.sha256(zlib.decompress(packed)).hexdigest()
+    def __call__(self, progress: Progress) -> None:
+        self.count += 1
+        if self._on_progress is not None:
+            self._on_progress(progress)

@@ -93,6 +93,48 @@ def test_locked_labels_keep_their_voxels_and_refuse_prompts():
     session.add(promptseg.Point(voxel=(12, 35, 25)))
 
 
+def test_overlap_keep_leaves_neighbours_alone():
+    session = Session(volume_of(LEFT), OraclePredictor(), promptseg.EngineOptions(overlap="keep"))
+    session.add(promptseg.MaskPrompt(LEFT & (X < 25)))
+    session.new_label("second")
+    session.add(promptseg.Point(voxel=(12, 35, 27)))
+    assert np.array_equal(session.mask(1), LEFT & (X < 25))
+    assert np.array_equal(session.mask("second"), LEFT & (X >= 25))
+
+
+def test_overlap_allow_gives_both_labels_the_voxel_unless_it_is_locked():
+    session = Session(volume_of(LEFT), OraclePredictor(), promptseg.EngineOptions(overlap="allow"))
+    session.add(promptseg.MaskPrompt(LEFT & (X < 25)))
+    session.new_label("whole")
+    session.add(promptseg.Point(voxel=(12, 35, 27)))
+    assert np.array_equal(session.mask(1), LEFT & (X < 25))
+    assert np.array_equal(session.mask("whole"), LEFT)
+    assert np.array_equal(session.labelmap.array == 2, LEFT)  # in one array the newer label lies on top
+    session.undo()
+    assert not session.mask("whole").any()
+    session.lock(1)
+    session.add(promptseg.Point(voxel=(12, 35, 27)))
+    assert np.array_equal(session.mask("whole"), LEFT & (X >= 25))
+    with pytest.raises(promptseg.errors.SettingsError, match="did you mean 'allow'"):
+        promptseg.EngineOptions(overlap="alow")
+
+
+def test_an_accepted_slice_stays_bit_for_bit_and_the_log_says_how_many_slices_were_walked():
+    trunk = (Y - 35) ** 2 + (X - 30) ** 2 < 100
+    session = Session(volume_of(trunk), OraclePredictor())
+    session.add(promptseg.MaskPrompt(trunk & (X < 30)))
+    session.accept(9)
+    session.accept(15)
+    session.add(promptseg.Point(voxel=(12, 35, 33)))
+    found = session.mask()
+    assert np.array_equal(found[9], (trunk & (X < 30))[9])
+    assert np.array_equal(found[15:], (trunk & (X < 30))[15:])
+    assert np.array_equal(found[11:14], trunk[11:14])
+    assert session.log[-1]["slices"] <= 4  # slices 10, 11, 13 and 14 at most
+    with pytest.raises(PromptError, match="0 to 23"):
+        session.accept(24)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("point"), st.integers(0, SHAPE[0] - 1), st.sampled_from([25, 60]), st.booleans()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -15,7 +15,7 @@ from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Box, Lasso, Plane, Point, Prompt, Scribble, prompt_to_dict
 from promptseg.volume import Geometry
 
-__all__ = ["Hint", "PlacedPrompt", "merge_hints", "place"]
+__all__ = ["Hint", "PlacedPrompt", "by_plane", "merge_hints", "place"]
 
 Mask = NDArray[np.bool_]
 SUBPIXEL_BITS = 8  # cv2.fillPoly's fixed-point fraction: 1/256 pixel
@@ -208,3 +208,16 @@ def merge_hints(old: Hint | None, new: Hint) -> Hint:
     if erased is not None and new.outline is not None:
         erased = erased & ~new.outline
     return replace(new, prompts=prompts, outline=outline, erased=erased)
+
+
+def by_plane(placed: Sequence[PlacedPrompt]) -> list[PlacedPrompt]:
+    """Join prompts of one plane, in order of first appearance; hints on one slice add up, the last range counts."""
+    groups: dict[Plane, PlacedPrompt] = {}
+    for item in placed:
+        known = groups.get(item.plane)
+        hints = dict(known.hints) if known is not None else {}
+        for index, hint in item.hints.items():
+            hints[index] = merge_hints(hints.get(index), hint)
+        limits = item.limits or (known.limits if known is not None else None)
+        groups[item.plane] = PlacedPrompt(item.plane, hints, limits)
+    return list(groups.values())

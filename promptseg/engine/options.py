@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from promptseg.errors import SettingsError
+from promptseg.errors import SettingsError, did_you_mean
 
-__all__ = ["EngineOptions"]
+__all__ = ["OVERLAP_RULES", "EngineOptions"]
+
+OVERLAP_RULES = ("overwrite", "keep", "allow")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class EngineOptions:
             anchor's own standard deviation (at least 0.05 of the window).
         max_empty: so many empty slices in a row end the walk.
         correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
+        overlap: what happens where a label's new voxels belong to another label: ``"overwrite"`` takes them, ``"keep"``
+            leaves them, ``"allow"`` lets both have them. Locked labels keep theirs in every case.
     """
 
     range_mm: float = 1000.0
@@ -36,10 +40,16 @@ class EngineOptions:
     max_intensity_shift: float = 4.0
     max_empty: int = 2
     correction_margin_mm: float = 5.0
+    overlap: str = "overwrite"
 
     def __post_init__(self) -> None:
+        if self.overlap not in OVERLAP_RULES:
+            raise SettingsError(
+                f"expected overlap as one of {', '.join(OVERLAP_RULES)}, got {self.overlap!r}"
+                f"{did_you_mean(str(self.overlap), OVERLAP_RULES)}"
+            )
         for item in fields(self):
-            if not getattr(self, item.name) > 0:
+            if item.name != "overlap" and not getattr(self, item.name) > 0:
                 raise SettingsError(f"expected {item.name} > 0, got {getattr(self, item.name)!r}")
 
     def to_dict(self) -> dict[str, Any]:

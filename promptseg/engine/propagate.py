@@ -14,10 +14,10 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
 from promptseg.engine.slices import LabelCanvas
 from promptseg.engine.walk import OnProgress, Walk, grown, mask_logits, progress_counter
-from promptseg.models.predictor import Predictor, Prior
+from promptseg.models.predictor import Predictor, Prior, SlicePrompts
 from promptseg.prompts import Plane
 
-__all__ = ["Anchor", "LabelState", "apply_prompts"]
+__all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "apply_prompts"]
 
 Mask = NDArray[np.bool_]
 OUTLINE_MARGIN_MM = 2.0  # how far an answer may go beyond a lasso: a hand-drawn line is not exact
@@ -48,6 +48,15 @@ class LabelState:
 
 
 EMPTY_STATE = LabelState({})
+
+
+def accept_slice(state: LabelState, plane: Plane, index: int, mask: Mask) -> LabelState:
+    """Return the state with the slice as an anchor that keeps its mask (h, w); earlier hints on it stay."""
+    before = state.anchors.get((plane, index))
+    hint = before.hint if before is not None else Hint(SlicePrompts())
+    anchor = Anchor(hint, mask_logits(mask).astype(np.float16), 1.0)
+    records = {key: record for key, record in state.records.items() if key != (plane, index)}
+    return replace(state, anchors={**state.anchors, (plane, index): anchor}, records=records)
 
 
 def apply_prompts(

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.layers import Layers
 from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
 from promptseg.volume import Volume
@@ -50,9 +51,9 @@ class LabelCanvas:
     Args:
         source: the volume's cuts.
         plane: the plane walked in.
-        array: the session's labelmap (z, y, x).
+        layers: the session's voxels.
         value: the label.
-        locked: labels whose voxels may not be taken.
+        locked: labels that keep their voxels.
         other_anchors: (plane, index) of this label's anchors in other planes: a walk leaves those slices alone.
     """
 
@@ -60,15 +61,16 @@ class LabelCanvas:
         self,
         source: SliceSource,
         plane: Plane,
-        array: NDArray[np.uint8],
+        layers: Layers,
         value: int,
         *,
-        locked: tuple[int, ...] = (),
+        locked: frozenset[int] = frozenset(),
         other_anchors: tuple[tuple[Plane, int], ...] = (),
     ) -> None:
         self._source = source
         self._plane = plane
-        self._array = array
+        self._layers = layers
+        self._array = layers.array(layers.key(value))
         self._value = value
         self._locked = locked
         self._other = other_anchors
@@ -85,8 +87,11 @@ class LabelCanvas:
         volume = self._source.volume
         return volume.window.apply(volume.cut(self._plane, index)[mask])
 
+    def _where(self, index: int) -> tuple[slice | int, ...]:
+        return (slice(None),) * self._plane.axis + (index,)
+
     def _cut(self, index: int) -> NDArray[np.uint8]:
-        return self._array[(slice(None),) * self._plane.axis + (index,)]
+        return self._array[self._where(index)]
 
     def mask(self, index: int) -> Mask:
         """Return the label's mask on the slice, with the changes staged so far."""
@@ -95,8 +100,8 @@ class LabelCanvas:
         return np.asarray(self._cut(index) == self._value)
 
     def locked(self, index: int) -> Mask | None:
-        """Return the slice's pixels that belong to locked labels, or None."""
-        return np.isin(self._cut(index), self._locked) if self._locked else None
+        """Return the slice's pixels that this label may not take, or None."""
+        return self._layers.refused(self._value, self._locked, self._where(index))
 
     def protected(self, index: int) -> Mask | None:
         """Return the pixels that a walk must leave alone: locked labels, and crossings with other planes' anchors."""

@@ -94,7 +94,7 @@ def test_a_correction_rules_up_to_the_middle_between_anchors():
     second = ((Y - 35) ** 2 + (X - 60) ** 2 < 64) & (Z >= 4) & (Z < 20)
     session = opened(trunk | second)
     session.add(promptseg.Point(voxel=(12, 35, 30)))
-    session.add(promptseg.Point(voxel=(16, 35, 30)), propagate=False)  # accept slice 16 as it is
+    session.accept(16)
     before = session.mask()
     session.add(promptseg.Point(voxel=(8, 35, 60)))  # the second piece, clicked on slice 8
     after = session.mask()

@@ -1,0 +1,136 @@
+"""The voxels of all labels: one shared array, or one per label where labels may overlap; changes as patches."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Changed", "Layers", "Patch", "bounds", "union"]
+
+Mask = NDArray[np.bool_]
+Changed: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
+SHARED = 0  # the key of the layer that all labels share
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One layer's content of a half-open box (z, y, x) before and after a change, zlib-compressed."""
+
+    layer: int
+    box: Changed
+    before: bytes
+    after: bytes
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the voxels after the change."""
+        return hashlib.sha256(zlib.decompress(self.after)).hexdigest()
+
+
+class Layers:
+    """Label values on a grid, uint8 (z, y, x), 0 where there is none.
+
+    Args:
+        shape: (z, y, x).
+        overlap: see ``EngineOptions.overlap``.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], overlap: str) -> None:
+        self._shape = shape
+        self._overlap = overlap
+        self._arrays: dict[int, NDArray[np.uint8]] = {}
+
+    def key(self, value: int) -> int:
+        """Return the layer that holds a label."""
+        return value if self._overlap == "allow" else SHARED
+
+    def array(self, key: int) -> NDArray[np.uint8]:
+        """Return a layer's array itself."""
+        if key not in self._arrays:
+            self._arrays[key] = np.zeros(self._shape, np.uint8)
+        return self._arrays[key]
+
+    def mask(self, value: int) -> Mask:
+        """Return bool (z, y, x) of one label."""
+        return np.asarray(self.array(self.key(value)) == value)
+
+    def has(self, value: int, where: tuple[Any, ...]) -> bool:
+        """Return True when the label has a voxel in the part of the grid that ``where`` indexes."""
+        return bool((self.array(self.key(value))[where] == value).any())
+
+    def refused(self, value: int, locked: Iterable[int], where: tuple[Any, ...]) -> Mask | None:
+        """Return the voxels, in the part that ``where`` indexes, that a label may not take; None: it may take all."""
+        if self._overlap == "allow":
+            masks = [self.array(other)[where] == other for other in locked if other != value]
+            return np.logical_or.reduce(masks) if masks else None
+        part = self.array(SHARED)[where]
+        if self._overlap == "keep":
+            return (part != 0) & (part != value)
+        held = tuple(other for other in locked if other != value)
+        return np.isin(part, held) if held else None
+
+    def flat(self) -> NDArray[np.uint8]:
+        """Return a copy of all labels in one array; where labels overlap the higher value lies on top."""
+        flat = np.zeros(self._shape, np.uint8)
+        for key in sorted(self._arrays):
+            np.copyto(flat, self._arrays[key], where=self._arrays[key] != 0)
+        return flat
+
+    def patch_to(self, value: int, wanted: Mask, locked: Iterable[int]) -> Patch | None:
+        """Return the change that makes ``wanted`` (z, y, x) the label's mask, as far as it may; None: no change."""
+        box = bounds(self.mask(value) ^ wanted)
+        if box is None:
+            return None
+        where = as_slices(box)
+        before = self.array(self.key(value))[where]
+        after = np.where(before == value, np.uint8(0), before)
+        refused = self.refused(value, locked, where)
+        after[wanted[where] if refused is None else wanted[where] & ~refused] = value
+        return make_patch(self.key(value), box, before, after)
+
+    def lay(self, patch: Patch, *, after: bool) -> None:
+        """Write a patch's content from after, or before, its change."""
+        view = self.array(patch.layer)[as_slices(patch.box)]
+        view[...] = np.frombuffer(zlib.decompress(patch.after if after else patch.before), np.uint8).reshape(view.shape)
+
+
+def make_patch(layer: int, box: Changed, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Patch | None:
+    """Return the change inside ``box``, shrunk to what really differs; None when nothing does."""
+    inner = bounds(before != after)
+    if inner is None:
+        return None
+    cut = as_slices(inner)
+    corners = [tuple(int(a + b) for a, b in zip(box[0], corner, strict=True)) for corner in inner]
+    (z0, y0, x0), (z1, y1, x1) = corners
+    shrunk: Changed = ((z0, y0, x0), (z1, y1, x1))
+    return Patch(layer, shrunk, zlib.compress(before[cut].tobytes(), 1), zlib.compress(after[cut].tobytes(), 1))
+
+
+def as_slices(box: Changed) -> tuple[slice, ...]:
+    """Return a half-open box as slices."""
+    return tuple(slice(a, b) for a, b in zip(*box, strict=True))
+
+
+def bounds(mask: Mask) -> Changed | None:
+    """Return the smallest half-open box around a mask (z, y, x); None when it is empty."""
+    spans = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        spans.append((int(hit[0]), int(hit[-1]) + 1))
+    (z0, z1), (y0, y1), (x0, x1) = spans
+    return ((z0, y0, x0), (z1, y1, x1))
+
+
+def union(boxes: Sequence[Changed]) -> Changed:
+    """Return the smallest half-open box that holds all boxes."""
+    low, high = (np.array([box[side] for box in boxes]) for side in (0, 1))
+    (z0, y0, x0), (z1, y1, x1) = low.min(axis=0).tolist(), high.max(axis=0).tolist()
+    return ((z0, y0, x0), (z1, y1, x1))
