@@ -6,6 +6,7 @@ Reads ``.pth``/``.pt`` (torch's zip and older pickle layouts, tensors only) and 
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,7 +77,9 @@ def _read_torch(path: Path) -> Any:
         raise MissingExtraError("torch", "sam") from exc
     _check_layout(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that it may not understand; then it raises
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
         raise ModelError(
             f"{path} is refused: besides tensors it holds Python objects, and loading those can run any code "

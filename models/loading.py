@@ -1,47 +1,143 @@
-"""From a model's id to a loaded predictor, once per process and device."""
+"""From a model's id to a loaded predictor: found, checked, placed, and kept in memory while there is room."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promptseg.errors import ModelError
+from promptseg.models.export import ExportReport, exported, write_export
+from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
 from promptseg.models.registry import ModelCard, model_card
-from promptseg.models.runtime import Device, choose_device
+from promptseg.models.runtime import Device, Placement, choose_device, choose_placement, torch_cuda_count
+from promptseg.models.settings import ModelSettings, model_settings
+from promptseg.models.store import Store
 
-__all__ = ["load_predictor"]
+if TYPE_CHECKING:
+    from promptseg.models.families.sam import SamRunner
+
+__all__ = ["export_model", "load_predictor", "loaded_models", "placement_of"]
 
 _LOCK = threading.Lock()
+_LOADED: LoadedModels | None = None
 
 
-def _builtin(card: ModelCard, _device: Device) -> Predictor:
+def loaded_models() -> LoadedModels:
+    """This process's loaded models; ``report()`` says what they are."""
+    global _LOADED
+    with _LOCK:
+        if _LOADED is None:
+            _LOADED = LoadedModels(model_settings().loaded_bytes)
+        return _LOADED
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What is on disk for a model: files by role, exports by precision, and one hash for all of it."""
+
+    files: dict[str, Path]
+    exports: dict[str, dict[str, Path]]
+    fingerprint: str
+
+
+def _weights(card: ModelCard, store: Store) -> _Weights:
+    files = store.ensure(card)
+    pins = [store.trust.pinned(card.id, file.name) for file in card.files]
+    fingerprint = "-".join(pin.sha256 for pin in pins if pin is not None)
+    exports = exported(store.folder(card.id), fingerprint) if "checkpoint" in files else {}
+    if "encoder" in files:
+        exports = {"fp32": files}
+    return _Weights(files, exports, fingerprint)
+
+
+def placement_of(card: ModelCard, device: str, settings: ModelSettings | None = None) -> Placement:
+    """Say where, on what and in which precision a model would run; see ``choose_placement`` for the errors."""
+    settings = settings or model_settings()
+    return _placed(card, _weights(card, Store(settings)), device, settings)
+
+
+def _placed(card: ModelCard, weights: _Weights, device: str, settings: ModelSettings) -> Placement:
+    runtime = "torch" if card.family == "sam2" else settings.runtime
+    if device in ("auto", "cuda") and (count := torch_cuda_count()) > 1:
+        device = f"cuda:{loaded_models().emptiest(count)}"
+    return choose_placement(
+        device,
+        has_checkpoint="checkpoint" in weights.files,
+        exports=tuple(weights.exports),
+        runtime=runtime,
+        precision=settings.precision,
+    )
+
+
+def _builtin(card: ModelCard) -> Predictor:
     from promptseg.models.builtin import BUILTIN_ONNX
     from promptseg.models.families.builtin import BuiltinPredictor
 
     return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id)
 
 
-def _classical(card: ModelCard, _device: Device) -> Predictor:
+def _classical(card: ModelCard) -> Predictor:
     from promptseg.models.families.classical import ClassicalPredictor
 
     return ClassicalPredictor(card.id)
 
 
-_FAMILIES: dict[str, Callable[[ModelCard, Device], Predictor]] = {"builtin": _builtin, "classical": _classical}
+def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
+    from promptseg.models.families.sam import SamOptions, SamPredictor
+
+    trim = settings.trim and placed.runtime == "torch"
+    options = SamOptions(card.preprocess or "sam", card.score, trim)
+    runner: SamRunner
+    if placed.runtime == "onnx":
+        runner = _onnx_runner(card, weights.exports[placed.precision], placed, settings)
+    else:
+        from promptseg.models.families.sam_torch import TorchSamRunner
+
+        runner = TorchSamRunner.from_checkpoint(
+            card.arch, weights.files["checkpoint"], placed.device, placed.precision, _known_bytes(card)
+        )
+    return SamPredictor(runner, card.id, options)
 
 
-@cache
-def _load(model_id: str, device: Device) -> Predictor:
-    card = model_card(model_id)
-    if card.family not in _FAMILIES:
-        raise ModelError(f"model {model_id!r} names the family {card.family!r}; known: {', '.join(_FAMILIES)}")
-    return _FAMILIES[card.family](card, device)
+def _onnx_runner(
+    card: ModelCard, pair: dict[str, Path], placed: Placement, settings: ModelSettings | None
+) -> SamRunner:
+    from promptseg.models.families.sam_onnx import OnnxSamRunner
+
+    return OnnxSamRunner(
+        pair["encoder"],
+        pair["decoder"],
+        placed.device,
+        input_px=card.input_px or 1024,
+        precision=placed.precision,
+        graph_cache=settings.cache_dir / "graphs" if settings is not None else None,
+    )
+
+
+def _known_bytes(card: ModelCard) -> int:
+    file = card.file("checkpoint")
+    return file.bytes if file is not None else 0
+
+
+def _sam2(card: ModelCard, weights: _Weights, placed: Placement, _settings: ModelSettings) -> Predictor:
+    from promptseg.models.families.sam2 import load_sam2
+
+    return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision)
+
+
+_INSIDE: dict[str, Callable[[ModelCard], Predictor]] = {"builtin": _builtin, "classical": _classical}
+_ON_DISK: dict[str, Callable[[ModelCard, _Weights, Placement, ModelSettings], Predictor]] = {
+    "sam": _sam,
+    "sam2": _sam2,
+}
 
 
 def load_predictor(model_id: str, device: str = "auto") -> Predictor:
-    """Return the loaded model; the same object for the same model and device.
+    """Return the loaded model; the same object for the same model and device while it stays in memory.
 
     Args:
         model_id: an id of the registry.
@@ -50,9 +146,68 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
     Raises:
         UnknownModelError: no such id.
         DeviceError: the device is not there.
-        ModelError: the weights are missing or broken.
+        ModelError: the weights are missing or broken, or their licence was not accepted.
+        MissingExtraError: a package that the model needs is not installed.
     """
-    model_card(model_id)  # an unknown model is reported before an unknown device
-    chosen = choose_device(device)
-    with _LOCK:
-        return _load(model_id, chosen)
+    card = model_card(model_id)  # an unknown model is reported before an unknown device
+    if card.family in _INSIDE:
+        chosen = choose_device(device)
+        return loaded_models().get((model_id, chosen), str(chosen), lambda: _INSIDE[card.family](card))
+    if card.family not in _ON_DISK:
+        raise ModelError(_no_class(card))
+    settings = model_settings()
+    weights = _weights(card, Store(settings))
+    placed = _placed(card, weights, device, settings)
+    key = (model_id, weights.fingerprint, placed, settings.trim)
+    return loaded_models().get(
+        key, str(placed.device), lambda: _cached(_ON_DISK[card.family](card, weights, placed, settings), key, settings)
+    )
+
+
+def _cached(predictor: Predictor, key: object, settings: ModelSettings) -> Predictor:
+    from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
+
+    disk = settings.cache_dir / "embeddings" if settings.embedding_disk_bytes else None
+    return CachedPredictor(predictor, EmbeddingCache(repr(key), disk=disk, disk_bytes=settings.embedding_disk_bytes))
+
+
+def _no_class(card: ModelCard) -> str:
+    if card.dimensions == 3:
+        return (
+            f"model {card.id!r} segments whole volumes through its own package and is not run slice by slice; "
+            f"see {card.source}"
+        )
+    known = ", ".join([*_INSIDE, *_ON_DISK])
+    return f"model {card.id!r} names the family {card.family!r}; known: {known}"
+
+
+def export_model(model_id: str, precision: str = "fp32") -> ExportReport:
+    """Write a model of the SAM family as an ONNX pair into its folder; from then on ``load_predictor`` uses it.
+
+    Raises:
+        ModelError: the model has no checkpoint, or its family cannot be exported.
+        MissingExtraError: torch or onnx is not installed.
+    """
+    card, settings = model_card(model_id), model_settings()
+    if card.family != "sam" or card.file("checkpoint") is None:
+        raise ModelError(f"expected a model of the family sam with a checkpoint, got {model_id!r} ({card.family})")
+    store = Store(settings)
+    weights = _weights(card, store)
+    choose_placement("cpu", has_checkpoint=True, exports=(), runtime="torch")  # torch must be here
+    from promptseg.models.families.sam import SamOptions, SamPredictor
+    from promptseg.models.families.sam_torch import TorchSamRunner
+    from promptseg.models.networks.architectures import load_network
+
+    network = load_network(card.arch, weights.files["checkpoint"], _known_bytes(card))
+    options = SamOptions(card.preprocess or "sam", card.score)
+    placed = Placement(Device("cpu"), "onnx", precision)
+    return write_export(
+        network,
+        store.folder(card.id),
+        precision,
+        open_pair=lambda encoder, decoder: SamPredictor(
+            _onnx_runner(card, {"encoder": encoder, "decoder": decoder}, placed, None), card.id, options
+        ),
+        reference=SamPredictor(TorchSamRunner(network, Device("cpu")), card.id, options),
+        about={"model_id": card.id, "arch": card.arch, "source_sha256": weights.fingerprint},
+    )

@@ -1,4 +1,4 @@
-"""The one place that chooses a device, and says which one is really used."""
+"""The one place that chooses device, runtime and precision, and says which are really used."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from promptseg.errors import DeviceError, MissingExtraError
+from promptseg.errors import DeviceError, MissingExtraError, ModelError
 
-__all__ = ["Device", "choose_device", "onnx_distributions", "onnx_providers"]
+__all__ = [
+    "Device",
+    "Placement",
+    "choose_device",
+    "choose_placement",
+    "onnx_distributions",
+    "onnx_providers",
+    "torch_cuda_count",
+]
 
 # ONNX Runtime's CPU and GPU wheels share one module folder: whichever was installed last wins, silently.
 ONNX_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -35,6 +43,26 @@ class Device:
         if self.kind == "cuda":
             return [("CUDAExecutionProvider", {"device_id": self.index})]
         return ["CPUExecutionProvider"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a model runs.
+
+    Attributes:
+        device: where.
+        runtime: "torch" or "onnx".
+        precision: "fp32", "bf16", "fp16" or "int8".
+        reason: why, in one clause, for people.
+    """
+
+    device: Device
+    runtime: str
+    precision: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.runtime} on {self.device} in {self.precision} ({self.reason})"
 
 
 def onnx_distributions() -> dict[str, str]:
@@ -73,6 +101,15 @@ def _cuda_count() -> int:
     return count.value if ok else 0
 
 
+def torch_cuda_count() -> int:
+    """Return how many GPUs torch can use; 0 without torch."""
+    if find_spec("torch") is None:
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
+
+
 def choose_device(requested: str = "auto") -> Device:
     """Choose where inference runs.
 
@@ -99,3 +136,77 @@ def choose_device(requested: str = "auto") -> Device:
             f"{', '.join(onnx_providers())}. On a machine with an NVIDIA GPU: {SWAP_TO_GPU}; or use device='cpu'"
         )
     return Device("cuda", index)
+
+
+def choose_placement(
+    requested: str,
+    *,
+    has_checkpoint: bool,
+    exports: tuple[str, ...],
+    runtime: str = "auto",
+    precision: str = "auto",
+) -> Placement:
+    """Choose device, runtime and precision for a model that may be there in several forms.
+
+    A GPU that torch can use wins, then one that ONNX Runtime can use, then ONNX Runtime on the CPU (it is more than
+    twice as fast there), then torch on the CPU.
+
+    Args:
+        requested: see ``choose_device``.
+        has_checkpoint: torch weights are on disk.
+        exports: precisions in which an ONNX pair is on disk.
+        runtime: "auto", "torch" or "onnx".
+        precision: "auto", "fp32", "bf16", "fp16" or "int8".
+
+    Raises:
+        DeviceError: the device asked for cannot be used by what is there. Never a silent fallback.
+        ModelError: nothing that is there has the runtime and precision asked for.
+        MissingExtraError: only torch weights are there, and torch is not installed.
+    """
+    if not DEVICE_PATTERN.fullmatch(requested):
+        raise DeviceError(f"expected a device (auto, cpu, cuda or cuda:N), got {requested!r}")
+    torch_here = has_checkpoint and find_spec("torch") is not None and runtime != "onnx" and precision != "int8"
+    usable = tuple(p for p in exports if precision in ("auto", p)) if runtime != "torch" else ()
+    if not torch_here and not usable:
+        if has_checkpoint and not exports and runtime != "onnx" and find_spec("torch") is None:
+            raise MissingExtraError("torch", "sam")
+        found = ", ".join([*(["a checkpoint"] if has_checkpoint else []), *(f"ONNX {p}" for p in exports)]) or "nothing"
+        raise ModelError(
+            f"expected weights for runtime {runtime} and precision {precision}, found {found}; "
+            f"make them with: promptseg models export ID --precision {'fp32' if precision == 'auto' else precision}"
+        )
+    if requested != "cpu":
+        placed = _on_gpu(requested, torch_here, usable, precision)
+        if placed is not None:
+            return placed
+    if usable:
+        best = "fp32" if "fp32" in usable else usable[0]
+        return Placement(Device("cpu"), "onnx", best, "an ONNX pair is here, the fastest on a CPU")
+    chosen = "fp32" if precision == "auto" else precision
+    return Placement(Device("cpu"), "torch", chosen, "no ONNX pair is here; promptseg models export makes one")
+
+
+def _on_gpu(requested: str, torch_here: bool, usable: tuple[str, ...], precision: str) -> Placement | None:
+    """A placement on a GPU; None when "auto" finds none."""
+    index = int(requested.partition(":")[2] or 0)
+    count = torch_cuda_count() if torch_here else 0
+    if index < count:
+        chosen = _half_precision(index) if precision == "auto" else precision
+        return Placement(Device("cuda", index), "torch", chosen, f"torch sees {count} GPU(s)")
+    if usable and index < (count := _cuda_count()):
+        best = next(p for p in ("fp16", "fp32", *usable) if p in usable)
+        return Placement(Device("cuda", index), "onnx", best, f"ONNX Runtime sees {count} GPU(s)")
+    if requested == "auto":
+        return None
+    raise DeviceError(
+        f"expected a CUDA device number {index}; torch sees {torch_cuda_count()}, ONNX Runtime {_cuda_count()} "
+        f"(it offers {', '.join(onnx_providers()) or 'nothing'}). On a machine with an NVIDIA GPU install torch with "
+        f"CUDA, or: {SWAP_TO_GPU}; or use device='cpu'"
+    )
+
+
+def _half_precision(index: int) -> str:
+    import torch
+
+    major, _ = torch.cuda.get_device_capability(index)
+    return "bf16" if major >= 8 else "fp16"  # Ampere and later multiply bf16 at full speed

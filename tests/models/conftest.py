@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from promptseg.models.settings import ModelSettings, model_settings
@@ -88,3 +92,106 @@ def file_server() -> Iterator[FileServer]:
     http_server.shutdown()
     http_server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def segment_anything() -> Any:
+    """Meta's own package, the reference; skips where it is missing.
+
+    PyPI's torchvision is built for CUDA: beside a CPU torch its import fails for want of one operator, which the
+    reference never calls. The operator is then declared before the import.
+    """
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        pytest.skip("torchvision is not installed")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(library)
+    return pytest.importorskip("segment_anything", reason="segment-anything is not installed")
+
+
+_KEPT: list[Any] = []  # a torch library lives as long as its object
+TINY_PX = 192
+TINY = {"width": 32, "depth": 3, "heads": 2, "global_blocks": (1,)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are done sooner by one thread than by several that wait for each other."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch is not None else 0
+    if torch is not None:
+        torch.set_num_threads(1)
+    yield
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def reference_sam(segment_anything: Any) -> Any:
+    """A small SAM of the reference's own classes with random weights: 192 px, so that windows are padded."""
+    import torch
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    edge = TINY_PX // 16
+    torch.manual_seed(4)
+    sam = Sam(
+        ImageEncoderViT(
+            img_size=TINY_PX,
+            embed_dim=TINY["width"],
+            depth=TINY["depth"],
+            num_heads=TINY["heads"],
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=14,
+            global_attn_indexes=TINY["global_blocks"],
+        ),
+        PromptEncoder(256, (edge, edge), (TINY_PX, TINY_PX), 16),
+        MaskDecoder(transformer_dim=256, transformer=TwoWayTransformer(2, 256, 8, 2048)),
+    )
+    with torch.no_grad():
+        for name, value in sam.state_dict().items():
+            if "norm" not in name and "gaussian" not in name and value.ndim >= 1:
+                value.normal_(std=0.3 if value.ndim == 1 else 2.0 / value[0].numel() ** 0.5)
+    return sam.eval()
+
+
+@pytest.fixture
+def tiny_arch(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an architecture of the reference's size."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    from promptseg.models.networks import architectures
+    from promptseg.models.networks.vit import VitShape
+
+    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", VitShape(**TINY, input_px=TINY_PX))
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(reference_sam: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference's weights, saved as its project saves them."""
+    import torch
+
+    path = tmp_path_factory.mktemp("weights") / "sam_tiny.pth"
+    torch.save(reference_sam.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def slices(request: pytest.FixtureRequest) -> list[np.ndarray]:
+    """Real slices, uint8: an axial CT, a chest X-ray that is broader than high, an ultrasound picture in colour."""
+    import cv2
+    import SimpleITK as sitk
+
+    data = request.getfixturevalue("shared_data")
+    volume = sitk.GetArrayFromImage(sitk.ReadImage(str(data / "ct_ts_trunk3mm" / "image.nii.gz")))
+    cut = np.clip((volume[volume.shape[0] // 2].astype(np.float32) + 160) / 400, 0, 1)
+    xray = cv2.imread(str(sorted((data / "images2d" / "xray_lung").glob("*.jpg"))[0]), cv2.IMREAD_GRAYSCALE)
+    sound = cv2.imread(str(sorted((data / "images2d" / "us_fetalhead").glob("*.png"))[0]), cv2.IMREAD_COLOR)
+    return [np.rint(cut * 255).astype(np.uint8), xray[:380], sound]

@@ -1,0 +1,328 @@
+"""Embeddings, each made once: kept in memory, on disk where wanted, and made ahead while a person looks at a slice.
+
+The key is a hash of the model (weights, runtime, precision), the slice's content after the volume's window, and its
+spacing; so it holds across sessions, volumes and processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import zipfile
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SliceImage, SlicePrompts
+
+__all__ = ["CacheInfo", "CachedPredictor", "EmbeddingCache", "clear_embeddings", "embed_all", "embedding_info"]
+
+DEFAULT_MEMORY_BYTES = 256 * 1024**2
+SUFFIX = ".npz"
+SWEEP_EVERY = 16  # writes between two looks at the size of the folder
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What lies in the folder of embeddings."""
+
+    folder: Path
+    count: int
+    nbytes: int
+
+
+def embedding_info(folder: Path) -> CacheInfo:
+    """Count the embeddings on disk."""
+    sizes = [state.st_size for _, state in _files(folder)]
+    return CacheInfo(folder, len(sizes), sum(sizes))
+
+
+def clear_embeddings(folder: Path) -> CacheInfo:
+    """Delete all embeddings on disk; returns what was there."""
+    before = embedding_info(folder)
+    for path, _ in _files(folder):
+        path.unlink(missing_ok=True)
+    return before
+
+
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in folder.glob(f"*/*{SUFFIX}") if folder.is_dir() else []:
+        try:
+            found.append((path, path.stat()))
+        except FileNotFoundError:  # another process was faster
+            continue
+    return found
+
+
+class EmbeddingCache:
+    """One model's embeddings by slice content.
+
+    With a folder, features are rounded to fp16 before their first use, so that an answer does not depend on whether
+    its embedding came from the disk.
+
+    Args:
+        model_key: everything that decides what an embedding is.
+        memory_bytes: limit in memory.
+        disk: folder shared by models and processes, or None.
+        disk_bytes: limit of the whole folder; the least recently used files go.
+    """
+
+    def __init__(
+        self,
+        model_key: str,
+        *,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        disk: Path | None = None,
+        disk_bytes: int = 0,
+    ) -> None:
+        self._model = hashlib.sha256(model_key.encode()).hexdigest()[:16]
+        self._limit = memory_bytes
+        self._disk = disk
+        self._disk_bytes = disk_bytes
+        self._held: OrderedDict[str, Embedding] = OrderedDict()
+        self._nbytes = 0
+        self._writes = 0
+        self._lock = threading.Lock()
+
+    def key(self, image: SliceImage) -> str:
+        """Hash of the slice's content, shape and spacing."""
+        pixels = np.ascontiguousarray(image.pixels, np.float32)
+        hasher = hashlib.blake2b(digest_size=16)
+        hasher.update(repr((pixels.shape, tuple(map(float, image.spacing_mm)))).encode())
+        hasher.update(pixels.data)
+        return hasher.hexdigest()
+
+    def get(self, key: str) -> Embedding | None:
+        """The embedding under a key, from memory or disk; None when there is none."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        found = self._read(key)
+        if found is not None:
+            self._remember(key, found)
+        return found
+
+    def put(self, key: str, embedding: Embedding) -> Embedding:
+        """Keep an embedding and return what everyone is to use."""
+        if self._disk is not None:
+            embedding = _rounded(embedding)
+            self._write(key, embedding)
+        self._remember(key, embedding)
+        return embedding
+
+    def _remember(self, key: str, embedding: Embedding) -> None:
+        with self._lock:
+            old = self._held.pop(key, None)
+            self._held[key] = embedding
+            self._nbytes += embedding.nbytes - (old.nbytes if old is not None else 0)
+            while self._nbytes > self._limit and len(self._held) > 1:
+                _, dropped = self._held.popitem(last=False)
+                self._nbytes -= dropped.nbytes
+
+    def _path(self, key: str) -> Path | None:
+        return None if self._disk is None else self._disk / self._model / f"{key}{SUFFIX}"
+
+    def _read(self, key: str) -> Embedding | None:
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                features = {n[2:]: _single(arrays[n]) for n in arrays.files if n.startswith("f_")}
+                embedding = Embedding(
+                    str(arrays["model_id"]),
+                    (int(arrays["shape"][0]), int(arrays["shape"][1])),
+                    (float(arrays["spacing_mm"][0]), float(arrays["spacing_mm"][1])),
+                    features,
+                )
+            os.utime(path)  # the time of last use, for the sweep
+        except OSError:
+            return None
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)  # cut off by a full disk, or not ours
+            return None
+        return embedding
+
+    def _write(self, key: str, embedding: Embedding) -> None:
+        path = self._path(key)
+        if path is None or path.exists():
+            return
+        arrays = {f"f_{name}": _half(array) for name, array in embedding.features.items()}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    np.savez(
+                        stream,
+                        allow_pickle=False,
+                        model_id=np.array(embedding.model_id),
+                        shape=np.array(embedding.shape),
+                        spacing_mm=np.array(embedding.spacing_mm, np.float64),
+                        **arrays,
+                    )
+                Path(name).replace(path)
+            finally:
+                Path(name).unlink(missing_ok=True)
+        except OSError:
+            return  # a full or read-only disk costs time, never an answer
+        self._writes += 1
+        if self._writes % SWEEP_EVERY == 1:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Delete the least recently used files until the folder is within its limit; one process at a time."""
+        from filelock import FileLock, Timeout
+
+        if self._disk is None:
+            return
+        try:
+            with FileLock(str(self._disk / ".sweep.lock"), timeout=0):
+                files = sorted(_files(self._disk), key=lambda item: item[1].st_mtime_ns)
+                excess = sum(state.st_size for _, state in files) - self._disk_bytes
+                for path, state in files:
+                    if excess <= 0:
+                        break
+                    path.unlink(missing_ok=True)
+                    excess -= state.st_size
+        except (Timeout, OSError):
+            return
+
+
+def _half(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.float16) if array.dtype == np.float32 else array
+
+
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _rounded(embedding: Embedding) -> Embedding:
+    features = {name: _single(_half(array)) for name, array in embedding.features.items()}
+    return Embedding(embedding.model_id, embedding.shape, embedding.spacing_mm, features)
+
+
+def embed_all(predictor: Predictor, images: Sequence[SliceImage]) -> list[Embedding]:
+    """Embed several slices: in one run where the predictor has ``embed_batch``, else one after the other."""
+    batch = getattr(predictor, "embed_batch", None)
+    return list(batch(images)) if batch is not None else [predictor.embed(image) for image in images]
+
+
+class CachedPredictor:
+    """A predictor whose embeddings are made once; it can make the next ones ahead on a thread of its own.
+
+    Args:
+        inner: the model.
+        cache: its embeddings.
+        batch: slices that the worker embeds in one run; more than one pays on a GPU only.
+    """
+
+    def __init__(self, inner: Predictor, cache: EmbeddingCache, batch: int = 1) -> None:
+        self.inner = inner
+        self._cache = cache
+        self._batch = batch
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Embedding]] = {}
+        self._wanted: deque[SliceImage] = deque()
+        self._worker: threading.Thread | None = None
+
+    @property
+    def model_id(self) -> str:
+        """The registry's id."""
+        return self.inner.model_id
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the model's weights take."""
+        return int(getattr(self.inner, "nbytes", 0))
+
+    @property
+    def described(self) -> str:
+        """Runtime, device and precision in words."""
+        return str(getattr(self.inner, "described", ""))
+
+    def embed(self, image: SliceImage) -> Embedding:
+        """Return the slice's embedding; waits when it is being made already."""
+        return self.embed_batch([image])[0]
+
+    def embed_batch(self, images: Sequence[SliceImage]) -> list[Embedding]:
+        """Return several slices' embeddings; what is missing is made in one run."""
+        keys = [self._cache.key(image) for image in images]
+        mine: dict[str, SliceImage] = {}
+        waiting: dict[str, Future[Embedding]] = {}
+        found: dict[str, Embedding] = {}
+        for key, image in zip(keys, images, strict=True):
+            if key in found or key in waiting:
+                continue
+            with self._lock:
+                running = self._running.get(key)
+                if running is None:
+                    self._running[key] = Future()
+                    mine[key] = image
+            if running is not None:
+                waiting[key] = running
+        found.update(self._make(mine))
+        found.update({key: future.result() for key, future in waiting.items()})
+        return [found[key] for key in keys]
+
+    def _make(self, mine: dict[str, SliceImage]) -> dict[str, Embedding]:
+        """Look up or compute what this call took on, and tell those who wait."""
+        found: dict[str, Embedding] = {}
+        try:
+            for key in mine:
+                held = self._cache.get(key)
+                if held is not None:
+                    found[key] = held
+            missing = {key: image for key, image in mine.items() if key not in found}
+            made = embed_all(self.inner, list(missing.values())) if missing else []
+            found.update({key: self._cache.put(key, e) for key, e in zip(missing, made, strict=True)})
+        except BaseException as exc:
+            self._finish(mine, error=exc)
+            raise
+        self._finish(mine, found)
+        return found
+
+    def _finish(
+        self, mine: Iterable[str], found: dict[str, Embedding] | None = None, error: BaseException | None = None
+    ) -> None:
+        for key in mine:
+            with self._lock:
+                future = self._running.pop(key)
+            if error is not None:
+                future.set_exception(error)
+            elif found is not None:
+                future.set_result(found[key])
+
+    def prefetch(self, images: Iterable[SliceImage]) -> None:
+        """Make these embeddings ahead, in this order, on a thread; replaces what an earlier call still wanted."""
+        with self._lock:
+            self._wanted = deque(images)
+            if self._wanted and self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="promptseg-prefetch", daemon=True)
+                self._worker.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._wanted:
+                    self._worker = None
+                    return
+                images = [self._wanted.popleft() for _ in range(min(self._batch, len(self._wanted)))]
+            try:
+                self.embed_batch(images)
+            except Exception:  # noqa: BLE001  whoever asks for this slice gets the error; a guess ahead stays silent
+                continue
+
+    def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
+        """See ``promptseg.models.predictor``."""
+        return self.inner.predict(embedding, prompts, prior)

@@ -1,0 +1,268 @@
+"""Write a model as an ONNX pair, and measure how far its answers are from torch's.
+
+``<models folder>/<id>/onnx-<precision>/{encoder.onnx, decoder.onnx, export.json}``. ``export.json`` names the hash of
+the checkpoint that it was made from: an export of other weights is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptseg.errors import MissingExtraError, ModelError
+from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
+
+__all__ = ["EXPORT_PRECISIONS", "ExportReport", "exported", "write_export"]
+
+EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
+OPSET = 17
+REPORT_FILE = "export.json"
+FILES = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
+PARITY_SHAPE = (300, 400)  # of the slice that both runtimes are asked about
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how close it is to torch in fp32.
+
+    Attributes:
+        model_id, arch, precision: what it is.
+        source_sha256: of the checkpoint.
+        logits_max_abs: largest difference of logits on the slice's grid, over several prompts.
+        logits_scale: largest logit of torch, to judge the difference by.
+        mask_iou: smallest overlap of the masks.
+        score_max_abs: largest difference of the scores.
+        embed_s_torch, embed_s_onnx: seconds of one encoding, after a first one.
+        bytes: of both files.
+        versions: torch, onnx and onnxruntime.
+    """
+
+    model_id: str
+    arch: str
+    precision: str
+    source_sha256: str
+    logits_max_abs: float
+    logits_scale: float
+    mask_iou: float
+    score_max_abs: float
+    embed_s_torch: float
+    embed_s_onnx: float
+    bytes: int
+    versions: dict[str, str]
+
+
+def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
+    """Return precision to role to path of the exports of these very weights in a model's folder."""
+    found = {}
+    for precision in EXPORT_PRECISIONS:
+        place = folder / f"onnx-{precision}"
+        try:
+            report = json.loads((place / REPORT_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        paths = {role: place / name for role, name in FILES.items()}
+        if report.get("source_sha256") == source_sha256 and all(p.is_file() for p in paths.values()):
+            found[precision] = paths
+    return found
+
+
+def write_export(
+    network: Any,
+    folder: Path,
+    precision: str,
+    *,
+    open_pair: Callable[[Path, Path], Predictor],
+    reference: Predictor,
+    about: dict[str, str],
+) -> ExportReport:
+    """Write the pair, compare it with torch, and put it in place.
+
+    Args:
+        network: a ``SamNetwork`` in fp32 on the CPU.
+        folder: the model's folder.
+        precision: fp32, fp16 or int8.
+        open_pair: makes a predictor of (encoder, decoder).
+        reference: the same network on torch.
+        about: model_id, arch and source_sha256.
+
+    Raises:
+        ModelError: unknown precision.
+        MissingExtraError: the package onnx is not installed.
+    """
+    if precision not in EXPORT_PRECISIONS:
+        raise ModelError(f"expected a precision ({', '.join(EXPORT_PRECISIONS)}), got {precision!r}")
+    try:
+        import onnx
+        import onnxruntime
+        import torch
+    except ImportError as exc:
+        raise MissingExtraError(exc.name or "onnx", "sam") from exc
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
+        work = Path(name)
+        encoder, decoder = _write_pair(network, work, precision)
+        measured = _compare(reference, open_pair(encoder, decoder))
+        report = ExportReport(
+            precision=precision,
+            bytes=sum(p.stat().st_size for p in work.iterdir()),
+            versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+            model_id=about["model_id"],
+            arch=about["arch"],
+            source_sha256=about["source_sha256"],
+            **measured,
+        )
+        (work / REPORT_FILE).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+        _put_in_place(work, folder / f"onnx-{precision}")
+    return report
+
+
+def _put_in_place(work: Path, final: Path) -> None:
+    final.mkdir(exist_ok=True)
+    (final / REPORT_FILE).unlink(missing_ok=True)  # what has no report is not used
+    for path in sorted(work.iterdir(), key=lambda p: p.name == REPORT_FILE):
+        shutil.move(path, final / path.name)
+
+
+def _write_pair(network: Any, work: Path, precision: str) -> tuple[Path, Path]:
+    encoder, decoder = work / FILES["encoder"], work / FILES["decoder"]
+    _trace_encoder(network, encoder)
+    _trace_decoder(network, decoder)
+    if precision == "int8":
+        _quantise(encoder)
+    elif precision == "fp16":
+        _halve(encoder)
+    return encoder, decoder
+
+
+def _trace_encoder(network: Any, path: Path) -> None:
+    import torch
+
+    pixels = torch.zeros(1, 3, network.input_px, network.input_px)
+    _trace(network.encoder, (pixels,), path, ["pixels"], ["image_embeddings"], {})
+
+
+def _trace_decoder(network: Any, path: Path) -> None:
+    import torch
+    from torch import nn
+
+    class WithPositions(nn.Module):
+        """The decoder with the positions of the grid as a constant."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network.decoder
+            with torch.no_grad():
+                positions = network.decoder.prompt_encoder.grid(network.edge, network.edge)
+            self.register_buffer("positions", positions)
+
+        def forward(self, image: Any, coords: Any, labels: Any, mask: Any, has_mask: Any) -> Any:
+            sparse = self.inner.prompt_encoder.sparse(coords, labels)
+            dense = self.inner.prompt_encoder.dense(mask, has_mask)
+            return self.inner.mask_decoder(image, self.positions, sparse, dense)
+
+    edge = network.edge
+    example = (
+        torch.zeros(1, network.decoder.prompt_encoder.no_mask_embed.weight.shape[1], edge, edge),
+        torch.zeros(1, 3, 2),
+        torch.tensor([[1.0, 0.0, -1.0]]),
+        torch.zeros(1, 1, 4 * edge, 4 * edge),
+        torch.zeros(1),
+    )
+    names = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input"]
+    free = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
+    _trace(WithPositions().eval(), example, path, names, ["low_res_masks", "iou_predictions"], free)
+
+
+def _trace(module: Any, example: tuple[Any, ...], path: Path, inputs: list[str], outputs: list[str], free: Any) -> None:
+    """Export with the legacy exporter: its files run faster on the CPU than the newer one's, see docs/adr/0012."""
+    import torch
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # sizes that become constants, and the exporter's own deprecation
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _quantise(encoder: Path) -> None:
+    """Weights of matrix products to int8 per channel, activations at run time; convolutions stay as they are."""
+    import logging
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises a pre-processing that makes this network twice as slow
+    try:
+        quantised = encoder.with_name("encoder-int8.onnx")
+        quantize_dynamic(
+            encoder, quantised, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
+        )
+        quantised.replace(encoder)
+    finally:
+        root.setLevel(level)
+
+
+def _halve(encoder: Path) -> None:
+    """Everything to fp16, for a GPU; inputs and outputs stay fp32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights too small for fp16 are named one by one
+        halved = convert_float_to_float16(onnx.load(str(encoder)), keep_io_types=True)
+    onnx.save(halved, str(encoder))
+
+
+def _prompts(shape: tuple[int, int]) -> list[SlicePrompts]:
+    h, w = shape
+    click = SlicePrompts(np.array([[h / 2, w / 3]], np.float32), np.array([True]))
+    box = SlicePrompts(box=(h / 4, w / 4, h / 2, w / 2))
+    both = SlicePrompts(np.array([[h / 3, w / 3], [h / 2, w / 2]], np.float32), np.array([True, False]), box=box.box)
+    return [click, box, both]
+
+
+def _compare(torch_side: Predictor, onnx_side: Predictor) -> dict[str, float]:
+    """Ask both about one slice of smooth shapes."""
+    y, x = np.mgrid[: PARITY_SHAPE[0], : PARITY_SHAPE[1]].astype(np.float32)
+    pixels = 0.5 + 0.25 * np.sin(x / 23) * np.cos(y / 17) + 0.2 * ((y - 120) ** 2 + (x - 150) ** 2 < 60**2)
+    image = SliceImage(np.clip(pixels, 0, 1).astype(np.float32))
+    embeddings, seconds = [], []
+    for predictor in (torch_side, onnx_side):
+        predictor.embed(image)
+        start = time.perf_counter()
+        embeddings.append(predictor.embed(image))
+        seconds.append(time.perf_counter() - start)
+    worst, scale, overlap, score = 0.0, 0.0, 1.0, 0.0
+    for prompts in _prompts(PARITY_SHAPE):
+        a = torch_side.predict(embeddings[0], prompts)
+        b = onnx_side.predict(embeddings[1], prompts)
+        worst = max(worst, float(np.abs(a.logits - b.logits).max()))
+        scale = max(scale, float(np.abs(a.logits).max()))
+        union = int((a.mask | b.mask).sum())
+        overlap = min(overlap, int((a.mask & b.mask).sum()) / union if union else 1.0)
+        score = max(score, abs(a.score - b.score))
+    return {
+        "logits_max_abs": worst,
+        "logits_scale": scale,
+        "mask_iou": overlap,
+        "score_max_abs": score,
+        "embed_s_torch": seconds[0],
+        "embed_s_onnx": seconds[1],
+    }

@@ -1,0 +1,224 @@
+"""How a slice becomes a network's square input, and how answers come back: one way per project, with its source.
+
+| kind | way | source |
+|---|---|---|
+| sam | long side to the input's edge (Pillow, bilinear on bytes), ImageNet mean and deviation, zeros below and right | segment-anything, utils/transforms.py and modeling/sam.py |
+| medsam | stretched to the square (cubic B-spline), cut to bytes, min-max to [0, 1] | MedSAM, MedSAM_Inference.py @3e56a52 |
+| lite-medsam | long side to the edge (OpenCV, area), min-max to [0, 1], zeros below and right | MedSAM, CVPR24_LiteMedSAM_infer.py @0c044e9 |
+| sam-med2d | ImageNet mean and deviation, stretched to the square (nearest) | SAM-Med2D, segment_anything/predictor_sammed.py @036ccba |
+| sam2 | stretched to the square (bilinear with antialiasing), ImageNet mean and deviation in [0, 1] | sam2, utils/transforms.py |
+| as-is | bytes / 255 at their own size; the network itself resizes | osam, efficientsam/_models.py @96e9563 |
+
+MedSAM's min-max looks at the slice as it is given: the engine's one window per volume comes first.
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import ModelError, did_you_mean
+
+__all__ = ["KINDS", "Frame", "prepare", "trimmed"]
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
+"""ImageNet's, on bytes: pixel_mean and pixel_std in segment_anything/build_sam.py."""
+
+MEAN_01 = np.array([0.485, 0.456, 0.406], np.float32)
+DEVIATION_01 = np.array([0.229, 0.224, 0.225], np.float32)
+"""The same as SAM 2 writes them, on [0, 1]."""
+
+LEAST_RANGE = 1e-8  # of MedSAM's min-max
+ROUNDING = 1e-4  # bytes: a flat region must not fall to the next lower byte by the spline's rounding error
+OUTSIDE_LOGIT = -10.0  # of a prior where there is no slice
+PATCH_PX = 16
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a slice lies in the network's input.
+
+    Attributes:
+        kind: see the module's table.
+        shape: (h, w) of the slice in pixels.
+        inner: (h, w) that the slice takes in the input, from its upper left corner.
+        input_px: edge of the square input.
+    """
+
+    kind: str
+    shape: tuple[int, int]
+    inner: tuple[int, int]
+    input_px: int
+
+    def to_input(self, places: FloatArray) -> FloatArray:
+        """(n, 2) as (y, x) in the slice's pixels -> (n, 2) as (x, y) in the input's pixels."""
+        scale = np.array(self.inner, np.float64) / np.array(self.shape, np.float64)
+        return np.ascontiguousarray((places * scale)[:, ::-1], np.float32)
+
+    def restore(self, low: FloatArray) -> FloatArray:
+        """Logits on the network's coarse grid (m, m') -> on the slice's grid (h, w), bilinear."""
+        if self.kind == "as-is":
+            return np.ascontiguousarray(low, np.float32)
+        if self.kind in ("medsam", "sam2"):
+            return _resize(low, self.shape)
+        grain = self.input_px // max(low.shape)
+        fine = low if grain == 1 else _resize(low, (low.shape[0] * grain, low.shape[1] * grain))
+        return _resize(np.ascontiguousarray(fine[: self.inner[0], : self.inner[1]]), self.shape)
+
+    def lower(self, logits: FloatArray, low_shape: tuple[int, int], low_px: int) -> FloatArray:
+        """Logits on the slice's grid -> on the coarse grid ``low_shape``, whose full edge is ``low_px``."""
+        inner = [max(1, round(n * low_px / self.input_px)) for n in self.inner]
+        shrinks = inner[0] <= logits.shape[0] and inner[1] <= logits.shape[1]
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(np.ascontiguousarray(logits, np.float32), (inner[1], inner[0]), interpolation=way)
+        out = np.full(low_shape, OUTSIDE_LOGIT, np.float32)
+        h, w = min(inner[0], low_shape[0]), min(inner[1], low_shape[1])
+        out[:h, :w] = small[:h, :w]
+        return out
+
+
+def _resize(image: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    if image.shape == shape:
+        return np.ascontiguousarray(image, np.float32)
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def prepare(kind: str, pixels: FloatArray, input_px: int) -> tuple[FloatArray, Frame]:
+    """Make a network's input of one slice.
+
+    Args:
+        kind: see the module's table.
+        pixels: (h, w) or (h, w, 3), float32 in [0, 1]; what is not finite counts as 0.
+        input_px: edge of the square input.
+
+    Returns:
+        float32 (3, input_px, input_px) (as-is: (3, h, w)), and where the slice lies in it.
+
+    Raises:
+        ModelError: unknown kind.
+    """
+    if kind not in _WAYS:
+        raise ModelError(
+            f"expected a way to prepare slices ({', '.join(_WAYS)}), got {kind!r}{did_you_mean(kind, _WAYS)}"
+        )
+    shown = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
+    image = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
+    made, inner = _WAYS[kind](image, input_px)
+    return made, Frame(kind, (image.shape[0], image.shape[1]), inner, input_px)
+
+
+def trimmed(made: FloatArray, frame: Frame) -> FloatArray:
+    """The input without the rows or columns of patches that hold padding only."""
+    h, w = (min(frame.input_px, -(-n // PATCH_PX) * PATCH_PX) for n in frame.inner)
+    return np.ascontiguousarray(made[:, :h, :w])
+
+
+def _long_side(shape: tuple[int, ...], edge: int) -> tuple[int, int]:
+    scale = edge * 1.0 / max(shape[0], shape[1])
+    return (max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5)))
+
+
+def _channels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+    """One array per channel; a grey image is resampled once and used three times."""
+    return [image] if image.ndim == 2 else [np.ascontiguousarray(image[..., i]) for i in range(3)]
+
+
+def _framed(channels: list[FloatArray], edge: int) -> FloatArray:
+    """Three channels in the upper left corner of a square of zeros."""
+    out = np.zeros((3, edge, edge), np.float32)
+    h, w = channels[0].shape
+    for i in range(3):
+        out[i, :h, :w] = channels[i % len(channels)]
+    return out
+
+
+def _pillow(channel: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(channel).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+
+def _normalised(channels: list[FloatArray], mean: FloatArray, deviation: FloatArray) -> list[FloatArray]:
+    return [(channels[i % len(channels)] - mean[i]) / deviation[i] for i in range(3)]
+
+
+def _sam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    inner = _long_side(image.shape, edge)
+    channels = [_pillow(c, inner).astype(np.float32) for c in _channels(image)]
+    return _framed(_normalised(channels, MEAN, DEVIATION), edge), inner
+
+
+def _medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    channels = [_spline(c.astype(np.float64), edge) for c in _channels(image)]
+    cut = [np.floor(np.clip(c, image.min(), image.max()) + ROUNDING) for c in channels]
+    low, high = min(c.min() for c in cut), max(c.max() for c in cut)
+    scaled = [np.asarray((c - low) / max(high - low, LEAST_RANGE), np.float32) for c in cut]
+    return _framed(scaled, edge), (edge, edge)
+
+
+def _spline(channel: NDArray[np.float64], edge: int) -> NDArray[np.float64]:
+    """Cubic B-spline with mirrored borders, smoothed before it shrinks, as skimage.transform.resize(order=3)."""
+    import SimpleITK as sitk
+
+    h, w = channel.shape
+    sigmas = [max(0.0, (n / edge - 1) / 2) for n in (h, w)]
+    if any(sigmas):
+        widths = [2 * int(4 * s + 0.5) + 1 for s in sigmas]  # scipy's truncation at four deviations
+        size = (widths[1], widths[0])
+        channel = cv2.GaussianBlur(
+            channel, size, sigmaX=sigmas[1] or 1e-9, sigmaY=sigmas[0] or 1e-9, borderType=cv2.BORDER_REFLECT_101
+        )
+    if h < 2 or w < 2:  # a spline needs two samples
+        return np.asarray(cv2.resize(channel, (edge, edge), interpolation=cv2.INTER_LINEAR), np.float64)
+    grid = sitk.GetImageFromArray(channel)
+    spacing = (w / edge, h / edge)
+    origin = (spacing[0] / 2 - 0.5, spacing[1] / 2 - 0.5)
+    resampled = sitk.Resample(
+        grid, (edge, edge), sitk.Transform(), sitk.sitkBSpline, origin, spacing, (1, 0, 0, 1), 0.0, sitk.sitkFloat64
+    )
+    return np.asarray(sitk.GetArrayFromImage(resampled), np.float64)
+
+
+def _lite_medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    inner = _long_side(image.shape, edge)
+    channels = [cv2.resize(c, (inner[1], inner[0]), interpolation=cv2.INTER_AREA) for c in _channels(image)]
+    low, high = min(c.min() for c in channels), max(c.max() for c in channels)
+    scaled = [
+        np.asarray((c.astype(np.float64) - low) / max(float(high) - low, LEAST_RANGE), np.float32) for c in channels
+    ]
+    return _framed(scaled, edge), inner
+
+
+def _sam_med2d(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    size = (edge, edge)
+    channels = [cv2.resize(c, size, interpolation=cv2.INTER_NEAREST).astype(np.float32) for c in _channels(image)]
+    return _framed(_normalised(channels, MEAN, DEVIATION), edge), size
+
+
+def _sam2(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    channels = [np.asarray(_pillow(c.astype(np.float32) / 255, (edge, edge)), np.float32) for c in _channels(image)]
+    return _framed(_normalised(channels, MEAN_01, DEVIATION_01), edge), (edge, edge)
+
+
+def _as_is(image: ByteArray, _edge: int) -> tuple[FloatArray, tuple[int, int]]:
+    channels = [c.astype(np.float32) / 255 for c in _channels(image)]
+    return np.stack([channels[i % len(channels)] for i in range(3)]), (image.shape[0], image.shape[1])
+
+
+_WAYS: dict[str, Callable[[ByteArray, int], tuple[FloatArray, tuple[int, int]]]] = {
+    "sam": _sam,
+    "medsam": _medsam,
+    "lite-medsam": _lite_medsam,
+    "sam-med2d": _sam_med2d,
+    "sam2": _sam2,
+    "as-is": _as_is,
+}
+KINDS = tuple(_WAYS)

@@ -1,0 +1,156 @@
+"""SAM and its descendants that share its decoder: one class, whatever the checkpoint and the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import ModelError
+from promptseg.models.families.frames import Frame, prepare, trimmed
+from promptseg.models.families.wire import WirePrompts, to_wire
+from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
+
+__all__ = ["SamOptions", "SamPredictor", "SamRunner"]
+
+FloatArray = NDArray[np.float32]
+
+NOWHERE = -10.0
+"""Logit of an answer that says that there is no object."""
+
+CARRY_MIN_SCORE = 0.5
+"""A carried mask whose answer expects less overlap than this is not found: SAM always draws something, and its own
+authors keep nothing below 0.88 (SamAutomaticMaskGenerator's pred_iou_thresh); half of that is surely not the object."""
+
+STABILITY_OFFSET = 1.0  # logits, as in SamAutomaticMaskGenerator's stability_score_offset
+
+
+class SamRunner(Protocol):
+    """An encoder and a decoder on some runtime; keeps no state between calls.
+
+    Attributes:
+        input_px: edge of the encoder's input.
+        low_px: edge of the coarse masks.
+        has_single: True when answer 0 is the one for clear prompts and the others are for a lone click.
+        takes_mask: whether the decoder reads a mask prompt.
+        nbytes: memory that the weights take.
+        described: runtime, device and precision in words.
+    """
+
+    input_px: int
+    low_px: int
+    has_single: bool
+    takes_mask: bool
+    nbytes: int
+    described: str
+
+    def encode(self, batch: FloatArray) -> FloatArray:
+        """(n, 3, h, w) -> (n, c, h', w')."""
+        ...
+
+    def decode(self, features: FloatArray, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+        """(c, h', w'), prompts and the slice's shape -> logits (k, m, m'), qualities (k,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SamOptions:
+    """What differs between checkpoints.
+
+    Attributes:
+        preprocess: see ``families/frames.py``.
+        score: "iou" or "stability", see ``ModelCard.score``.
+        trim: leave padding out of the computation.
+    """
+
+    preprocess: str = "sam"
+    score: str = "iou"
+    trim: bool = False
+
+
+class SamPredictor:
+    """The SAM family behind the predictor's two verbs.
+
+    A lone click gets the best of the three answers by the model's own score; everything else the single answer.
+    """
+
+    def __init__(self, runner: SamRunner, model_id: str, options: SamOptions | None = None) -> None:
+        self._runner = runner
+        self._model_id = model_id
+        self._options = options or SamOptions()
+
+    @property
+    def model_id(self) -> str:
+        """The registry's id."""
+        return self._model_id
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the weights take."""
+        return self._runner.nbytes
+
+    @property
+    def described(self) -> str:
+        """Runtime, device and precision in words."""
+        return self._runner.described
+
+    def embed(self, image: SliceImage) -> Embedding:
+        """Run the encoder on one slice."""
+        return self.embed_batch([image])[0]
+
+    def embed_batch(self, images: Sequence[SliceImage]) -> list[Embedding]:
+        """Run the encoder once on several slices of one shape; more than one shape costs one run per shape."""
+        options = self._options
+        made: list[Embedding | None] = [None] * len(images)
+        groups: dict[tuple[int, ...], list[tuple[int, FloatArray, Frame]]] = {}
+        for index, image in enumerate(images):
+            pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
+            pixels = trimmed(pixels, frame) if options.trim and options.preprocess == "sam" else pixels
+            groups.setdefault(pixels.shape, []).append((index, pixels, frame))
+        for group in groups.values():
+            encoded = self._runner.encode(np.stack([pixels for _, pixels, _ in group]))
+            for (index, _, frame), features in zip(group, encoded, strict=True):
+                arrays = {"image": np.ascontiguousarray(features), "inner": np.array(frame.inner, np.int64)}
+                made[index] = Embedding(self._model_id, frame.shape, images[index].spacing_mm, arrays)
+        return [embedding for embedding in made if embedding is not None]
+
+    def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
+        """Answer one set of prompts; see the contract in ``promptseg.models.predictor``.
+
+        Raises:
+            ModelError: the embedding was made by another model.
+        """
+        if embedding.model_id != self._model_id:
+            raise ModelError(f"expected an embedding made by {self._model_id!r}, got one by {embedding.model_id!r}")
+        known = prior if prior is not None and (prior.logits > 0).any() else None
+        if prompts.is_empty and known is None:
+            return _nothing(embedding.shape, 0.5)
+        features = embedding.features["image"]
+        inner = embedding.features["inner"]
+        frame = Frame(self._options.preprocess, embedding.shape, (int(inner[0]), int(inner[1])), self._runner.input_px)
+        low_shape = (4 * features.shape[1], 4 * features.shape[2])
+        wire = to_wire(prompts, known, frame, low_shape, self._runner.low_px)
+        logits, scores = self._runner.decode(features, wire, embedding.shape)
+        best = self._choose(scores, wire)
+        score = self._score(logits[best], float(scores[best]))
+        if prompts.is_empty and known is not None and known.neighbour is not None and score < CARRY_MIN_SCORE:
+            return _nothing(embedding.shape, score)
+        return Prediction(frame.restore(logits[best]), score)
+
+    def _choose(self, scores: FloatArray, wire: WirePrompts) -> int:
+        if not self._runner.has_single:
+            return int(np.argmax(scores))
+        return 1 + int(np.argmax(scores[1:])) if wire.is_ambiguous and len(scores) > 1 else 0
+
+    def _score(self, logits: FloatArray, expected: float) -> float:
+        if self._options.score == "stability":
+            sure, maybe = int((logits > STABILITY_OFFSET).sum()), int((logits > -STABILITY_OFFSET).sum())
+            return sure / maybe if maybe else 0.0
+        return min(1.0, max(0.0, expected))
+
+
+def _nothing(shape: tuple[int, int], score: float) -> Prediction:
+    return Prediction(np.full(shape, NOWHERE, np.float32), score)

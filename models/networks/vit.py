@@ -1,0 +1,236 @@
+"""SAM's image encoder: a ViT with windows, decomposed relative positions and a convolutional neck.
+
+After segment-anything (Kirillov et al. 2023, modeling/image_encoder.py, Apache-2.0); parameters have its names. What
+differs: the padding of windows is not multiplied through the qkv projection (it would only give its bias), the input
+may be any rectangle of whole patches inside the square that the weights were made for, attention runs through torch's
+fused kernels, and SAM-Med2D's adapters (Cheng et al. 2023) can be switched on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["ImageEncoder", "LayerNorm2d", "VitShape"]
+
+PATCH_PX = 16
+WINDOW = 14  # patches
+CHUNK_SCORES = 1 << 22  # attention scores held at once where the fused kernel is not used: 16 MiB
+
+
+@dataclass(frozen=True)
+class VitShape:
+    """The numbers that make an encoder.
+
+    Attributes:
+        width: channels of a token.
+        depth: blocks.
+        heads: attention heads.
+        global_blocks: the blocks without windows.
+        input_px: edge of the square input.
+        adapter: SAM-Med2D's adapter in every block.
+        out: channels of the embedding.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    input_px: int = 1024
+    adapter: bool = False
+    out: int = 256
+
+    @property
+    def edge(self) -> int:
+        """Tokens along one side."""
+        return self.input_px // PATCH_PX
+
+
+class LayerNorm2d(nn.Module):
+    """Normalises (n, c, h, w) over c."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> same shape."""
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + self.eps)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, hidden)
+        self.lin2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> same shape."""
+        return self.lin2(functional.gelu(self.lin1(x)))
+
+
+def _relative(table: Tensor, size: int) -> Tensor:
+    """(2e - 1, c) offsets -> (size, size, c): entry [i, j] for query i and key j."""
+    steps = torch.arange(size, device=table.device)
+    return table[steps[:, None] - steps[None, :] + table.shape[0] // 2]
+
+
+class Attention(nn.Module):
+    """Multi-head attention with decomposed relative positions, on the whole grid or in windows."""
+
+    def __init__(self, width: int, heads: int, edge: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, h, w, c) -> same shape."""
+        n, h, w, c = x.shape
+        qkv = functional.linear(x, self.qkv.weight)
+        rows, columns = h, w
+        if self.window:
+            # The padding is zero before the projection, so after it it is the bias, as everywhere.
+            qkv = functional.pad(qkv, (0, 0, 0, -w % self.window, 0, -h % self.window))
+            rows = columns = self.window
+        qkv = qkv + self.qkv.bias
+        down, across = qkv.shape[1] // rows, qkv.shape[2] // columns
+        qkv = qkv.view(n, down, rows, across, columns, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
+            3, n * down * across, self.heads, rows, columns, c // self.heads
+        )
+        out = self._attend(q, k, v)
+        out = out.view(n, down, across, self.heads, rows, columns, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        out = out.reshape(n, down * rows, across * columns, c)[:, :h, :w]
+        return self.proj(out)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(b, heads, rows, columns, c) each -> the same shape."""
+        b, heads, rows, columns, c = q.shape
+        by_row = q @ _relative(self.rel_pos_h, rows).transpose(1, 2)
+        by_column = (q.transpose(2, 3) @ _relative(self.rel_pos_w, columns).transpose(1, 2)).transpose(2, 3)
+        if torch.onnx.is_in_onnx_export():
+            return _attend_in_chunks(q, k, v, by_row, by_column)
+        bias = (by_row[..., None] + by_column[..., None, :]).view(b, heads, rows * columns, rows * columns)
+        flat = (b, heads, rows * columns, c)
+        out = functional.scaled_dot_product_attention(q.reshape(flat), k.reshape(flat), v.reshape(flat), attn_mask=bias)
+        return out.view(q.shape)
+
+
+def _attend_in_chunks(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """The same attention written out for export: few enough scores at once to stay in a processor's cache."""
+    b, heads, rows, columns, c = q.shape
+    keys = k.reshape(b, heads, rows * columns, c).transpose(2, 3)
+    values = v.reshape(b, heads, rows * columns, c)
+    scaled = q * (1 / c**0.5)
+    scores_per_row = int(columns * rows * columns)
+    step = max(1, CHUNK_SCORES // scores_per_row) if b == 1 else int(rows)
+    parts = []
+    for head in range(heads) if step < rows else [slice(None)]:
+        which = head if isinstance(head, slice) else slice(head, head + 1)
+        done = []
+        for start in range(0, int(rows), step):
+            part = slice(start, min(start + step, int(rows)))
+            many = part.stop - part.start
+            scores = scaled[:, which, part].reshape(b, -1, many * columns, c) @ keys[:, which]
+            scores = scores.view(b, -1, many, columns, rows, columns)
+            scores = scores + by_row[:, which, part, :, :, None] + by_column[:, which, part, :, None, :]
+            weights = scores.view(b, -1, many * columns, rows * columns).softmax(-1)
+            done.append((weights @ values[:, which]).view(b, -1, many, columns, c))
+        parts.append(torch.cat(done, 2) if len(done) > 1 else done[0])
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+class Adapter(nn.Module):
+    """SAM-Med2D's Adapter_Layer: channel gate and a spatial bottleneck, beside the MLP."""
+
+    def __init__(self, width: int, ratio: float = 0.25) -> None:
+        super().__init__()
+        hidden = int(width * ratio)
+        self.norm = nn.LayerNorm(width)
+        self.channel = nn.Sequential(
+            nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False), nn.Sigmoid()
+        )
+        self.spatial = nn.Sequential(
+            nn.Conv2d(width, width, 3, 2, 1, bias=False),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, h, w, c) -> same shape; h and w even."""
+        x = x.permute(0, 3, 1, 2)
+        gate = self.channel(x.mean((2, 3)))[:, :, None, None]
+        x = x + self.spatial(gate * x)
+        return self.norm(x.permute(0, 2, 3, 1))
+
+
+class Block(nn.Module):
+    """One transformer block."""
+
+    def __init__(self, shape: VitShape, index: int) -> None:
+        super().__init__()
+        window = 0 if index in shape.global_blocks else WINDOW
+        self.norm1 = nn.LayerNorm(shape.width, eps=1e-6)
+        self.attn = Attention(shape.width, shape.heads, window or shape.edge, window)
+        self.norm2 = nn.LayerNorm(shape.width, eps=1e-6)
+        self.mlp = Mlp(shape.width, 4 * shape.width)
+        if shape.adapter:
+            self.Adapter = Adapter(shape.width)
+        self.has_adapter = shape.adapter
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, h, w, c) -> same shape."""
+        x = x + self.attn(self.norm1(x))
+        normed = self.norm2(x)
+        x = x + self.mlp(normed)
+        return x + self.Adapter(normed) if self.has_adapter else x
+
+
+class PatchEmbed(nn.Module):
+    """Patches to tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, PATCH_PX, PATCH_PX)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, 16 h, 16 w) -> (n, h, w, c)."""
+        return self.proj(x).permute(0, 2, 3, 1)
+
+
+class ImageEncoder(nn.Module):
+    """Image to embedding, stride 16."""
+
+    def __init__(self, shape: VitShape) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(shape.width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, shape.edge, shape.edge, shape.width))
+        self.blocks = nn.ModuleList(Block(shape, index) for index in range(shape.depth))
+        self.neck = nn.Sequential(
+            nn.Conv2d(shape.width, shape.out, 1, bias=False),
+            LayerNorm2d(shape.out),
+            nn.Conv2d(shape.out, shape.out, 3, padding=1, bias=False),
+            LayerNorm2d(shape.out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, 16 h, 16 w) -> (n, out, h, w); h and w at most the edge that the weights were made for."""
+        x = self.patch_embed(x)
+        x = x + self.pos_embed[:, : x.shape[1], : x.shape[2]]
+        for block in self.blocks:
+            x = block(x)
+        return self.neck(x.permute(0, 3, 1, 2))

@@ -1,0 +1,110 @@
+"""Slices into networks' inputs, one way per project; each against an independent implementation."""
+
+import cv2
+import numpy as np
+import pytest
+
+from promptseg.errors import ModelError
+from promptseg.models.families.frames import KINDS, Frame, prepare, trimmed
+
+
+def test_medsam_stretches_with_a_cubic_spline(slices):
+    ndimage = pytest.importorskip("scipy.ndimage", reason="scipy is not installed")
+    image = slices[0]
+    h, w = image.shape
+    # skimage.transform.resize(order=3, preserve_range=True) of an image that grows, by its own source
+    grown = ndimage.zoom(image.astype(float), (256 / h, 256 / w), order=3, mode="mirror", grid_mode=True)
+    stretched = np.clip(grown, image.min(), image.max())
+    made, frame = prepare("medsam", image.astype(np.float32) / 255, 256)
+    low, high = np.floor(stretched + 1e-4).min(), np.floor(stretched + 1e-4).max()
+    expected = (np.floor(stretched + 1e-4) - low) / (high - low)
+    assert frame.inner == (256, 256)
+    assert made.shape == (3, 256, 256)
+    assert np.abs(made[0] - expected).max() <= 1.01 / (high - low)
+    assert np.mean(np.abs(made[0] - expected) > 1e-6) < 1e-3
+
+
+def test_medsam_smooths_what_shrinks(slices):
+    ndimage = pytest.importorskip("scipy.ndimage", reason="scipy is not installed")
+    image = slices[1].astype(float)
+    factors = np.array(image.shape) / 64
+    smooth = ndimage.gaussian_filter(image, (factors - 1) / 2, mode="mirror")
+    expected = np.clip(ndimage.zoom(smooth, 1 / factors, order=3, mode="mirror", grid_mode=True), 0, 255)
+    made, _ = prepare("medsam", image.astype(np.float32) / 255, 64)
+    low, high = np.floor(expected).min(), np.floor(expected).max()
+    assert np.abs(made[0] * (high - low) + low - expected).max() < 1.6  # cut to bytes
+
+
+def test_lite_medsam_keeps_the_shape_and_pads(slices):
+    image = slices[1]
+    scale = 256 / max(image.shape)
+    size = (int(image.shape[1] * scale + 0.5), int(image.shape[0] * scale + 0.5))
+    small = cv2.resize(np.repeat(image[..., None], 3, 2), size, interpolation=cv2.INTER_AREA)
+    expected = np.pad((small - small.min()) / (small.max() - small.min()), ((0, 256 - size[1]), (0, 0), (0, 0)))
+    made, frame = prepare("lite-medsam", image.astype(np.float32) / 255, 256)
+    assert frame.inner == size[::-1]
+    assert np.abs(made - expected.transpose(2, 0, 1)).max() < 1e-6
+
+
+def test_sam_med2d_normalises_then_takes_the_nearest(slices):
+    image = slices[2]
+    normalised = (image - np.array([123.675, 116.28, 103.53])) / np.array([58.395, 57.12, 57.375])
+    expected = cv2.resize(normalised, (256, 256), interpolation=cv2.INTER_NEAREST).transpose(2, 0, 1)
+    made, frame = prepare("sam-med2d", image.astype(np.float32) / 255, 256)
+    assert frame.inner == (256, 256)
+    assert np.abs(made - expected).max() < 1e-5
+
+
+def test_sam2_agrees_with_torch_s_antialiased_resampling(slices):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    image = slices[2]
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    resized = torch.nn.functional.interpolate(pixels, (224, 224), mode="bilinear", antialias=True)[0]
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (resized - mean[:, None, None]) / deviation[:, None, None]
+    made, _ = prepare("sam2", image.astype(np.float32) / 255, 224)
+    assert np.abs(made - expected.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (8, 8), (130, 77), (60, 50, 3)])
+def test_any_shape_and_value_is_taken_and_given_back(kind, shape):
+    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+    pixels.flat[0], pixels.flat[-1] = np.nan, np.inf
+    made, frame = prepare(kind, pixels, 64)
+    assert np.isfinite(made).all()
+    assert made.shape == ((3, *shape[:2]) if kind == "as-is" else (3, 64, 64))
+    assert made.dtype == np.float32
+    low = np.zeros(shape[:2] if kind == "as-is" else (16, 16), np.float32)
+    assert frame.restore(low).shape == shape[:2]
+    assert frame.lower(np.ones(shape[:2], np.float32), (16, 16), 16).shape == (16, 16)
+
+
+def test_coordinates_follow_the_slice_into_its_frame():
+    frame = Frame("sam", (100, 200), (512, 1024), 1024)
+    assert frame.to_input(np.array([[10, 20], [99, 0]], np.float32)).tolist() == pytest.approx(
+        np.array([[102.4, 51.2], [0, 506.88]]), abs=1e-3
+    )
+    stretched = Frame("sam2", (100, 200), (1024, 1024), 1024)
+    assert stretched.to_input(np.array([[50, 50]], np.float32)).tolist() == [[256, 512]]
+
+
+def test_a_mask_goes_down_and_up_again():
+    frame = Frame("sam", (120, 200), (154, 256), 256)
+    logits = np.full((120, 200), -6, np.float32)
+    logits[30:80, 50:150] = 6
+    low = frame.lower(logits, (64, 64), 64)
+    assert (low[39:] == -10).all()  # where there is no slice
+    back = frame.restore(low) > 0
+    assert (back & (logits > 0)).sum() / (back | (logits > 0)).sum() > 0.9
+
+
+def test_trimming_cuts_whole_patches():
+    pixels = np.random.default_rng(0).random((50, 128)).astype(np.float32)
+    made, frame = prepare("sam", pixels, 128)
+    assert trimmed(made, frame).shape == (3, 64, 128)
+
+
+def test_an_unknown_way_is_named():
+    with pytest.raises(ModelError, match="did you mean 'medsam'"):
+        prepare("medsamm", np.zeros((5, 5), np.float32), 64)

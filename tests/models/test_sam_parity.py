@@ -1,0 +1,164 @@
+"""The SAM family against segment-anything's own SamPredictor: same weights, real slices, same answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from promptseg.models.families import frames
+from promptseg.models.predictor import Prior, SliceImage, SlicePrompts
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from promptseg.models.families.sam import SamOptions, SamPredictor  # noqa: E402
+from promptseg.models.families.sam_torch import TorchSamRunner  # noqa: E402
+from promptseg.models.families.wire import to_wire  # noqa: E402
+from promptseg.models.runtime import Device  # noqa: E402
+
+MAX_ABS = 1e-3
+
+
+@pytest.fixture
+def predictor(tiny_arch, tiny_checkpoint):
+    return SamPredictor(TorchSamRunner.from_checkpoint(tiny_arch, tiny_checkpoint, Device("cpu")), "tiny")
+
+
+@pytest.fixture
+def reference(segment_anything, reference_sam):
+    return segment_anything.SamPredictor(reference_sam)
+
+
+def as_slice(image):
+    return SliceImage(image.astype(np.float32) / 255)
+
+
+def rgb(image):
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+
+
+def overlap(a, b):
+    union = (a | b).sum()
+    return (a & b).sum() / union if union else 1.0
+
+
+def check(ours, theirs):
+    assert np.abs(theirs).max() > 0.1  # the random network says something
+    assert np.abs(ours - theirs).max() <= MAX_ABS
+    assert overlap(ours > 0, theirs > 0) >= 0.999
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["CT", "X-ray", "ultrasound in colour"])
+def test_the_input_is_the_reference_s_bit_for_bit(segment_anything, reference_sam, slices, which):
+    image = slices[which]
+    transform = segment_anything.utils.transforms.ResizeLongestSide(192)
+    resized = torch.as_tensor(transform.apply_image(rgb(image))).permute(2, 0, 1)[None]
+    theirs = reference_sam.preprocess(resized)[0].numpy()
+    ours, frame = frames.prepare("sam", image.astype(np.float32) / 255, 192)
+    assert frame.inner == tuple(resized.shape[-2:])
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["CT", "X-ray", "ultrasound in colour"])
+def test_clicks_and_boxes(predictor, reference, slices, which):
+    image = slices[which]
+    h, w = image.shape[:2]
+    reference.set_image(rgb(image))
+    embedding = predictor.embed(as_slice(image))
+    assert np.abs(embedding.features["image"] - reference.features[0].numpy()).max() <= MAX_ABS
+
+    click = np.array([[w * 0.4, h * 0.6]])
+    masks, scores, _ = reference.predict(click, np.array([1]), multimask_output=True, return_logits=True)
+    lone = predictor.predict(embedding, SlicePrompts(click[:, ::-1].astype(np.float32), np.array([True])))
+    check(lone.logits, masks[scores.argmax()])
+    assert lone.score == pytest.approx(min(1, max(0, scores.max())), abs=1e-4)
+
+    box = np.array([w * 0.2, h * 0.3, w * 0.7, h * 0.8]).round()
+    masks, scores, _ = reference.predict(box=box, multimask_output=False, return_logits=True)
+    boxed = predictor.predict(embedding, SlicePrompts(box=(box[1], box[0], box[3] + 1, box[2] + 1)))
+    check(boxed.logits, masks[0])
+
+    places, labels = np.array([[w * 0.4, h * 0.6], [w * 0.1, h * 0.1]]), np.array([1, 0])
+    masks, _, _ = reference.predict(places, labels, box=box, multimask_output=False, return_logits=True)
+    prompts = SlicePrompts(places[:, ::-1].astype(np.float32), labels > 0, (box[1], box[0], box[3] + 1, box[2] + 1))
+    check(predictor.predict(embedding, prompts).logits, masks[0])
+
+
+def test_a_mask_prompt_reaches_the_decoder_unchanged(predictor, reference, slices):
+    image = slices[0]
+    reference.set_image(rgb(image))
+    embedding = predictor.embed(as_slice(image))
+    click = np.array([[50.0, 40.0]])
+    mask_input = np.random.default_rng(1).normal(0, 5, (1, 48, 48)).astype(np.float32)
+    _, _, low = reference.predict(
+        click, np.array([1]), mask_input=mask_input, multimask_output=False, return_logits=True
+    )
+    wire = to_wire(
+        SlicePrompts(click[:, ::-1].astype(np.float32), np.array([True])),
+        Prior(np.ones(image.shape[:2], np.float32)),
+        frames.Frame("sam", image.shape[:2], reference.input_size, 192),
+        (48, 48),
+        48,
+    )
+    logits, _ = predictor._runner.decode(
+        embedding.features["image"], replace(wire, mask=mask_input[0]), image.shape[:2]
+    )
+    assert np.abs(logits[0] - low[0]).max() <= MAX_ABS
+
+
+def test_without_a_mask_prompt_the_dense_prompt_is_the_learnt_empty_one(predictor, slices):
+    """A published exporter feeds -1 for "no mask"; that adds a mask prompt turned inside out."""
+    embedding = predictor.embed(as_slice(slices[0]))
+    decoder = predictor._runner._decoder.prompt_encoder
+    junk = torch.full((1, 1, 48, 48), 7.0)
+    empty = decoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+    assert torch.equal(decoder.dense(junk, torch.zeros(1)).expand(1, 256, 12, 12), empty.expand(1, 256, 12, 12))
+    assert embedding.nbytes > 0
+
+
+def test_a_batch_gives_what_single_slices_give(predictor, slices):
+    cut = as_slice(slices[0])
+    shifted = SliceImage(np.roll(cut.pixels, 5, axis=0))
+    both = predictor.embed_batch([cut, as_slice(slices[1]), shifted])
+    for image, made in zip([cut, as_slice(slices[1]), shifted], both, strict=True):
+        assert np.abs(made.features["image"] - predictor.embed(image).features["image"]).max() < 1e-4
+
+
+def test_bf16_on_the_cpu_is_close(tiny_arch, tiny_checkpoint, predictor, slices):
+    half = SamPredictor(TorchSamRunner.from_checkpoint(tiny_arch, tiny_checkpoint, Device("cpu"), "bf16"), "tiny")
+    box = SlicePrompts(box=(20, 30, 60, 90))
+    a = predictor.predict(predictor.embed(as_slice(slices[0])), box)
+    b = half.predict(half.embed(as_slice(slices[0])), box)
+    assert np.abs(a.logits - b.logits).max() < 0.1 * np.abs(a.logits).max()
+
+
+def test_trimming_leaves_the_padding_out_and_changes_little(predictor, slices):
+    wide = slices[1][:200]
+    full, trimmed = predictor.embed(as_slice(wide)), None
+    trimming = SamPredictor(predictor._runner, "tiny", SamOptions(trim=True))
+    trimmed = trimming.embed(as_slice(wide))
+    rows = -(-full.features["inner"][0] // 16)
+    assert full.features["image"].shape == (256, 12, 12)
+    assert trimmed.features["image"].shape == (256, rows, 12)
+    box = SlicePrompts(box=(50, 100, 150, 300))
+    a, b = predictor.predict(full, box), trimming.predict(trimmed, box)
+    assert a.logits.shape == b.logits.shape == wide.shape
+    square = as_slice(slices[1][:, :380])
+    assert np.array_equal(predictor.embed(square).features["image"], trimming.embed(square).features["image"])
+
+
+def test_a_carried_mask_becomes_box_point_and_logits_and_a_doubtful_answer_is_none(predictor, slices):
+    embedding = predictor.embed(as_slice(slices[0]))
+    carried = np.full(embedding.shape, -8, np.float32)
+    carried[30:60, 40:80] = 8
+    answer = predictor.predict(embedding, SlicePrompts(), Prior(carried, neighbour=embedding))
+    assert answer.logits.shape == embedding.shape
+    assert answer.mask.any() == (answer.score >= 0.5)
+    nothing = Prior(np.full(embedding.shape, -8, np.float32), neighbour=embedding)
+    assert not predictor.predict(embedding, SlicePrompts(), nothing).mask.any()
+    assert not predictor.predict(embedding, SlicePrompts()).mask.any()
+
+
+def test_stability_stands_in_for_an_untrained_score(predictor, slices):
+    steady = SamPredictor(predictor._runner, "tiny", SamOptions(score="stability"))
+    answer = steady.predict(steady.embed(as_slice(slices[0])), SlicePrompts(box=(20, 30, 60, 90)))
+    assert 0 <= answer.score <= 1
