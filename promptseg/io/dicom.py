@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from promptseg.check.finding import Finding, Severity
+from promptseg.check.header import burned_in_findings, modality_findings
+from promptseg.io.dicom_directory import files_of_directory
 from promptseg.io.dicom_header import DIRECTORY, Frame, read_header
 from promptseg.io.dicom_pixels import decode, inversion
 from promptseg.io.dicom_series import choose_series, files_below, find_series
@@ -15,7 +18,7 @@ from promptseg.io.dicom_stack import stack_frames
 from promptseg.io.itk import RawImage, check_frame
 from promptseg.volume.intensity import Window
 
-__all__ = ["DicomImage", "read_dicom"]
+__all__ = ["DicomImage", "content_findings", "files_of", "read_dicom"]
 
 
 @dataclass(frozen=True)
@@ -39,36 +42,49 @@ def read_dicom(source: Path | Sequence[Path], *, series: str | None = None, fram
         SeriesChoiceError: several series and no choice.
         ReadError: no image, damaged, or no regular grid.
     """
-    files, what = _files(source)
+    files, what, listing = files_of(source)
     info, findings = choose_series(find_series(files, what), series, what)
     stack = stack_frames(info.frames, what)
     count = len(stack.volumes)
     index = check_frame(frame, count, what)
-    notes = [*findings, *stack.findings]
+    notes = [*listing, *findings, *stack.findings]
     if count > 1 and frame is None:
-        notes.append(
+        sentence = (
             f"the series holds {count} frames, told apart by {stack.split_by}; "
             "the first (frame 0) was read, others by frame="
         )
+        notes.append(Finding(sentence, "several-frames", Severity.INFO, "first frame read"))
     chosen = stack.volumes[index]
     array = decode(chosen)
-    if chosen[0].photometric == "MONOCHROME1":
-        notes.append("MONOCHROME1 (low values are white) was inverted, so that high values are bright")
-    if info.modality == "RTDOSE":
-        notes.append("the values are radiation dose (RTDOSE), not an image of the patient")
+    notes += content_findings(chosen[0])
     return DicomImage(RawImage(array, stack.geometry, notes), info.modality or None, _window(chosen))
 
 
-def _files(source: Path | Sequence[Path]) -> tuple[list[Path], str]:
-    """Return the files to look at, and how messages name them."""
+def content_findings(frame: Frame) -> list[Finding]:
+    """Return what a person should know of the pixels' meaning: inversion, dose, modality, burned-in text."""
+    found = []
+    if frame.photometric == "MONOCHROME1":
+        sentence = "MONOCHROME1 (low values are white) was inverted, so that high values are bright"
+        found.append(Finding(sentence, "inverted", Severity.INFO, "converted"))
+    if frame.modality == "RTDOSE":
+        sentence = "the values are radiation dose (RTDOSE), not an image of the patient"
+        found.append(Finding(sentence, "dose", Severity.INFO))
+    found += modality_findings(frame.modality, frame.sop_class)
+    return found + burned_in_findings(frame.burned_in, frame.modality, frame.sop_class)
+
+
+def files_of(source: Path | Sequence[Path]) -> tuple[list[Path], str, list[Finding]]:
+    """Return the files to look at, how messages name them, and what is missing of a DICOMDIR's list."""
     if not isinstance(source, Path):
-        return list(source), f"the list of {len(source)} files"
+        return list(source), f"the list of {len(source)} files", []
     if source.is_dir():
-        return files_below(source), str(source)
+        return files_below(source), str(source), []
     if str(read_header(source).get("SOPClassUID", "")) == DIRECTORY:
-        beside = [path for path in files_below(source.parent) if path != source]
-        return (beside, str(source.parent)) if beside and source.name.upper() == "DICOMDIR" else ([source], str(source))
-    return [source], str(source)
+        listed, missing = files_of_directory(source)
+        beside = listed or [path for path in files_below(source.parent) if path != source]
+        if listed or (beside and source.name.upper() == "DICOMDIR"):
+            return beside, str(source.parent), missing
+    return [source], str(source), []
 
 
 def _window(frames: Sequence[Frame]) -> Window | None:

@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError
 from promptseg.io.dicom_header import (
     Frame,
+    burned_in,
     first,
     first_item,
     image_type,
     modality,
     numbers,
     pixel_spacing,
+    private_b_value,
     read_header,
     read_window,
     require_image,
     series_uid,
+    sop_class,
     whole,
 )
 from promptseg.io.quiet import quiet_pydicom
@@ -35,7 +39,9 @@ TIME_TAGS = (
     "EchoTime",
     "DiffusionBValue",
     "AcquisitionNumber",
+    "NominalPercentageOfCardiacPhase",
     "TriggerTime",
+    "AcquisitionTime",
 )
 
 
@@ -75,7 +81,8 @@ def _frames(dataset: Any, path: Path) -> tuple[Frame, ...]:
             f"the positions of its {count} frames are missing; they were stacked in the file's order, "
             f"{base.between:g} mm apart (SpacingBetweenSlices)"
         )
-        placed = replace(base, notes=(*base.notes, note))
+        found = Finding(note, "assumed-positions", Severity.WARNING, "assumed")
+        placed = replace(base, notes=(*base.notes, found))
         return _along_normal(placed, tuple(base.between * i for i in range(count)))
     return tuple(replace(base, index=i, loop=True) for i in range(count))
 
@@ -100,6 +107,8 @@ def _classic(dataset: Any, path: Path, count: int) -> Frame:
     dose = first(dataset, "DoseGridScaling") if str(dataset.get("Modality", "")) == "RTDOSE" else None
     slope = dose if dose is not None else first(dataset, "RescaleSlope")
     times = [(tag, value) for tag in TIME_TAGS if (value := first(dataset, tag)) is not None]
+    if dataset.get("DiffusionBValue") is None and (b_value := private_b_value(dataset)) is not None:
+        times.append(("DiffusionBValue", b_value))
     return Frame(
         path=path,
         index=0,
@@ -125,6 +134,8 @@ def _classic(dataset: Any, path: Path, count: int) -> Frame:
         number=whole(dataset, "InstanceNumber"),
         times=tuple(times),
         loop=False,
+        sop_class=sop_class(dataset),
+        burned_in=burned_in(dataset),
     )
 
 

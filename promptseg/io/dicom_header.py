@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError, SettingsError
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.intensity import Window
@@ -55,11 +57,17 @@ TAGS = (
     "EchoTime",
     "EchoNumbers",
     "AcquisitionNumber",
+    "AcquisitionTime",
+    "NominalPercentageOfCardiacPhase",
     "DiffusionBValue",
     "FrameTime",
     "FrameTimeVector",
     "CineRate",
+    "BurnedInAnnotation",
 )
+# Where vendors put the b-value before the standard had a tag: Siemens, Philips, GE.
+B_VALUE_TAGS = ((0x0019, 0x100C), (0x2001, 0x1003), (0x0043, 0x1039))
+GE_B_VALUE_OFFSET = 1_000_000_000  # GE adds it in some versions (dcm2niix, GE/README.md)
 MOSAIC_TAG = (0x0051, 0x100B)  # Siemens "AcquisitionMatrixText"; only named in the refusal
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage (DICOMDIR)
 NOT_IMAGES = {
@@ -91,6 +99,7 @@ class Frame:
         image_type: values of ImageType. number: InstanceNumber (0 where missing).
         times: what tells two frames of one position apart, as (name, value).
         loop: True for frames of a cine loop: time, not space.
+        sop_class: SOPClassUID. burned_in: BurnedInAnnotation, "YES", "NO" or "" where it is missing.
     """
 
     path: Path
@@ -106,7 +115,7 @@ class Frame:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, float] | None
-    notes: tuple[str, ...]
+    notes: tuple[Finding, ...]
     thickness: float | None
     between: float | None
     slope: float
@@ -117,6 +126,8 @@ class Frame:
     number: int
     times: tuple[tuple[str, float], ...]
     loop: bool
+    sop_class: str = ""
+    burned_in: str = ""
 
 
 def read_header(path: Path) -> Any:
@@ -127,7 +138,7 @@ def read_header(path: Path) -> Any:
     """
     import pydicom
 
-    tags: list[Any] = [*TAGS, MOSAIC_TAG]
+    tags: list[Any] = [*TAGS, MOSAIC_TAG, *B_VALUE_TAGS]
     with quiet_pydicom():
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
@@ -176,6 +187,18 @@ def modality(dataset: Any) -> str | None:
     return text if re.fullmatch(r"[A-Z0-9]{2,16}", text) else None
 
 
+def sop_class(dataset: Any) -> str:
+    """Return SOPClassUID, "" where it is missing or no UID."""
+    text = str(dataset.get("SOPClassUID", "") or "")
+    return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+
+
+def burned_in(dataset: Any) -> str:
+    """Return BurnedInAnnotation: "YES", "NO", or "" for anything else."""
+    text = str(dataset.get("BurnedInAnnotation", "") or "").upper()
+    return text if text in ("YES", "NO") else ""
+
+
 def numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
     """Return the finite numbers of a tag, or None where it is missing, malformed or of another length."""
     try:
@@ -195,6 +218,28 @@ def first(dataset: Any, keyword: str) -> float | None:
     """Return the first number of a tag or None."""
     found = numbers(dataset, keyword)
     return found[0] if found else None
+
+
+def private_b_value(dataset: Any) -> float | None:
+    """Return the diffusion b-value (s/mm²) of a vendor's private tag, None where there is none that can be read."""
+    for tag in B_VALUE_TAGS:
+        element = dataset.get(tag)
+        if element is None:
+            continue
+        value = element.value
+        try:
+            if isinstance(value, bytes):  # VR unknown: text, or one little-endian float (Philips)
+                text = value.decode("ascii", "replace").strip(" \0").split("\\")[0]
+                found = struct.unpack("<f", value)[0] if tag == B_VALUE_TAGS[1] else float(text)
+            else:
+                found = float(value if isinstance(value, str | float | int) else value[0])
+        except (ValueError, TypeError, IndexError, struct.error):
+            continue
+        if tag == B_VALUE_TAGS[2]:
+            found %= GE_B_VALUE_OFFSET
+        if 0 <= found <= 1e5:
+            return float(found)
+    return None
 
 
 def whole(dataset: Any, keyword: str) -> int:
@@ -231,22 +276,24 @@ def read_window(dataset: Any) -> Window | None:
         return None
 
 
-def pixel_spacing(dataset: Any) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+def pixel_spacing(dataset: Any) -> tuple[tuple[float, float] | None, tuple[Finding, ...]]:
     """Return (row, column) spacing in mm, and sentences where it is not the plain PixelSpacing."""
     found = numbers(dataset, "PixelSpacing", 2)
     if found and min(found) > 0:
         return (found[0], found[1]), ()
     found = numbers(dataset, "ImagerPixelSpacing", 2)
     if found and min(found) > 0:
-        return (found[0], found[1]), (
-            "PixelSpacing (0028,0030) is missing; ImagerPixelSpacing was used: mm at the detector, not in the patient",
+        sentence = (
+            "PixelSpacing (0028,0030) is missing; ImagerPixelSpacing was used: mm at the detector, not in the patient"
         )
+        return (found[0], found[1]), (Finding(sentence, "detector-spacing", Severity.WARNING, "assumed"),)
     regions = dataset.get("SequenceOfUltrasoundRegions") or []
     deltas = {
         (abs(first(r, "PhysicalDeltaY") or 0), abs(first(r, "PhysicalDeltaX") or 0)) for r in regions if _is_cm(r)
     }
     if len(deltas) == 1 and min(delta := deltas.pop()) > 0:
-        return (delta[0] * 10, delta[1] * 10), ("the pixel size comes from the ultrasound region's calibration",)
+        sentence = "the pixel size comes from the ultrasound region's calibration"
+        return (delta[0] * 10, delta[1] * 10), (Finding(sentence, "ultrasound-calibration"),)
     return None, ()
 
 

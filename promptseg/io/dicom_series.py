@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from promptseg.check.finding import Finding, Severity
+from promptseg.check.header import SECONDARY_CAPTURE
 from promptseg.errors import ReadError, SeriesChoiceError, did_you_mean
 from promptseg.io.dicom_frames import read_frames
 from promptseg.io.dicom_header import Frame
+from promptseg.io.dicom_stack import volume_names
 from promptseg.io.sniff import is_dicom
 
 __all__ = ["SeriesInfo", "choose_series", "find_series", "list_series"]
 
+SCREENS = {"SCREEN SAVE", "SCREENSAVE", "SCREEN SHOT", "SCREENSHOT", "DOSE_INFO"}  # in ImageType, by vendors' habit
+MAX_SHOWN = 6  # volumes of a 4D series in one line
 SAME_AXIS = 5e-3  # of a direction cosine, 0.3 degrees: slices of one stack differ by rounding only
 
 
@@ -30,6 +36,7 @@ class SeriesInfo:
         size: (columns, rows) in pixels.
         images: number of 2D images.
         localizer: True for scout images that only plan other series.
+        secondary: True for secondary captures: screen shots and scanned paper.
         files: the files, sorted.
     """
 
@@ -41,16 +48,28 @@ class SeriesInfo:
     localizer: bool
     files: tuple[Path, ...]
     frames: tuple[Frame, ...] = field(repr=False, default=())
+    secondary: bool = False
 
     @property
     def uid(self) -> str:
         """SeriesInstanceUID."""
         return self.id.split("#")[0]
 
+    @cached_property
+    def volumes(self) -> tuple[str, ...]:
+        """What tells the volumes of a 4D series (or the frames of a loop) apart, in the order of ``frame=``.
+
+        E.g. ``("DiffusionBValue 0", "DiffusionBValue 1000")``; empty for a plain series.
+        """
+        return volume_names(self.frames)
+
     def __str__(self) -> str:
-        kind = "localizer, " if self.localizer else ""
+        kind = "localizer, " if self.localizer else "secondary capture, " if self.secondary else ""
         images = "1 image" if self.images == 1 else f"{self.images} images"
         what = f"{kind}{self.modality or 'unknown modality'}, {self.size[0]} x {self.size[1]}, {images}"
+        if self.volumes:
+            shown = ", ".join(self.volumes[:MAX_SHOWN]) + ", ..." * (len(self.volumes) > MAX_SHOWN)
+            what += f" in {len(self.volumes)} frames ({shown})"
         return f"[{self.number}] {what}, id {self.id}"
 
 
@@ -59,7 +78,7 @@ class Found:
     """What a folder holds: its series, and a sentence for each kind of file that was left out."""
 
     series: tuple[SeriesInfo, ...]
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
@@ -114,19 +133,17 @@ def find_series(files: Iterable[Path], what: str) -> Found:
     return Found(_infos(frames), findings)
 
 
-def _left_out(refused: Sequence[ReadError]) -> tuple[str, ...]:
+def _left_out(refused: Sequence[ReadError]) -> tuple[Finding, ...]:
     """Say how many DICOM files were passed over: plain other objects, and those that could not be read."""
     plain = sum("as an image:" in str(exc) or "DICOMDIR" in str(exc) for exc in refused)
     broken = len(refused) - plain
     findings = []
     if plain:
-        findings.append(
-            f"{plain} DICOM file(s) of the folder hold no image (reports, masks, contours) and were left out"
-        )
+        sentence = f"{plain} DICOM file(s) of the folder hold no image (reports, masks, contours) and were left out"
+        findings.append(Finding(sentence, "non-images-left-out", Severity.INFO, "left out"))
     if broken:
-        findings.append(
-            f"{broken} DICOM file(s) of the folder could not be read and were left out: slices may be missing"
-        )
+        sentence = f"{broken} DICOM file(s) of the folder could not be read and were left out: slices may be missing"
+        findings.append(Finding(sentence, "unreadable-left-out", Severity.WARNING, "left out"))
     return tuple(findings)
 
 
@@ -152,6 +169,7 @@ def _infos(frames: Sequence[Frame]) -> tuple[SeriesInfo, ...]:
                     localizer=is_localizer(part[0]),
                     files=tuple(sorted({frame.path for frame in part})),
                     frames=tuple(part),
+                    secondary=is_secondary(part[0]),
                 )
             )
     return tuple(infos)
@@ -162,9 +180,18 @@ def is_localizer(frame: Frame) -> bool:
     return "LOCALIZER" in frame.image_type
 
 
+def is_secondary(frame: Frame) -> bool:
+    """Return True for screen shots and the like, as the storage class or ImageType says."""
+    return frame.sop_class.startswith(SECONDARY_CAPTURE) or bool(SCREENS & set(frame.image_type))
+
+
+def _aside(frame: Frame) -> tuple[bool, bool]:
+    return is_localizer(frame), is_secondary(frame)
+
+
 def _belongs(frame: Frame, other: Frame) -> bool:
     """Return True when two frames of one series can lie in one stack."""
-    if (frame.shape, frame.samples, is_localizer(frame)) != (other.shape, other.samples, is_localizer(other)):
+    if (frame.shape, frame.samples, _aside(frame)) != (other.shape, other.samples, _aside(other)):
         return False
     if frame.loop or other.loop:
         return frame.path == other.path
@@ -173,7 +200,7 @@ def _belongs(frame: Frame, other: Frame) -> bool:
     return float(np.abs(np.subtract(frame.orientation, other.orientation)).max()) < SAME_AXIS
 
 
-def choose_series(found: Found, series: str | None, what: str) -> tuple[SeriesInfo, tuple[str, ...]]:
+def choose_series(found: Found, series: str | None, what: str) -> tuple[SeriesInfo, tuple[Finding, ...]]:
     """Return one series and findings about what was left out.
 
     Args:
@@ -187,11 +214,24 @@ def choose_series(found: Found, series: str | None, what: str) -> tuple[SeriesIn
     candidates = found.series if series is None else _matching(found.series, series, what)
     if len(candidates) == 1:
         return candidates[0], found.findings
-    images = [info for info in candidates if not info.localizer]
+    images = [info for info in candidates if not info.localizer and not info.secondary]
     if len(images) == 1:
-        left = sum(info.images for info in candidates) - images[0].images
-        return images[0], (*found.findings, f"{left} localizer image(s) were left out")
+        return images[0], (*found.findings, *_set_aside(candidates))
     raise SeriesChoiceError(_choice_message(candidates, what), tuple(info.id for info in candidates))
+
+
+def _set_aside(infos: Sequence[SeriesInfo]) -> list[Finding]:
+    """Say how many localizers and secondary captures were left out."""
+    localizers = sum(info.images for info in infos if info.localizer)
+    screens = sum(info.images for info in infos if info.secondary and not info.localizer)
+    found = []
+    if localizers:
+        sentence = f"{localizers} localizer image(s) were left out"
+        found.append(Finding(sentence, "localizers-left-out", Severity.INFO, "left out"))
+    if screens:
+        sentence = f"{screens} secondary capture(s) (screen shots and the like) were left out"
+        found.append(Finding(sentence, "secondary-captures-left-out", Severity.INFO, "left out"))
+    return found
 
 
 def _matching(infos: Sequence[SeriesInfo], series: str, what: str) -> tuple[SeriesInfo, ...]:

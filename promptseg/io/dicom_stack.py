@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from promptseg.errors import GeometryError, ReadError
 from promptseg.io.dicom_header import Frame
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["Stack", "examine_frames", "layers", "slice_axes", "stack_frames"]
+__all__ = ["Stack", "examine_frames", "layers", "slice_axes", "stack_frames", "volume_names"]
 
+UNEVEN = ("TriggerTime", "AcquisitionTime")  # times that differ from slice to slice of one volume
 RESAMPLE = "resample the series onto a regular grid first: promptseg check PATH --fix OUT"
 
 
@@ -211,6 +213,8 @@ def _split_places(ordered: Sequence[Frame], along: NDArray[np.float64]) -> tuple
                 ]
                 volumes = zip(*ranked, strict=True)
                 return tuple(tuple(ordered[i] for i in volume) for volume in volumes), name
+        if numbered := _by_number([[ordered[i] for i in place] for place in places]):
+            return numbered, "InstanceNumber"
     most = max(places, key=len)
     sentence = (
         f"its {len(ordered)} images lie at only {len(places)} position{'s' * (len(places) > 1)} "
@@ -221,13 +225,53 @@ def _split_places(ordered: Sequence[Frame], along: NDArray[np.float64]) -> tuple
     raise _NoGridError([fault], "remove the duplicates or give the files of one volume")
 
 
+def _by_number(places: Sequence[Sequence[Frame]]) -> tuple[tuple[Frame, ...], ...] | None:
+    """Return volumes by InstanceNumber: the k-th image of every place, or None where the numbers give no clear order.
+
+    Clear is: no number twice, and either all of one volume come before all of the next, or all of one place do.
+    """
+    ranked = [sorted(place, key=lambda frame: frame.number) for place in places]
+    numbers = np.asarray([[frame.number for frame in place] for place in ranked])
+    if len(np.unique(numbers)) != numbers.size or numbers.min() < 1:
+        return None
+    by_volume = bool((numbers.max(axis=0)[:-1] < numbers.min(axis=0)[1:]).all())
+    spans = sorted(zip(numbers.min(axis=1), numbers.max(axis=1), strict=True))
+    by_place = all(before[1] < after[0] for before, after in pairwise(spans))
+    return tuple(zip(*ranked, strict=True)) if by_volume or by_place else None
+
+
+def volume_names(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return a name for each volume of a 4D series or frame of a loop; empty where there is one, or no clear order.
+
+    Times of day are not shown: volumes told apart by them are numbered.
+    """
+    if len(frames) < 2:
+        return ()
+    if all(frame.loop for frame in frames):
+        return tuple(f"frame {index}" for index in range(len(frames)))
+    try:
+        volumes, split_by = layers(frames)
+    except _NoGridError:
+        return ()
+    if len(volumes) == 1:
+        return ()
+    return tuple(f"{split_by} {_shown(volume[0], split_by, index)}" for index, volume in enumerate(volumes))
+
+
+def _shown(frame: Frame, name: str, index: int) -> str:
+    value = _key(frame, name)
+    if name in (*UNEVEN, "DiffusionGradient") or value is None:
+        return f"#{index}"
+    return "/".join(value) if isinstance(value, tuple) else f"{value:g}"
+
+
 def _names(frames: Sequence[Frame]) -> tuple[str, ...]:
     """Return what may tell frames of one place apart, the surest first."""
     tagged = dict.fromkeys(name for frame in frames for name, _ in frame.times)
     return (
-        *(name for name in tagged if name != "TriggerTime"),
+        *(name for name in tagged if name not in UNEVEN),
         "ImageType",
-        *(["TriggerTime"] * ("TriggerTime" in tagged)),
+        *(name for name in UNEVEN if name in tagged),
     )
 
 
@@ -238,5 +282,5 @@ def _key(frame: Frame, name: str) -> float | tuple[str, ...] | None:
 
 
 def _one_set(keys: list[list[float | tuple[str, ...] | None]], name: str) -> bool:
-    """Return True when each place has the same values; a trigger time differs a little from slice to slice."""
-    return name == "TriggerTime" or all(set(key) == set(keys[0]) for key in keys)
+    """Return True when each place has the same values; times differ from slice to slice."""
+    return name in UNEVEN or all(set(key) == set(keys[0]) for key in keys)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.quiet import quiet_codec, quiet_itk
 from promptseg.io.sniff import Family
@@ -45,7 +46,7 @@ class RawImage:
 
     array: NDArray[Any]
     geometry: Geometry
-    findings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -96,7 +97,7 @@ def _metadata(reader: Any) -> dict[str, str]:
     return found
 
 
-def _select_frame(reader: Any, path: Path, frame: int | None) -> list[str]:
+def _select_frame(reader: Any, path: Path, frame: int | None) -> list[Finding]:
     """Tell the reader to load one 3D frame of a 4D file; return what a person should know."""
     size = list(reader.GetSize())
     extra = [n for n in size[3:] if n > 1]
@@ -127,9 +128,12 @@ def check_frame(frame: int | None, count: int, path: object) -> int:
     return frame or 0
 
 
-def frame_finding(count: int) -> str:
+def frame_finding(count: int) -> Finding:
     """Return the sentence that says that only the first of several frames was read."""
-    return f"the file holds {count} frames (time, phase or direction); the first (frame 0) was read, others by frame="
+    sentence = (
+        f"the file holds {count} frames (time, phase or direction); the first (frame 0) was read, others by frame="
+    )
+    return Finding(sentence, "several-frames", Severity.INFO, "first frame read")
 
 
 def from_sitk(image: Any, *, what: str = "the SimpleITK image") -> RawImage:

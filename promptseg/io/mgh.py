@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage, check_frame, frame_finding, geometry_from_itk
 
@@ -51,7 +52,8 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
     findings = [frame_finding(shape[3])] if shape[3] > 1 and frame is None else []
     if not good:
         numbers = (1.0, 1.0, 1.0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0)  # the format's own default: coronal, 1 mm
-        findings.append("the file stores no orientation; the format's default (coronal, 1 mm) was taken")
+        sentence = "the file stores no orientation; the format's default (coronal, 1 mm) was taken"
+        findings.append(Finding(sentence, "assumed-orientation", Severity.WARNING, "assumed"))
     spacing = numbers[:3]
     ras = np.reshape(numbers[3:12], (3, 3)).T  # stored column by column: x, y, z axes in RAS
     center = np.array(numbers[12:15])

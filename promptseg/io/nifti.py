@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.nifti_voxels import NotNumbers, scan_voxels
 from promptseg.volume.geometry import Geometry
@@ -213,16 +214,18 @@ def single_slice_geometry(header: NiftiHeader, shape: tuple[int, int, int]) -> G
 
 
 @np.errstate(all="ignore")  # damaged headers hold numbers that overflow; they are found out below
-def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[str]:
+def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[Finding]:
     """Return sentences about the header's two frames, given the geometry that ITK took from it.
 
     Raises:
         ReadError: the frame taken is neither of them.
     """
     if header.analyze:
-        return ["Analyze 7.5 stores no orientation: left and right cannot be told, axes were taken as they lie"]
+        sentence = "Analyze 7.5 stores no orientation: left and right cannot be told, axes were taken as they lie"
+        return [Finding(sentence, "no-orientation", Severity.WARNING, "assumed")]
     if header.qform is None and header.sform is None:
-        return ["the NIfTI file stores no orientation (qform and sform codes are 0): left and right cannot be told"]
+        sentence = "the NIfTI file stores no orientation (qform and sform codes are 0): left and right cannot be told"
+        return [Finding(sentence, "no-orientation", Severity.WARNING, "assumed")]
     findings = []
     distances = {}
     for name, matrix in (("sform", header.sform), ("qform", header.qform)):
@@ -230,7 +233,8 @@ def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[
             continue
         shear = _shear_degrees(matrix)
         if shear > MAX_SHEAR_DEGREES:
-            findings.append(f"its {name} is sheared by {shear:.1f} degrees and was not used")
+            sentence = f"its {name} is sheared by {shear:.1f} degrees and was not used"
+            findings.append(Finding(sentence, "sheared-form", Severity.WARNING, "not used"))
         distances[name] = _corner_distance(matrix, geometry)
     used = min(distances, key=distances.__getitem__)
     limit = CONFLICT_VOXELS * min(geometry.spacing)
@@ -241,10 +245,11 @@ def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[
         )
     other = max(distances, key=distances.__getitem__)
     if distances[other] > limit:
-        findings.append(
+        sentence = (
             f"qform and sform disagree by up to {distances[other]:.1f} mm at the corners; the {used} was used: "
             "check the place of the result in another viewer"
         )
+        findings.append(Finding(sentence, "qform-sform-conflict", Severity.WARNING, f"{used} used"))
     return findings
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.itk import RawImage, read_itk
 from promptseg.io.sniff import Family
@@ -60,10 +61,14 @@ def read_picture(path: Path, family: Family) -> RawImage:
         y, x = raw.geometry.spacing_zyx[1:]
         if not math.isclose(x, 1.0, rel_tol=1e-3) or not math.isclose(y, 1.0, rel_tol=1e-3):
             size = f"{x:.4g} x {y:.4g} mm (the file's print resolution)"
-            finding = f"a TIFF states no place in the patient: the pixel size of {size} and 1 mm per slice were assumed"
+            sentence = (
+                f"a TIFF states no place in the patient: the pixel size of {size} and 1 mm per slice were assumed"
+            )
             geometry = Geometry(shape, spacing=(x, y, 1.0))
+            finding = Finding(sentence, "no-geometry", Severity.WARNING, "assumed")
             return replace(raw, geometry=geometry, findings=[*raw.findings, finding])
-    finding = f"a {family.value} file states no pixel size: 1 mm was assumed, so lengths are in pixels"
+    sentence = f"a {family.value} file states no pixel size: 1 mm was assumed, so lengths are in pixels"
+    finding = Finding(sentence, "no-geometry", Severity.WARNING, "assumed")
     return replace(raw, geometry=Geometry(shape), findings=[*raw.findings, finding])
 
 
@@ -92,6 +97,7 @@ def _noted_geometry(path: Path, raw: RawImage) -> Geometry | None:
     except (OSError, ValueError, KeyError, TypeError, GeometryError) as exc:
         raise ReadError(f"cannot read {path}: the geometry note {note.name} beside it is damaged") from exc
     if geometry.shape != raw.geometry.shape:
-        raw.findings.append(f"the geometry note {note.name} is of another image (its shape differs) and was not used")
+        sentence = f"the geometry note {note.name} is of another image (its shape differs) and was not used"
+        raw.findings.append(Finding(sentence, "wrong-note", Severity.WARNING, "not used"))
         return None
     return geometry

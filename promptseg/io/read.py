@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.check.finding import Finding, Severity
+from promptseg.check.header import is_assumed, spacing_findings, unit_findings
 from promptseg.errors import ReadError
 from promptseg.io.detached import require_data_file
 from promptseg.io.dicom import DicomImage, read_dicom
@@ -73,11 +75,15 @@ def finish(
     findings = list(raw.findings)
     array = _plain_colours(raw.array, findings, what)
     array = _finite(array, findings, what)
+    if not is_assumed(findings):
+        findings += spacing_findings(raw.geometry)
+    if array.ndim == 3 and modality == "CT":
+        findings += unit_findings(modality, float(array.min()), float(array.max()))
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
     return Volume(array, raw.geometry, chosen, modality, tuple(findings))
 
 
-def _plain_colours(array: NDArray[Any], findings: list[str], what: str) -> NDArray[Any]:
+def _plain_colours(array: NDArray[Any], findings: list[Finding], what: str) -> NDArray[Any]:
     """Return grey (z, y, x) or uint8 RGB (z, y, x, 3).
 
     Raises:
@@ -91,7 +97,8 @@ def _plain_colours(array: NDArray[Any], findings: list[str], what: str) -> NDArr
     if components in (2, 4) and array.dtype in (np.uint8, np.uint16):  # the last of 2 or 4 is opacity
         alpha = array[..., -1]
         if alpha.min() != alpha.max():
-            findings.append("the image has a transparency channel that varies; it was dropped")
+            sentence = "the image has a transparency channel that varies; it was dropped"
+            findings.append(Finding(sentence, "transparency-dropped", Severity.INFO, "converted"))
         array = array[..., :-1]
         components -= 1
     if components == 1:
@@ -104,12 +111,13 @@ def _plain_colours(array: NDArray[Any], findings: list[str], what: str) -> NDArr
     if np.array_equal(array[..., 0], array[..., 1]) and np.array_equal(array[..., 0], array[..., 2]):
         return np.ascontiguousarray(array[..., 0])
     if array.dtype == np.uint16:
-        findings.append("16-bit colours were reduced to 8 bits per channel")
+        sentence = "16-bit colours were reduced to 8 bits per channel"
+        findings.append(Finding(sentence, "colours-reduced", Severity.INFO, "converted"))
         array = (array >> 8).astype(np.uint8)
     return np.ascontiguousarray(array)
 
 
-def _finite(array: NDArray[Any], findings: list[str], what: str) -> NDArray[Any]:
+def _finite(array: NDArray[Any], findings: list[Finding], what: str) -> NDArray[Any]:
     """Replace NaN and -inf by the smallest finite value, +inf by the largest; say how many.
 
     Raises:
@@ -124,7 +132,8 @@ def _finite(array: NDArray[Any], findings: list[str], what: str) -> NDArray[Any]
     if bad == array.size:
         raise ReadError(f"cannot read {what}: not one of its {array.size} voxels is a finite number")
     low, high = float(array[finite].min()), float(array[finite].max())
-    findings.append(f"{bad} of {array.size} voxels are not finite: NaN and -inf became {low:g}, +inf became {high:g}")
+    sentence = f"{bad} of {array.size} voxels are not finite: NaN and -inf became {low:g}, +inf became {high:g}"
+    findings.append(Finding(sentence, "not-finite", Severity.WARNING, "converted"))
     return np.asarray(np.nan_to_num(array, nan=low, neginf=low, posinf=high))
 
 
@@ -200,6 +209,7 @@ def _stack_pictures(pictures: Sequence[Volume], window: Window | None) -> Volume
         )
     first = pictures[0].geometry
     geometry = Geometry((len(pictures), *first.shape[1:]), first.spacing, first.origin, first.direction)
-    findings = [f"{len(pictures)} pictures were stacked in the order given, {first.spacing[2]:g} mm apart (assumed)"]
-    findings += dict.fromkeys(finding for picture in pictures for finding in picture.findings)
+    sentence = f"{len(pictures)} pictures were stacked in the order given, {first.spacing[2]:g} mm apart (assumed)"
+    findings = [Finding(sentence, "stacked-pictures", Severity.WARNING, "assumed")]
+    findings += dict.fromkeys(Finding.of(finding) for picture in pictures for finding in picture.findings)
     return finish(RawImage(np.concatenate([p.array for p in pictures]), geometry, findings), window=window)

@@ -41,7 +41,7 @@ def read_labelmap(path: str | Path) -> Labelmap:
     if family is Family.JPEG:
         raise ReadError(f"cannot read {path} as a mask: JPEG changes voxel values; expected PNG or another format")
     raw = read_file(path, family)
-    if any("frames" in finding for finding in raw.findings):
+    if any(finding.code == "several-frames" for finding in raw.findings):
         raise ReadError(f"cannot read {path} as a mask: it holds several frames, expected one 3D labelmap")
     array, labels = _labels(raw, path)
     values = present_values(array)

@@ -25,6 +25,8 @@ class Good:
 
 PLACELESS = r"does not say where the image lies"
 SIZELESS = r"PixelSpacing \(0028,0030\) is missing or malformed"
+BURNED = r"burned into the pixels"
+NOT_HU = r"no Hounsfield units"
 DEPTH = r"one slice only: its thickness"
 LOOP = r"10 frames are missing; they were stacked .* 1\.2 mm apart"
 MASK = "a mask, not an image"
@@ -32,7 +34,7 @@ CONTOURS = "contours, not an image"
 
 # Spacing and shape: from the headers' own PixelSpacing, Rows, Columns and positions (dcmdump), and the data's README.
 EXPECTED: dict[str, Good | str] = {
-    "ct_flipped_iop": Good((17, 128, 88), (2, 2, 2)),
+    "ct_flipped_iop": Good((17, 128, 88), (2, 2, 2), (NOT_HU,)),  # stored values from 0 to 696, intercept 0
     "ct_ge_gantrytilt_uneven_gap": r"tilted by 18\.5 degrees.*from 1\.08 to 7\.00 mm.*regular grid first",
     "ct_oblique_nonsquare_float_slope": Good((3, 50, 100), (2.5, 3.5, 4.5)),
     "ct_same_position_twice": r"2 images lie at only 1 position ",
@@ -43,7 +45,7 @@ EXPECTED: dict[str, Good | str] = {
     "mr_localizer_3_orientations": r"orientations up to 90 degrees apart.*3 parts of 2, 2, 3 images",
     "mr_nonsquare_pixels": Good((4, 28, 64), (6.39996, 4, 0.5)),
     "mr_philips_enhanced_multiframe": Good((8, 256, 256), (1, 1, 1.2)),
-    "mr_rgb_series": Good((4, 77, 52, 3), (3, 3, 3)),
+    "mr_rgb_series": Good((4, 77, 52, 3), (3, 3, 3), (BURNED,)),
     "mr_siemens_mosaic": r"Siemens mosaic \(640 x 640 pixels, tiles of 80 x 80\)",
     "mr_two_slices_only": Good((2, 256, 256), (1, 1, 1)),
     "seg_bitpacking_24x38x3": r"2 image series",
@@ -61,11 +63,13 @@ EXPECTED: dict[str, Good | str] = {
         (1, 512, 512), (0.675781, 0.675781, 6.5), (DEPTH,)
     ),
     "dicom_single/CT_small.dcm": Good((1, 128, 128), (0.661468, 0.661468, 5), (DEPTH,)),
-    "dicom_single/GDCMJ2K_TextGBR.dcm": Good((1, 400, 400, 3), (1, 1, 1), (SIZELESS, PLACELESS)),
+    "dicom_single/GDCMJ2K_TextGBR.dcm": Good(
+        (1, 400, 400, 3), (1, 1, 1), (SIZELESS, PLACELESS, r"Modality \(0008,0060\) is missing", BURNED)
+    ),
     "dicom_single/GH340.dcm": Good((1, 256, 256), (0.859375, 0.859375, 3), (PLACELESS,)),
     "dicom_single/J2K_pixelrep_mismatch.dcm": Good((1, 512, 512), (0.431, 0.431, 5), (DEPTH,)),
     "dicom_single/JPEG2000-embedded-sequence-delimiter.dcm": r"JPEG 2000.*damaged",
-    "dicom_single/JPGExtended.dcm": Good((1, 1024, 256), (2.26, 2.26, 1), (PLACELESS,)),
+    "dicom_single/JPGExtended.dcm": Good((1, 1024, 256), (2.26, 2.26, 1), (PLACELESS, BURNED)),
     "dicom_single/MR_small.dcm": Good((1, 64, 64), (0.3125, 0.3125, 0.8), (DEPTH,)),
     "dicom_single/MR_small_bigendian.dcm": Good((1, 64, 64), (0.3125, 0.3125, 0.8), (DEPTH,)),
     "dicom_single/MR_small_implicit.dcm": Good((1, 64, 64), (0.3125, 0.3125, 0.8), (DEPTH,)),
@@ -73,7 +77,7 @@ EXPECTED: dict[str, Good | str] = {
     "dicom_single/MR_small_jpeg_ls_lossless.dcm": Good((1, 64, 64), (0.3125, 0.3125, 0.8), (DEPTH,)),
     "dicom_single/MR_small_padded.dcm": Good((1, 64, 64), (0.3125, 0.3125, 0.8), (DEPTH,)),
     "dicom_single/MR_truncated.dcm": r"damaged, cut short",
-    "dicom_single/US1_J2KR.dcm": Good((1, 480, 640, 3), (1, 1, 1), (SIZELESS, PLACELESS)),
+    "dicom_single/US1_J2KR.dcm": Good((1, 480, 640, 3), (1, 1, 1), (SIZELESS, PLACELESS, BURNED)),
     "dicom_single/badVR.dcm": r"NumberOfFrames \(0028,0008\) is no number",
     "dicom_single/bbmri.dcmdir": r"DICOMDIR, an index",
     "dicom_single/dx_image.dcm": Good((1, 169, 211), (1.2012, 1.2, 1), (PLACELESS, "MONOCHROME1")),
@@ -81,12 +85,14 @@ EXPECTED: dict[str, Good | str] = {
     "dicom_single/emri_small_big_endian.dcm": Good((10, 64, 64), (1, 1, 1.2), (LOOP, SIZELESS)),
     "dicom_single/emri_small_jpeg_2k_lossless.dcm": Good((10, 64, 64), (1, 1, 1.2), (LOOP, SIZELESS)),
     "dicom_single/emri_small_jpeg_ls_lossless.dcm": Good((10, 64, 64), (1, 1, 1.2), (LOOP, SIZELESS)),
-    "dicom_single/gdcm-CT-MONO2-8-abdo.dcm": Good((1, 512, 512), (1, 1, 1), (SIZELESS, PLACELESS)),
-    "dicom_single/image_dfl.dcm": Good((1, 512, 512), (1, 1, 1), (SIZELESS, PLACELESS)),
+    "dicom_single/gdcm-CT-MONO2-8-abdo.dcm": Good((1, 512, 512), (1, 1, 1), (SIZELESS, PLACELESS, BURNED, NOT_HU)),
+    "dicom_single/image_dfl.dcm": Good((1, 512, 512), (1, 1, 1), (SIZELESS, PLACELESS, BURNED)),
     "dicom_single/liver_deflate.dcm": MASK,
     "dicom_single/liver_nonbyte_aligned.dcm": MASK,
     "dicom_single/no-pixel-data.dcm": r"a structured report, not an image",
-    "dicom_single/no-pixel-spacing.dcm": Good((1, 600, 800, 3), (0.33066, 0.33066, 1), ("ultrasound", PLACELESS)),
+    "dicom_single/no-pixel-spacing.dcm": Good(
+        (1, 600, 800, 3), (0.33066, 0.33066, 1), ("ultrasound", PLACELESS, BURNED)
+    ),
     "dicom_single/no_meta.dcm": r"no image format known here",
     "dicom_single/rtdose.dcm": Good((15, 10, 10), (10, 10, 5), ("dose",)),
     "dicom_single/rtplan_truncated.dcm": r"radiotherapy plan, not an image",
