@@ -13,6 +13,7 @@ from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage,
 
 __all__ = ["ClassicalPredictor"]
 
+EMBED_SIDE_PX = 320  # larger slices are shrunk to this long side
 WORK_SIDE_PX = 160  # GrabCut runs on a crop shrunk to this long side
 CLICK_RADIUS = 0.02  # of the crop's long side: the disc around a click that is certain
 GROW_TOLERANCE = 0.12  # of the window: how far a grown pixel may differ from the click's surroundings
@@ -40,10 +41,15 @@ class ClassicalPredictor:
         return self._model_id
 
     def embed(self, image: SliceImage) -> Embedding:
-        """Keep the slice as 8-bit RGB; there is nothing expensive to do."""
-        pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)
-        grey = (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
-        return Embedding(self._model_id, image.shape, image.spacing_mm, {"rgb": grey})
+        """Keep the slice as 8-bit RGB, shrunk to at most EMBED_SIDE_PX; there is nothing expensive to do."""
+        scale = min(1.0, EMBED_SIDE_PX / max(image.shape))
+        small = image.pixels
+        if scale < 1:
+            size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+            small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+        colour = small if small.ndim == 3 else np.repeat(small[..., None], 3, axis=2)
+        rgb = (np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return Embedding(self._model_id, image.shape, image.spacing_mm, {"rgb": rgb})
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """Answer from seeds, box and prior; see the contract in ``promptseg.models.predictor``."""
@@ -51,13 +57,38 @@ class ClassicalPredictor:
             raise ModelError(f"expected an embedding made by {self._model_id!r}, got one by {embedding.model_id!r}")
         if prompts.is_empty and (prior is None or not (prior.logits > 0).any()):
             return Prediction(np.full(embedding.shape, -LOGIT_MAX, np.float32), 0.5)
+        rgb = embedding.features["rgb"]
         known = carried = None
         if prior is not None:
-            known = prior.logits > 0
+            known = _resized(prior.logits, rgb.shape) > 0
             if prior.neighbour is not None:
-                carried = _same_tissue(embedding.features["rgb"], prior.neighbour.features["rgb"], known)
-        mask = _segment(embedding.features["rgb"], prompts, known, carried)
-        return Prediction(_signed_distance(mask), 0.5)
+                carried = _same_tissue(rgb, prior.neighbour.features["rgb"], known)
+        mask = _segment(rgb, _scaled(prompts, embedding.shape, rgb.shape), known, carried)
+        return Prediction(_resized(_signed_distance(mask), embedding.shape), 0.5)
+
+
+def _resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Linear resampling of (h, w) to ``shape``."""
+    if values.shape == tuple(shape[:2]):
+        return values
+    return np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _scaled(prompts: SlicePrompts, shape: tuple[int, int], small: tuple[int, ...]) -> SlicePrompts:
+    """Prompts on the embedding's grid; paint keeps at least one pixel."""
+    if shape == tuple(small[:2]):
+        return prompts
+    factor = np.array([small[0] / shape[0], small[1] / shape[1]], np.float32)
+    box, scribble = prompts.box, prompts.scribble
+    if box is not None:
+        y0, x0, y1, x1 = (float(v) for v in np.array(box) * np.tile(factor, 2))
+        box = (y0, x0, y1, x1)
+    if scribble is not None:
+        size = (small[1], small[0])
+        shares = [cv2.resize((scribble == s).astype(np.float32), size, interpolation=cv2.INTER_AREA) for s in (1, -1)]
+        scribble = np.where(shares[0] > 0, np.int8(1), np.where(shares[1] > 0, np.int8(-1), np.int8(0)))
+    points = np.clip((prompts.points + 0.5) * factor - 0.5, 0, np.array(small[:2]) - 1).astype(np.float32)
+    return SlicePrompts(points, prompts.positive, box, scribble)
 
 
 def _same_tissue(here: NDArray[np.uint8], there: NDArray[np.uint8], mask: Mask) -> Mask:
