@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptseg.cli_bench import bench
+from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import models_app
 from promptseg.errors import PromptsegError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(bench)
+register_measure(app)
 
 Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]
 Series = Annotated[str | None, typer.Option(help="Which DICOM series of a folder (number, or part of its UID).")]

@@ -2,7 +2,7 @@
 
 One ROI per label; its contours lie on the slices of the source images, in LPS mm, and each names its image. Holes are
 joined to their outer contour by a keyhole (the default, read everywhere), or written as ``CLOSEDPLANAR_XOR`` contours;
-see ``promptseg.export.contours``. No library of ours writes structure sets: rt-utils 1.2 puts contours through pixel
+see ``promptseg.measure.contours``. No library of ours writes structure sets: rt-utils 1.2 puts contours through pixel
 centres (half a pixel too small on every side) and keeps the patient's name in its messages.
 """
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from promptseg.errors import WriteError
 from promptseg.export.codes import codes_for
-from promptseg.export.contours import contours_of_mask
 from promptseg.export.dicom_seg import clean_text
 from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Provenance
 from promptseg.export.rtstruct_read import RTSTRUCT_CLASS, read_rtstruct
@@ -28,6 +27,7 @@ from promptseg.export.source import DicomSource, SourceFrame, copy_identity
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.io.read_labels import present_values
+from promptseg.measure.contours import contours_of_mask
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label, Labelmap
 

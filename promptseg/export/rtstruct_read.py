@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import GeometryMismatchError, PromptsegError, ReadError
-from promptseg.export.contours import mask_of_contours
 from promptseg.export.dicom_seg_read import open_dicom, require_frame_of_reference
 from promptseg.export.segments import Segment, SegmentSet
 from promptseg.io.dicom_header import numbers
 from promptseg.io.quiet import quiet_pydicom
+from promptseg.measure.contours import mask_of_contours
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label
 

@@ -52,6 +52,11 @@ class SegmentSet:
     segments: tuple[Segment, ...]
     findings: tuple[str, ...] = ()
 
+    @property
+    def labels(self) -> dict[int, Label]:
+        """Labels by value."""
+        return {segment.label.value: segment.label for segment in self.segments}
+
     def segment(self, key: int | str) -> Segment:
         """Return the object of this label value or name.
 
@@ -103,7 +108,7 @@ class SegmentSet:
         ordered: Sequence[Segment] = self.segments if overlap != "first" else self.segments[::-1]
         for segment in ordered:
             array[segment.box][segment.crop] = segment.label.value
-        return Labelmap(array, self.geometry, {segment.label.value: segment.label for segment in self.segments})
+        return Labelmap(array, self.geometry, self.labels)
 
 
 def _share_a_voxel(first: Segment, second: Segment) -> bool:

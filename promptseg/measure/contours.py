@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import WriteError, did_you_mean
 
-__all__ = ["HOLES", "contours_of_mask", "mask_of_contours"]
+__all__ = ["HOLES", "contours_of_mask", "mask_of_contours", "outlines"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -50,6 +50,11 @@ def contours_of_mask(mask: BoolArray, *, holes: str = "keyhole") -> list[FloatAr
         around = [i for i, loop in enumerate(outer) if _holds(loop, hole[0])]
         owned[min(around, key=areas.__getitem__)].append(hole)
     return [_without_straight_points(_keyholed(loop, own)) for loop, own in zip(outer, owned, strict=True)]
+
+
+def outlines(mask: BoolArray) -> list[FloatArray]:
+    """Return the outer contour of each part of a mask (rows, columns), holes left out; see ``contours_of_mask``."""
+    return [_without_straight_points(loop) for loop in _loops(mask)[0]]
 
 
 def mask_of_contours(contours: Sequence[FloatArray], shape: tuple[int, int]) -> BoolArray:

@@ -1,0 +1,177 @@
+"""What the commands on finished masks do, apart from parsing and printing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptseg.errors import PromptError, WriteError, did_you_mean
+
+if TYPE_CHECKING:
+    from promptseg.evaluate import Masks
+    from promptseg.export.read import ImportOptions
+    from promptseg.measure.quantity import Quantity
+    from promptseg.volume import Volume
+
+__all__ = ["ExportRequest", "export_mask", "import_segmentation", "measure_masks", "read_masks"]
+
+DICOM_KINDS = ("seg", "labelmap", "rtstruct")
+EXTENSIONS = (".dcm", ".stl", ".obj")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Options of ``promptseg export``; see its help."""
+
+    image: Path | None = None
+    kind: str = "seg"
+    log: Path | None = None
+    holes: str = "keyhole"
+    labels: tuple[str, ...] = ()
+    drop_identity: bool = False
+    series: str | None = None
+    frame: int | None = None
+
+
+def export_mask(mask: Path, output: Path, request: ExportRequest) -> list[str]:
+    """Write a mask as a DICOM object or as a surface; return a line per file.
+
+    Raises:
+        WriteError: an unknown extension or kind, or a DICOM object without its image.
+    """
+    from promptseg.export import write_mesh
+    from promptseg.io import read_labelmap
+
+    extension = output.suffix.lower()
+    if extension not in EXTENSIONS:
+        raise WriteError(
+            f"cannot write {output}: expected a name that ends with one of {', '.join(EXTENSIONS)}; "
+            "for other mask formats use `promptseg convert --mask`"
+        )
+    if request.kind not in DICOM_KINDS:
+        raise WriteError(
+            f"expected --as {', '.join(DICOM_KINDS)}, got {request.kind!r}{did_you_mean(request.kind, DICOM_KINDS)}"
+        )
+    labelmap = read_labelmap(mask)
+    if extension != ".dcm":
+        keys = [_key(label) for label in request.labels] or None
+        return [f"wrote {path}" for path in write_mesh(labelmap, output, labels=keys)]
+    return [f"wrote {_export_dicom(labelmap, output, request)}"]
+
+
+def _export_dicom(labelmap: Any, output: Path, request: ExportRequest) -> Path:
+    from promptseg.export import provenance_of, read_source, write_dicom_seg, write_rtstruct
+    from promptseg.export.source import HOW_TO_GO_ON
+    from promptseg.promptlog import read_log
+
+    if request.image is None:
+        raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
+    source = read_source(request.image, series=request.series, frame=request.frame)
+    made = provenance_of(read_log(request.log)) if request.log is not None else None
+    if request.kind == "rtstruct":
+        return write_rtstruct(
+            labelmap, output, source, provenance=made, holes=request.holes, drop_identity=request.drop_identity
+        )
+    kind = "binary" if request.kind == "seg" else "labelmap"
+    return write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, drop_identity=request.drop_identity)
+
+
+def import_segmentation(
+    source: Path, output: Path, image: Path | None, series: str | None, overlap: str, same_frame: bool
+) -> tuple[list[str], tuple[str, ...]]:
+    """Read a DICOM SEG or RTSTRUCT and write a mask file; return a line per label and file, and findings."""
+    from promptseg.export import read_segmentation
+    from promptseg.io import write_labelmap
+
+    found = read_segmentation(source, _options(image, series, same_frame))
+    labelmap = found.labelmap(overlap=overlap)
+    lines = [f"{label.name}: {labelmap.volume_ml(label.value):.2f} ml" for label in labelmap.labels.values()]
+    return lines + [f"wrote {path}" for path in write_labelmap(labelmap, output)], found.findings
+
+
+def read_masks(path: Path, image: Path | None, series: str | None) -> tuple[Masks, tuple[str, ...]]:
+    """Read a mask of any format, DICOM objects on the image's grid; return it and findings.
+
+    Raises:
+        ReadError: it is no mask.
+    """
+    from promptseg.export.read import is_dicom_mask, read_segmentation
+    from promptseg.io import read_labelmap
+
+    if is_dicom_mask(path):
+        found = read_segmentation(path, _options(image, series, True))
+        return found, found.findings
+    return read_labelmap(path), ()
+
+
+def _options(image: Path | None, series: str | None, same_frame: bool) -> ImportOptions:
+    """Return the grid of the image, and its frame of reference where it is DICOM."""
+    from promptseg.export import ImportOptions, read_source
+    from promptseg.io import read_volume
+
+    if image is None:
+        return ImportOptions()
+    try:
+        found = read_source(image, series=series)
+    except WriteError:  # no DICOM image, or one without UIDs: its grid alone
+        return ImportOptions(read_volume(image, series=series).geometry)
+    return ImportOptions(found.geometry, found.frame_of_reference if same_frame else "")
+
+
+def measure_masks(
+    masks: Masks, volume: Volume | None, labels: Sequence[str], fractions: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return one row per label and quantity: label, name, value, unit, definition, and the value as text.
+
+    Raises:
+        PromptError: no such label, an empty one asked for by name, or no label with a voxel.
+        GeometryMismatchError: mask and image lie on two grids.
+    """
+    from promptseg.measure import lesion_fraction, measure_intensity, measure_shape
+
+    if volume is not None:
+        volume.geometry.require_same(masks.geometry, "the image and the mask")
+    chosen = [_value(masks, label) for label in labels] or list(masks.labels)
+    rows: list[dict[str, Any]] = []
+    for value in chosen:
+        mask = masks.mask(value)
+        if not labels and not mask.any():
+            continue
+        found = [*measure_shape(mask, masks.geometry).quantities()]
+        if volume is not None:
+            found += measure_intensity(mask, volume).quantities()
+        rows += [_row(masks.labels[value].name, quantity) for quantity in found]
+    for text in fractions:
+        lesion, separator, organ = text.partition(":")
+        if not separator:
+            raise PromptError(f"expected --fraction LESION:ORGAN, got {text!r}")
+        share = lesion_fraction(masks.mask(_value(masks, lesion)), masks.mask(_value(masks, organ)))
+        rows.append(_row(text, share))
+    if not rows:
+        raise PromptError("the mask holds no label with a voxel: there is nothing to measure")
+    return rows
+
+
+def _row(label: str, quantity: Quantity) -> dict[str, Any]:
+    return {"label": label, **quantity.to_dict(), "text": quantity.text()}
+
+
+def _key(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _value(masks: Masks, text: str) -> int:
+    """Return the value of the label with this name or number.
+
+    Raises:
+        PromptError: there is none.
+    """
+    for value, label in masks.labels.items():
+        if text == label.name:
+            return value
+    if text.isdigit() and int(text) in masks.labels:
+        return int(text)
+    names = [label.name for label in masks.labels.values()]
+    raise PromptError(f"no label {text!r}; known: {', '.join(names) or 'none'}{did_you_mean(text, names)}")
