@@ -14,16 +14,24 @@ from promptseg.engine.options import EngineOptions
 __all__ = ["Appearance", "Carried", "appearance", "confidence", "measure", "shifted_overlap", "stop_reason"]
 
 Mask = NDArray[np.bool_]
-SMALL_AREA_PX = 30  # below this, area ratios and overlaps are noise
+SMALL_AREA_PX = 30  # below this, area ratios, overlaps and histograms are noise
+BINS = 32  # of the window
 MIN_STD = 0.05  # of the window: what noise and texture may differ even in a flat object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Appearance:
-    """Mean and standard deviation of the windowed intensities (0 ... 1) under a mask."""
+    """The windowed intensities (0 ... 1) under a mask.
+
+    Attributes:
+        mean: their mean.
+        std: their standard deviation.
+        histogram: (bins,) their smoothed distribution, sum 1.
+    """
 
     mean: float
     std: float
+    histogram: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Carried:
         area_ratio: new area over the neighbour's.
         overlap: IoU with the neighbour's mask after moving centroids together, 0 ... 1.
         intensity_shift: change of the mean against the anchor's, in its standard deviations.
+        similarity: Bhattacharyya coefficient of the intensity distributions here and on the anchor, 0 ... 1.
         score: the model's predicted quality, 0 ... 1.
         confidence: 0 ... 1, of all of these.
         reason: why the walk ended here, or "".
@@ -46,6 +55,7 @@ class Carried:
     area_ratio: float
     overlap: float
     intensity_shift: float
+    similarity: float
     score: float
     confidence: float
     reason: str = ""
@@ -53,7 +63,9 @@ class Carried:
 
 def appearance(values: NDArray[np.float32]) -> Appearance:
     """Measure the windowed intensities (n,) or (n, 3) under a non-empty mask."""
-    return Appearance(float(values.mean()), float(values.std()))
+    counts = np.histogram(values, BINS, (0.0, 1.0))[0].astype(np.float64)
+    smoothed = np.convolve(counts, (0.25, 0.5, 0.25), mode="same")
+    return Appearance(float(values.mean()), float(values.std()), smoothed / max(float(smoothed.sum()), 1e-9))
 
 
 def shifted_overlap(mask: Mask, other: Mask) -> float:
@@ -73,16 +85,17 @@ def measure(index: int, mask: Mask, neighbour: Mask, here: Appearance, *, anchor
     area, before = int(np.count_nonzero(mask)), int(np.count_nonzero(neighbour))
     overlap = shifted_overlap(mask, neighbour)
     shift = abs(here.mean - anchor.mean) / max(anchor.std, MIN_STD)
+    similarity = float(np.sqrt(here.histogram * anchor.histogram).sum())
     ratio = area / before
-    return Carried(index, area, ratio, overlap, shift, score, confidence(ratio, overlap, shift, score))
+    sure = confidence(ratio, overlap, similarity, score)
+    return Carried(index, area, ratio, overlap, shift, similarity, score, sure)
 
 
-def confidence(area_ratio: float, overlap: float, intensity_shift: float, score: float) -> float:
-    """Join the measures to one number in [0, 1]: the geometric mean of the score, overlap, area and intensity terms."""
+def confidence(area_ratio: float, overlap: float, similarity: float, score: float) -> float:
+    """Join the measures to one number in [0, 1]: the geometric mean of score, overlap, area and similarity terms."""
     area = min(area_ratio, 1 / area_ratio) if area_ratio > 0 else 0.0
-    intensity = math.exp(-0.5 * (intensity_shift / 2) ** 2)
-    terms = (min(max(score, 0.0), 1.0), overlap, math.sqrt(area), intensity)
-    return float(math.prod(terms) ** (1 / len(terms)))
+    terms = (score, overlap, math.sqrt(area), similarity)
+    return math.prod(min(max(term, 0.0), 1.0) for term in terms) ** (1 / len(terms))
 
 
 def stop_reason(step: Carried, options: EngineOptions) -> str:
@@ -93,6 +106,8 @@ def stop_reason(step: Carried, options: EngineOptions) -> str:
         return f"the intensity moved by {step.intensity_shift:.1f} standard deviations"
     if step.area_px <= SMALL_AREA_PX:
         return ""
+    if step.similarity < options.min_similarity:
+        return f"the tissue changed (similarity {step.similarity:.2f})"
     if step.area_ratio > options.max_area_ratio:
         return f"the area grew {step.area_ratio:.1f}-fold"
     if step.overlap < options.min_overlap:

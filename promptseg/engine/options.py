@@ -25,6 +25,9 @@ class EngineOptions:
         min_score: smallest predicted quality.
         max_intensity_shift: largest change of the mean windowed intensity against the anchor's, in units of the
             anchor's own standard deviation (at least 0.05 of the window).
+        min_similarity: smallest Bhattacharyya coefficient between the intensity distributions here and on the anchor.
+            Both limits together fire on 0.6 % of 1,613 slices of true masks of 64 objects in CT and MR, and on 63 % of
+            masks laid on the first slice beyond the object's end (benchmarks/ends_by_intensity.py).
         max_empty: so many empty slices in a row end the walk.
         correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
         overlap: what happens where a label's new voxels belong to another label: ``"overwrite"`` takes them, ``"keep"``
@@ -37,7 +40,8 @@ class EngineOptions:
     max_area_ratio: float = 3.0
     min_overlap: float = 0.1
     min_score: float = 0.1
-    max_intensity_shift: float = 4.0
+    max_intensity_shift: float = 2.0
+    min_similarity: float = 0.6
     max_empty: int = 2
     correction_margin_mm: float = 5.0
     overlap: str = "overwrite"
