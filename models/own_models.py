@@ -167,7 +167,17 @@ def _check_pair(card: ModelCard, encoder: Path, decoder: Path) -> None:
 def _row(card: ModelCard) -> str:
     """The card as TOML; strings are written as JSON writes them, which TOML reads."""
     lines = [f"[{json.dumps(card.id)}]"]
-    for name in ("family", "arch", "title", "dimensions", "licence", "commercial_use", "source", "input_px", "preprocess"):
+    for name in (
+        "family",
+        "arch",
+        "title",
+        "dimensions",
+        "licence",
+        "commercial_use",
+        "source",
+        "input_px",
+        "preprocess",
+    ):
         lines.append(f"{name} = {json.dumps(getattr(card, name))}")
     lines.append(f"prompts = {json.dumps(list(card.prompts))}")
     for file in card.files:

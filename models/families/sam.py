@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage,
 __all__ = ["SamOptions", "SamPredictor", "SamRunner"]
 
 FloatArray = NDArray[np.float32]
+Features = dict[str, FloatArray]
 
 NOWHERE = -10.0
 """Logit of an answer that says that there is no object."""
@@ -47,12 +48,12 @@ class SamRunner(Protocol):
     nbytes: int
     described: str
 
-    def encode(self, batch: FloatArray) -> FloatArray:
-        """(n, 3, h, w) -> (n, c, h', w')."""
+    def encode(self, batch: FloatArray) -> list[Features]:
+        """(n, 3, h, w) -> n times named arrays, "image" (c, h', w') among them."""
         ...
 
-    def decode(self, features: FloatArray, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-        """(c, h', w'), prompts and the slice's shape -> logits (k, m, m'), qualities (k,)."""
+    def decode(self, features: Features, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+        """One slice's arrays, prompts and the slice's shape -> logits (k, m, m'), qualities (k,)."""
         ...
 
 
@@ -113,7 +114,7 @@ class SamPredictor:
         for group in groups.values():
             encoded = self._runner.encode(np.stack([pixels for _, pixels, _ in group]))
             for (index, _, frame), features in zip(group, encoded, strict=True):
-                arrays = {"image": np.ascontiguousarray(features), "inner": np.array(frame.inner, np.int64)}
+                arrays: dict[str, NDArray[Any]] = {**features, "inner": np.array(frame.inner, np.int64)}
                 made[index] = Embedding(self._model_id, frame.shape, images[index].spacing_mm, arrays)
         return [embedding for embedding in made if embedding is not None]
 
@@ -128,12 +129,12 @@ class SamPredictor:
         known = prior if prior is not None and (prior.logits > 0).any() else None
         if prompts.is_empty and known is None:
             return _nothing(embedding.shape, 0.5)
-        features = embedding.features["image"]
+        coarse = embedding.features["image"]
         inner = embedding.features["inner"]
         frame = Frame(self._options.preprocess, embedding.shape, (int(inner[0]), int(inner[1])), self._runner.input_px)
-        low_shape = (4 * features.shape[1], 4 * features.shape[2])
+        low_shape = (4 * coarse.shape[1], 4 * coarse.shape[2])
         wire = to_wire(prompts, known, frame, low_shape, self._runner.low_px)
-        logits, scores = self._runner.decode(features, wire, embedding.shape)
+        logits, scores = self._runner.decode(embedding.features, wire, embedding.shape)
         best = self._choose(scores, wire)
         score = self._score(logits[best], float(scores[best]))
         if prompts.is_empty and known is not None and known.neighbour is not None and score < CARRY_MIN_SCORE:

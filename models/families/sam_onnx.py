@@ -19,6 +19,7 @@ from promptseg.models.runtime import SWAP_TO_GPU, Device
 __all__ = ["OnnxSamRunner", "open_session"]
 
 FloatArray = NDArray[np.float32]
+Features = dict[str, FloatArray]
 
 OPTIMISED_MAX_BYTES = 1 << 30  # larger graphs are optimised at every start: a protobuf file ends at 2 GiB
 
@@ -133,21 +134,21 @@ class OnnxSamRunner:
         shape = next((i.shape for i in self._decoder.get_inputs() if i.name == "mask_input"), None)
         return int(shape[-1]) if shape and isinstance(shape[-1], int) else input_px // 4
 
-    def encode(self, batch: FloatArray) -> FloatArray:
-        """(n, 3, h, w) -> (n, c, h', w'); one run per slice where the file has a fixed batch."""
+    def encode(self, batch: FloatArray) -> list[Features]:
+        """(n, 3, h, w) -> n times "image" (c, h', w'); one run per slice where the file has a fixed batch."""
         taken = self._encoder.get_inputs()[0]
         given = batch.astype(np.float16) if self._half else batch
         runs = [given] if not isinstance(taken.shape[0], int) else [given[i : i + 1] for i in range(len(given))]
         made = [self._encoder.run(None, {taken.name: part})[0] for part in runs]
-        return np.asarray(np.concatenate(made), np.float32)
+        return [{"image": np.asarray(one, np.float32)} for part in made for one in part]
 
-    def decode(self, features: FloatArray, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-        """(c, h', w'), prompts -> logits (k, m, m'), qualities (k,)."""
+    def decode(self, features: Features, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+        """One slice's arrays and prompts -> logits (k, m, m'), qualities (k,)."""
         if self._is_efficient:
-            return self._decode_efficient(features, wire, shape)
+            return self._decode_efficient(features["image"], wire, shape)
         mask = wire.mask if wire.mask is not None else np.zeros((self.low_px, self.low_px), np.float32)
         feed = {
-            "image_embeddings": features[None],
+            "image_embeddings": features["image"][None],
             "point_coords": wire.coords[None],
             "point_labels": wire.labels[None],
             "mask_input": mask[None, None],

@@ -61,20 +61,23 @@ class TorchSamRunner:
             return nullcontext()
         return torch.autocast(self._device.type, self._type)
 
-    def encode(self, batch: FloatArray) -> FloatArray:
-        """(n, 3, h, w) -> (n, c, h', w')."""
+    def encode(self, batch: FloatArray) -> list[dict[str, FloatArray]]:
+        """(n, 3, h, w) -> n times "image" (c, h', w')."""
         with torch.inference_mode(), self._autocast():
             pixels = torch.from_numpy(batch).to(self._device)
             if self._device.type == "cuda":
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             features = self._encoder(pixels)
-        return np.asarray(features.float().cpu().numpy())
+        return [{"image": one} for one in np.asarray(features.float().cpu().numpy())]
 
-    def decode(self, features: FloatArray, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-        """(c, h', w'), prompts -> logits (4, 4h', 4w'), qualities (4,)."""
-        low_shape = (4 * features.shape[1], 4 * features.shape[2])
+    def decode(
+        self, features: dict[str, FloatArray], wire: WirePrompts, shape: tuple[int, int]
+    ) -> tuple[FloatArray, FloatArray]:
+        """One slice's arrays and prompts -> logits (4, 4h', 4w'), qualities (4,)."""
+        image = features["image"]
+        low_shape = (4 * image.shape[1], 4 * image.shape[2])
         mask = wire.mask if wire.mask is not None else np.zeros(low_shape, np.float32)
-        arrays = (features, wire.coords, wire.labels, mask[None], np.array(float(wire.mask is not None), np.float32))
+        arrays = (image, wire.coords, wire.labels, mask[None], np.array(float(wire.mask is not None), np.float32))
         with torch.inference_mode(), self._autocast():
             given = [torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in arrays]
             logits, scores = self._decoder(*given)

@@ -36,12 +36,14 @@ class WirePrompts:
         labels: float32 (n,).
         mask: float32 low-resolution logits, or None (then ``has_mask_input`` is 0).
         is_ambiguous: a lone click: part, object or whole may be meant.
+        is_carried: all of it comes from a neighbouring slice's mask.
     """
 
     coords: FloatArray
     labels: FloatArray
     mask: FloatArray | None
     is_ambiguous: bool
+    is_carried: bool = False
 
 
 def to_wire(
@@ -63,7 +65,8 @@ def to_wire(
             drawn = stroke_points(prompts.scribble == sign)
             places.append(drawn)
             labels.append(np.full(len(drawn), float(sign > 0), np.float32))
-    if prior is not None and prior.neighbour is not None and prompts.is_empty:
+    is_carried = prior is not None and prior.neighbour is not None and prompts.is_empty
+    if prior is not None and is_carried:
         box = _box_around(prior.logits > 0, frame.shape)
         places.append(np.array([deepest(prior.logits > 0)], np.float32))
         labels.append(np.ones(1, np.float32))
@@ -81,7 +84,7 @@ def to_wire(
     if prior is not None:
         mask = np.clip(frame.lower(prior.logits, low_shape, low_px), -LOGIT_LIMIT, LOGIT_LIMIT)
     lone = prior is None and box is None and len(kinds) == 2 and kinds[0] == 1
-    return WirePrompts(np.concatenate(coords), kinds.astype(np.float32), mask, bool(lone))
+    return WirePrompts(np.concatenate(coords), kinds.astype(np.float32), mask, bool(lone), is_carried)
 
 
 def _box_around(mask: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[float, float, float, float]:

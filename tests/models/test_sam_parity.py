@@ -99,9 +99,7 @@ def test_a_mask_prompt_reaches_the_decoder_unchanged(predictor, reference, slice
         (48, 48),
         48,
     )
-    logits, _ = predictor._runner.decode(
-        embedding.features["image"], replace(wire, mask=mask_input[0]), image.shape[:2]
-    )
+    logits, _ = predictor._runner.decode(embedding.features, replace(wire, mask=mask_input[0]), image.shape[:2])
     assert np.abs(logits[0] - low[0]).max() <= MAX_ABS
 
 
