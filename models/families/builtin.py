@@ -41,6 +41,9 @@ GROWTH, MOST_GROWTH_STEPS = 1.7, 2
 DISOBEDIENCE = 0.3
 """How much an answer that disobeys every click loses against one that obeys, in units of the score."""
 
+LARGE_BONUS = 0.03
+"""Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
+
 NOWHERE = -12.0
 """Logit outside the window that was looked at."""
 
@@ -140,19 +143,31 @@ class BuiltinPredictor:
         return _Answer(logits[0], window, float(scores[0]))
 
     def _first(self, image: FloatArray, hints: Hints) -> _Answer:
-        """No answer yet: a box says where to look, a click or stroke is searched for at several scales."""
+        """No answer yet: a box says where to look, a click or stroke is searched for at several scales.
+
+        Each scale's answer is refined in a window of its own size before the best is chosen: the score of a first
+        look says little, that of a second look much more.
+        """
         if hints.box is not None:
             window = _around(_union(hints), BOX_MARGIN, image)
             found = self._look(image, hints, window, REFINE_PX)
             return self._grown(image, hints, found, REFINE_PX)
-        windows = _search_windows(image, hints)
-        logits, scores = self._run([draw_view(image, hints, window, SEARCH_PX) for window in windows])
-        answers = [_Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
+        found = self._tried(image, [(hints, window) for window in _search_windows(image, hints)])
+        seen = [answer for answer in found if (answer.logits > 0).any()]
+        if not seen:
+            return found[0]
+        refined = [replace(hints, previous=_probability(answer, image.shape)) for answer in seen]
+        answers = self._tried(image, [(known, _around(_union(known), MASK_MARGIN, image)) for known in refined])
         best = max(answers, key=lambda answer: _worth(answer, hints, image.shape))
         if not (best.logits > 0).any():
             return best
-        hints = replace(hints, previous=_probability(best, image.shape))
-        return self._again(image, hints)
+        return self._again(image, replace(hints, previous=_probability(best, image.shape)))
+
+    def _tried(self, image: FloatArray, looks: list[tuple[Hints, Window]]) -> list[_Answer]:
+        """One pass on each of several windows, in one batch."""
+        logits, scores = self._run([draw_view(image, hints, window, SEARCH_PX) for hints, window in looks])
+        windows = [window for _, window in looks]
+        return [_Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
 
     def _again(self, image: FloatArray, hints: Hints) -> _Answer:
         """Correct or refine a known mask in a window around it and the prompts."""
@@ -270,8 +285,9 @@ def _search_windows(image: FloatArray, hints: Hints) -> list[Window]:
 
 
 def _worth(answer: _Answer, hints: Hints, shape: tuple[int, ...]) -> float:
-    """The score, less what the window cuts off and less the share of clicks that the answer disobeys."""
-    return answer.score - _cut(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
+    """The score, a little more for large things, less what the window cuts off and the share of clicks disobeyed."""
+    large = LARGE_BONUS * math.log2(answer.window.side)
+    return answer.score + large - _cut(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
 
 
 def _disobeyed(answer: _Answer, hints: Hints) -> float:

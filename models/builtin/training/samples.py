@@ -26,6 +26,9 @@ SMALLEST_PX, LARGEST_SHARE = 25, 0.8
 FAINT, FAINT_LEFT_OUT = 0.7, 0.75
 """Targets that stand out less than this (see ``visibility``) are mostly left out: nobody could point at them."""
 
+ENDED_WEIGHT = 4.0
+"""Things that have ended between the two slices are chosen this much more often: they are rare and teach to stop."""
+
 NEIGHBOUR_SHARE = 0.4
 """Share of scenes that come with a neighbouring slice."""
 
@@ -90,6 +93,9 @@ def _choose(canvas: Canvas) -> BoolArray | None:
     sizes = np.array([int(candidate.mask[reference].sum()) for candidate in canvas.candidates])
     limit = LARGEST_SHARE * canvas.size**2
     weights = np.array([candidate.weight for candidate in canvas.candidates])
+    if reference:
+        gone = np.array([not candidate.mask[0].any() for candidate in canvas.candidates])
+        weights = weights * np.where(gone, ENDED_WEIGHT, 1.0)
     weights = np.where((sizes >= SMALLEST_PX) & (sizes <= limit), weights, 0.0)
     if weights.sum() <= 0:
         return None

@@ -24,7 +24,7 @@ def blob(
     angle: float | None = None,
     rough: float = 0.15,
     power: float | None = None,
-    ends: float = 0.3,
+    ends: float = 0.5,
 ) -> FloatArray:
     """A rough superellipse.
 
@@ -47,7 +47,7 @@ def blob(
     shift = canvas.drift * mean * 0.35
     grow = np.exp(canvas.drift * 0.35 * canvas.rng.standard_normal(2))
     if canvas.depth > 1 and canvas.chance(ends):
-        grow[0 if canvas.chance(0.75) else 1] *= canvas.rng.choice([0.01, 0.01, 0.3, 0.6])
+        grow[0 if canvas.chance(0.75) else 1] *= canvas.rng.choice([0.01, 0.01, 0.01, 0.3, 0.6])
     reach = max(radii) * 1.45 * max(1.0, float(grow[: canvas.depth].max())) + 0.15
     part = tuple(_span(centre[axis], reach, canvas.size) for axis in (0, 1))
     shape = (part[0].stop - part[0].start, part[1].stop - part[1].start)
