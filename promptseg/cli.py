@@ -1,6 +1,6 @@
 """The command line: parse, call, format. Errors become one paragraph and an exit code here and nowhere else.
 
-Exit codes: 0 success; 2 bad usage; 1 anything else that went wrong; 130 interrupted.
+Exit codes: 0 success; 2 bad usage; 3 `check` found errors; 1 anything else that went wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptseg.cli_bench import bench
+from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import models_app
 from promptseg.errors import PromptsegError
@@ -36,6 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(bench)
+app.command()(check)
+app.command()(deidentify)
 register_measure(app)
 
 Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]

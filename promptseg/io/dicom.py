@@ -16,9 +16,10 @@ from promptseg.io.dicom_pixels import decode, inversion
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
 from promptseg.io.itk import RawImage, check_frame
+from promptseg.io.sniff import is_dicom
 from promptseg.volume.intensity import Window
 
-__all__ = ["DicomImage", "content_findings", "files_of", "read_dicom"]
+__all__ = ["DicomImage", "content_findings", "dicom_window", "files_of", "is_dicom_series", "read_dicom"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,16 @@ def read_dicom(source: Path | Sequence[Path], *, series: str | None = None, fram
     chosen = stack.volumes[index]
     array = decode(chosen)
     notes += content_findings(chosen[0])
-    return DicomImage(RawImage(array, stack.geometry, notes), info.modality or None, _window(chosen))
+    return DicomImage(RawImage(array, stack.geometry, notes), info.modality or None, dicom_window(chosen))
+
+
+def is_dicom_series(paths: Sequence[Path], series: str | None) -> bool:
+    """Return True where the paths (one folder, one file, or files) hold one DICOM series of several placed slices."""
+    if not all(path.is_dir() or is_dicom(path) for path in paths):
+        return False
+    files, what, _ = files_of(paths[0] if len(paths) == 1 else paths)
+    info, _ = choose_series(find_series(files, what), series, what)
+    return len(info.frames) > 1 and not info.frames[0].loop
 
 
 def content_findings(frame: Frame) -> list[Finding]:
@@ -87,7 +97,7 @@ def files_of(source: Path | Sequence[Path]) -> tuple[list[Path], str, list[Findi
     return [source], str(source), []
 
 
-def _window(frames: Sequence[Frame]) -> Window | None:
+def dicom_window(frames: Sequence[Frame]) -> Window | None:
     """Return one window for all slices: the median of theirs (MR and PET vary it slice by slice)."""
     windows = [frame.window for frame in frames if frame.window is not None]
     if not windows or frames[0].samples > 1 or frames[0].photometric.startswith("PALETTE"):

@@ -18,7 +18,7 @@ from promptseg.io.dicom_header import Frame
 from promptseg.io.dicom_stack import volume_names
 from promptseg.io.sniff import is_dicom
 
-__all__ = ["SeriesInfo", "choose_series", "find_series", "list_series"]
+__all__ = ["SeriesInfo", "choose_series", "find_series", "list_series", "matching_series", "mixed_finding"]
 
 SCREENS = {"SCREEN SAVE", "SCREENSAVE", "SCREEN SHOT", "SCREENSHOT", "DOSE_INFO"}  # in ImageType, by vendors' habit
 MAX_SHOWN = 6  # volumes of a 4D series in one line
@@ -211,7 +211,7 @@ def choose_series(found: Found, series: str | None, what: str) -> tuple[SeriesIn
     Raises:
         SeriesChoiceError: several fit (or none), and which is for a person to say.
     """
-    candidates = found.series if series is None else _matching(found.series, series, what)
+    candidates = found.series if series is None else matching_series(found.series, series, what)
     if len(candidates) == 1:
         return candidates[0], found.findings
     images = [info for info in candidates if not info.localizer and not info.secondary]
@@ -234,7 +234,12 @@ def _set_aside(infos: Sequence[SeriesInfo]) -> list[Finding]:
     return found
 
 
-def _matching(infos: Sequence[SeriesInfo], series: str, what: str) -> tuple[SeriesInfo, ...]:
+def matching_series(infos: Sequence[SeriesInfo], series: str, what: str) -> tuple[SeriesInfo, ...]:
+    """Return the series, or the parts of one, that a number, id, or end of an id names.
+
+    Raises:
+        SeriesChoiceError: none, or several.
+    """
     wanted = series.strip()
     if wanted.isdigit() and 1 <= int(wanted) <= len(infos):
         return (infos[int(wanted) - 1],)
@@ -259,13 +264,20 @@ def _matching(infos: Sequence[SeriesInfo], series: str, what: str) -> tuple[Seri
 def _choice_message(infos: Sequence[SeriesInfo], what: str) -> str:
     if len({info.uid for info in infos}) > 1:
         return f"{what} holds {len(infos)} image series; choose one by number or id: {_listed(infos)}"
-    degrees = _widest_angle(infos)
-    why = f"orientations up to {degrees:.0f} degrees apart (a localizer?)" if degrees > 0.3 else "sizes or kinds"
-    counts = ", ".join(str(info.images) for info in infos)
-    return (
-        f"cannot read {what} as one volume: its one series mixes images of different {why}, in {len(infos)} parts of "
-        f"{counts} images; choose one part by number or id: {_listed(infos)}"
-    )
+    (mixed,) = mixed_finding(infos)
+    return f"cannot read {what} as one volume: {mixed}; choose one part by number or id: {_listed(infos)}"
+
+
+def mixed_finding(parts: Sequence[SeriesInfo]) -> list[Finding]:
+    """Return an error where one series (the parts that share its UID) mixes orientations, sizes or kinds."""
+    if len(parts) < 2:
+        return []
+    degrees = _widest_angle(parts)
+    turned = degrees > 0.3
+    why = f"orientations up to {degrees:.0f} degrees apart (a localizer?)" if turned else "sizes or kinds"
+    counts = ", ".join(str(info.images) for info in parts)
+    sentence = f"its one series mixes images of different {why}, in {len(parts)} parts of {counts} images"
+    return [Finding(sentence, "mixed-orientations" if turned else "mixed-sizes", Severity.ERROR, "refused")]
 
 
 def _widest_angle(infos: Sequence[SeriesInfo]) -> float:

@@ -15,7 +15,7 @@ from promptseg.errors import GeometryError, ReadError
 from promptseg.io.dicom_header import Frame
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["Stack", "examine_frames", "layers", "slice_axes", "stack_frames", "volume_names"]
+__all__ = ["Stack", "examine_frames", "layers", "pixel_spacing_of", "slice_axes", "stack_frames", "volume_names"]
 
 UNEVEN = ("TriggerTime", "AcquisitionTime")  # times that differ from slice to slice of one volume
 RESAMPLE = "resample the series onto a regular grid first: promptseg check PATH --fix OUT"
@@ -45,6 +45,9 @@ class _NoGridError(Exception):
         super().__init__()
         self.faults, self.advice = tuple(faults), advice
 
+    def message(self, what: str) -> str:
+        return f"cannot read {what} as one volume: {' and '.join(self.faults)}; {self.advice}"
+
 
 def stack_frames(frames: Sequence[Frame], what: str) -> Stack:
     """Sort frames of one size and orientation along their normal and check that they make a regular grid.
@@ -59,8 +62,7 @@ def stack_frames(frames: Sequence[Frame], what: str) -> Stack:
     try:
         return _stack(frames, [])
     except _NoGridError as exc:
-        faults = " and ".join(exc.faults)
-        raise ReadError(f"cannot read {what} as one volume: {faults}; {exc.advice}") from None
+        raise ReadError(exc.message(what)) from None
 
 
 def examine_frames(frames: Sequence[Frame]) -> tuple[Stack | None, tuple[Finding, ...]]:
@@ -80,7 +82,7 @@ def _stack(frames: Sequence[Frame], findings: list[Finding]) -> Stack:
         return _loop(frames, spacing, findings)
     if len(frames) == 1:
         return _single(frames[0], spacing, findings)
-    volumes, split_by = layers(frames)
+    volumes, split_by = _layers(frames)
     axes = slice_axes(frames[0])
     first = volumes[0]
     if len(first) == 1:
@@ -97,8 +99,31 @@ def _stack(frames: Sequence[Frame], findings: list[Finding]) -> Stack:
     return Stack(geometry, volumes, split_by, tuple(findings))
 
 
-def layers(frames: Sequence[Frame]) -> tuple[tuple[tuple[Frame, ...], ...], str]:
-    """Return the volumes that frames make, each sorted along the normal, and the tag that tells them apart."""
+def layers(frames: Sequence[Frame], what: str) -> tuple[tuple[tuple[Frame, ...], ...], str]:
+    """Return the volumes that frames make, each sorted along the normal, and the tag that tells them apart.
+
+    Raises:
+        ReadError: places missing, or several frames at one place and nothing that sorts them.
+    """
+    try:
+        return _layers(frames)
+    except _NoGridError as exc:
+        raise ReadError(exc.message(what)) from None
+
+
+def pixel_spacing_of(frames: Sequence[Frame], what: str) -> tuple[float, float]:
+    """Return (row, column) mm, one for all frames; 1 mm where the files do not say.
+
+    Raises:
+        ReadError: frames of different pixel size.
+    """
+    try:
+        return _pixel_spacing(frames, [])
+    except _NoGridError as exc:
+        raise ReadError(exc.message(what)) from None
+
+
+def _layers(frames: Sequence[Frame]) -> tuple[tuple[tuple[Frame, ...], ...], str]:
     _require_places(frames)
     along = np.asarray([frame.position for frame in frames]) @ slice_axes(frames[0])[2]
     order = np.argsort(along, kind="stable")
@@ -250,7 +275,7 @@ def volume_names(frames: Sequence[Frame]) -> tuple[str, ...]:
     if all(frame.loop for frame in frames):
         return tuple(f"frame {index}" for index in range(len(frames)))
     try:
-        volumes, split_by = layers(frames)
+        volumes, split_by = _layers(frames)
     except _NoGridError:
         return ()
     if len(volumes) == 1:

@@ -28,7 +28,12 @@ __all__ = ["read_volume"]
 
 
 def read_volume(
-    source: object, *, series: str | None = None, frame: int | None = None, window: Window | None = None
+    source: object,
+    *,
+    series: str | None = None,
+    frame: int | None = None,
+    window: Window | None = None,
+    fix: bool = False,
 ) -> Volume:
     """Read an image with its geometry.
 
@@ -38,6 +43,8 @@ def read_volume(
         series: which DICOM series of a folder: its UID, a unique beginning or end of it, or its number from 1.
         frame: which frame of a 4D image or cine loop, zero-based. None reads the first and adds a finding.
         window: the intensity window to use instead of the file's own.
+        fix: resample a DICOM series that is tilted or unevenly spaced onto a regular grid, in place of refusing it.
+            ``promptseg.io.regrid.read_regridded`` also gives the way back to the slices.
 
     Returns:
         The volume: array (z, y, x) (or RGB with a last axis of 3), world frame LPS mm. What was guessed, converted
@@ -49,6 +56,8 @@ def read_volume(
     """
     if isinstance(source, Volume):
         return source
+    if fix and (made := _regridded(source, series, frame, window)) is not None:
+        return made
     if isinstance(source, str | Path):
         return _read_path(Path(source).expanduser(), series, frame, window)
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
@@ -61,6 +70,19 @@ def read_volume(
     raise ReadError(
         f"expected a path, a list of files, a SimpleITK image or (array, geometry) to read, got {type(source).__name__}"
     )
+
+
+def _regridded(source: object, series: str | None, frame: int | None, window: Window | None) -> Volume | None:
+    """Return a DICOM series of several slices on a regular grid, None for any other source."""
+    from promptseg.io.dicom import is_dicom_series
+    from promptseg.io.regrid import read_regridded
+
+    paths = [Path(str(one)).expanduser() for one in (source if isinstance(source, list | tuple) else [source])
+             if isinstance(one, str | Path)]  # fmt: skip
+    if not paths or not is_dicom_series(paths, series):
+        return None
+    where = paths[0] if isinstance(source, str | Path) else paths
+    return read_regridded(where, series=series, frame=frame, window=window).volume
 
 
 def finish(
