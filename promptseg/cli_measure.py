@@ -53,7 +53,9 @@ def export(
     from promptseg.commands_measure import ExportRequest, export_mask
 
     request = ExportRequest(image, kind, log, holes, tuple(label or ()), drop_identity, series, frame)
-    for line in export_mask(mask, output, request):
+    lines, notes = export_mask(mask, output, request)
+    _tell(notes)
+    for line in lines:
         typer.echo(line)
 
 

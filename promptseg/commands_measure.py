@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from promptseg.evaluate import Masks
     from promptseg.export.read import ImportOptions
     from promptseg.measure.quantity import Quantity
-    from promptseg.volume import Volume
+    from promptseg.volume import Labelmap, Volume
 
 __all__ = ["ExportRequest", "export_mask", "import_segmentation", "measure_masks", "read_masks"]
 
@@ -35,8 +35,8 @@ class ExportRequest:
     frame: int | None = None
 
 
-def export_mask(mask: Path, output: Path, request: ExportRequest) -> list[str]:
-    """Write a mask as a DICOM object or as a surface; return a line per file.
+def export_mask(mask: Path, output: Path, request: ExportRequest) -> tuple[list[str], tuple[str, ...]]:
+    """Write a mask as a DICOM object or as a surface; return a line per file, and findings.
 
     Raises:
         WriteError: an unknown extension or kind, or a DICOM object without its image.
@@ -57,11 +57,12 @@ def export_mask(mask: Path, output: Path, request: ExportRequest) -> list[str]:
     labelmap = read_labelmap(mask)
     if extension != ".dcm":
         keys = [_key(label) for label in request.labels] or None
-        return [f"wrote {path}" for path in write_mesh(labelmap, output, labels=keys)]
-    return [f"wrote {_export_dicom(labelmap, output, request)}"]
+        return [f"wrote {path}" for path in write_mesh(labelmap, output, labels=keys)], ()
+    findings = _export_dicom(labelmap, output, request)
+    return [f"wrote {output}"], findings
 
 
-def _export_dicom(labelmap: Any, output: Path, request: ExportRequest) -> Path:
+def _export_dicom(labelmap: Labelmap, output: Path, request: ExportRequest) -> tuple[str, ...]:
     from promptseg.export import provenance_of, read_source, write_dicom_seg, write_rtstruct
     from promptseg.export.source import HOW_TO_GO_ON
     from promptseg.promptlog import read_log
@@ -70,12 +71,13 @@ def _export_dicom(labelmap: Any, output: Path, request: ExportRequest) -> Path:
         raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
     source = read_source(request.image, series=request.series, frame=request.frame)
     made = provenance_of(read_log(request.log)) if request.log is not None else None
+    drop = request.drop_identity
     if request.kind == "rtstruct":
-        return write_rtstruct(
-            labelmap, output, source, provenance=made, holes=request.holes, drop_identity=request.drop_identity
-        )
-    kind = "binary" if request.kind == "seg" else "labelmap"
-    return write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, drop_identity=request.drop_identity)
+        write_rtstruct(labelmap, output, source, provenance=made, holes=request.holes, drop_identity=drop)
+    else:
+        kind = "binary" if request.kind == "seg" else "labelmap"
+        write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, drop_identity=drop)
+    return source.findings
 
 
 def import_segmentation(

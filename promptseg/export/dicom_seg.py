@@ -83,8 +83,12 @@ def write_dicom_seg(
 
 
 def clean_text(text: str, length: int = LO_LENGTH) -> str:
-    """Return a text that a DICOM LO or SH holds: no backslash, no control character, not longer than ``length``."""
-    return re.sub(r"[\x00-\x1f\x7f]", " ", text.replace("\\", "/")).strip()[:length] or "unnamed"
+    """Return a text that a DICOM LO or SH holds: no backslash, no control character, not longer than ``length``.
+
+    The standard counts characters, but some readers count bytes of UTF-8, so these are what is kept within the length.
+    """
+    plain = re.sub(r"[\x00-\x1f\x7f]", " ", text.replace("\\", "/")).strip()
+    return plain.encode("utf-8")[:length].decode("utf-8", errors="ignore").strip() or "unnamed"
 
 
 def _present_labels(labelmap: Labelmap) -> list[Label]:

@@ -35,6 +35,7 @@ __all__ = ["read_rtstruct", "write_rtstruct"]
 
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management: what Referenced SOP Class of a study must be
 SERIES_NUMBER = 901
+CONTOUR_DATA = 0x30060050
 SH_LENGTH = 16
 ST_LENGTH = 1024
 GEOMETRIC_TYPES = {"keyhole": "CLOSED_PLANAR", "xor": "CLOSEDPLANAR_XOR"}
@@ -200,7 +201,9 @@ def _contours(labelmap: Labelmap, label: Label, source: DicomSource, holes: str)
             item.ContourImageSequence = [_reference(source.frames[z])]
             item.ContourGeometricType = GEOMETRIC_TYPES[holes]
             item.NumberOfContourPoints = len(contour)
-            item.ContourData = _coordinates(contour, int(z), labelmap.geometry)
+            # Ready-made strings: converting and checking each again would take longer than all the rest.
+            data = _coordinates(contour, int(z), labelmap.geometry)
+            item.add(pydicom.DataElement(CONTOUR_DATA, "DS", data, already_converted=True))
             item.ContourNumber = len(items) + 1
             items.append(item)
     return items

@@ -3,10 +3,14 @@
 Identity: a SEG or RTSTRUCT belongs to the study and patient of its images (PS3.3 A.51 and A.19), so the Patient and
 General Study attributes are copied from the images into the object, and only there. They are held in a data set of
 their own, which nothing here prints, logs or puts in a message; ``drop_identity`` leaves the Type 2 ones empty.
+
+Images that lost their UIDs (careless de-identification) get stand-ins, always the same ones for the same images, and a
+finding says so: the object can be read beside the images, but an archive cannot file it with them.
 """
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,12 +86,14 @@ class DicomSource:
         images: for single-frame files one data set per slice, in the grid's order; else the one multi-frame data set.
             Only the tags that a reference needs.
         identity: Patient and General Study attributes; see the module's text.
+        findings: sentences that a person should see.
     """
 
     geometry: Geometry
     frames: tuple[SourceFrame, ...]
     images: tuple[Any, ...] = field(repr=False)
     identity: Any = field(repr=False)
+    findings: tuple[str, ...] = ()
 
     @property
     def is_multiframe(self) -> bool:
@@ -134,8 +140,9 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
     if multiframe and len(paths) > 1:
         raise WriteError(f"{path} is spread over {len(paths)} multi-frame files; expected one file with all slices")
     images = tuple(_image(file) for file in paths)
+    findings = _complete(images, placed=frames[0].position is not None)
     identity = _identity(paths[0])
-    return DicomSource(stack.geometry, tuple(_references(frames, images)), images, identity)
+    return DicomSource(stack.geometry, tuple(_references(frames, images)), images, identity, findings)
 
 
 def copy_identity(source: DicomSource, target: Any, *, drop_identity: bool = False) -> None:
@@ -165,16 +172,36 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _image(file: Path) -> Any:
-    """Return the tags of ``IMAGE_TAGS`` of one file.
+    """Return the tags of ``IMAGE_TAGS`` of one file; empty SOP UIDs are taken from the file's meta information.
 
     Raises:
-        WriteError: a UID is missing.
+        WriteError: neither place has them.
     """
     dataset = _tags(file, IMAGE_TAGS)
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
         if not dataset.get(keyword):
-            raise WriteError(f"cannot refer to {file}: its {keyword} is missing; a SEG or RTSTRUCT needs it")
+            value = dataset.file_meta.get(f"MediaStorage{keyword}")
+            if not value:
+                raise WriteError(f"cannot refer to {file}: its {keyword} is missing; a SEG or RTSTRUCT needs it")
+            setattr(dataset, keyword, value)
     return dataset
+
+
+def _complete(images: tuple[Any, ...], *, placed: bool) -> tuple[str, ...]:
+    """Give images without them a study, a series and, where they say their place, a frame of reference."""
+    known = "|".join(sorted(str(image.SOPInstanceUID) for image in images))
+    findings = []
+    wanted = ("StudyInstanceUID", "SeriesInstanceUID", *(["FrameOfReferenceUID"] if placed else []))
+    for keyword in wanted:
+        if all(image.get(keyword) for image in images):
+            continue
+        uid = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{keyword}|{known}').int}"  # PS3.5 B.2: a UUID as a UID
+        for image in images:
+            setattr(image, keyword, uid)
+        findings.append(
+            f"the images have no {keyword}; a stand-in was made, so an archive will not file the object with them"
+        )
+    return tuple(findings)
 
 
 def _identity(file: Path) -> Any:
@@ -188,6 +215,7 @@ def _tags(file: Path, keywords: tuple[str, ...]) -> Any:
         try:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(keywords), force=True)
             kept = pydicom.Dataset()
+            kept.file_meta = dataset.file_meta
             for keyword in keywords:
                 if keyword in dataset:
                     kept[keyword] = dataset[keyword]

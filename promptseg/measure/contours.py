@@ -77,11 +77,15 @@ def _loops(mask: BoolArray) -> tuple[list[FloatArray], list[FloatArray]]:
     """Return outer contours and holes; points lie at half pixels. Each loop's last point is not its first."""
     from skimage.measure import find_contours
 
-    padded = np.pad(mask, 1).astype(np.float64)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return [], []
+    corner = np.array([rows[0], columns[0]])
+    padded = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.float64)
     outer: list[FloatArray] = []
     inner: list[FloatArray] = []
     for loop in find_contours(padded, 0.5, fully_connected="low", positive_orientation="high"):
-        points = np.asarray(loop[:-1] - 1.0)
+        points = np.asarray(loop[:-1] - 1.0 + corner)
         (outer if _signed_area(points) < 0 else inner).append(points)
     return outer, inner
 
