@@ -1,0 +1,87 @@
+"""How fast a model is on this machine, and what memory it takes: for ``promptseg models bench``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from promptseg.models.loading import load_predictor
+from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
+
+__all__ = ["ModelSpeed", "bench_model", "peak_memory_bytes", "time_predictor"]
+
+DEFAULT_SHAPE = (512, 512)
+
+
+@dataclass(frozen=True)
+class ModelSpeed:
+    """Measured on one slice of noise.
+
+    Attributes:
+        model_id: the model.
+        described: runtime, device and precision.
+        shape: (h, w) of the slice.
+        load_s: from the call to a loaded model; near 0 when it was loaded already.
+        embed_s: median seconds of one encoding, the first left out.
+        predict_s: median seconds of one click on an embedded slice, the first left out.
+        peak_bytes: most memory that this process had so far; 0 where the platform does not say.
+    """
+
+    model_id: str
+    described: str
+    shape: tuple[int, int]
+    load_s: float
+    embed_s: float
+    predict_s: float
+    peak_bytes: int
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process had resident so far; 0 where the platform does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _noise(shape: tuple[int, int], seed: int) -> SliceImage:
+    return SliceImage(np.random.default_rng(seed).random(shape, np.float32))
+
+
+def time_predictor(
+    predictor: Predictor, shape: tuple[int, int] = DEFAULT_SHAPE, repeats: int = 3
+) -> tuple[float, float]:
+    """Return (embed_s, predict_s): medians over ``repeats`` after a first call; every slice is another one."""
+    embed_s, predict_s = [], []
+    h, w = shape
+    embedding = predictor.embed(_noise(shape, 0))
+    predictor.predict(embedding, SlicePrompts(np.array([[h / 2, w / 2]], np.float32), np.array([True])))
+    for seed in range(1, repeats + 1):
+        image = _noise(shape, seed)
+        start = time.perf_counter()
+        embedding = predictor.embed(image)
+        embed_s.append(time.perf_counter() - start)
+        for step in range(3):
+            click = SlicePrompts(np.array([[h / (step + 2), w / 3]], np.float32), np.array([True]))
+            start = time.perf_counter()
+            predictor.predict(embedding, click)
+            predict_s.append(time.perf_counter() - start)
+    return median(embed_s), median(predict_s)
+
+
+def bench_model(
+    model_id: str, device: str = "auto", *, shape: tuple[int, int] = DEFAULT_SHAPE, repeats: int = 3
+) -> ModelSpeed:
+    """Load a model and time it; see ``load_predictor`` for the errors."""
+    start = time.perf_counter()
+    predictor = load_predictor(model_id, device)
+    load_s = time.perf_counter() - start
+    embed_s, predict_s = time_predictor(predictor, shape, repeats)
+    described = str(getattr(predictor, "described", "")) or "ONNX Runtime or OpenCV on the CPU"
+    return ModelSpeed(model_id, described, shape, load_s, embed_s, predict_s, peak_memory_bytes())

@@ -1,0 +1,110 @@
+"""``promptseg models ...`` as a user types it."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from promptseg.cli_models import models_app
+from promptseg.errors import ModelError
+from promptseg.models import registry
+from promptseg.models.loading import loaded_models
+from promptseg.models.registry import ModelCard, WeightFile, model_cards
+from promptseg.models.table import markdown_table
+
+CONTENT = b"weights" * 1000
+
+
+def run(*args):
+    return CliRunner().invoke(models_app, list(args), catch_exceptions=False, env={"COLUMNS": "400"})
+
+
+@pytest.fixture
+def toy(file_server, monkeypatch):
+    file_server.files["/toy.pth"] = CONTENT
+    digest = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+    file = WeightFile("toy.pth", urls=(f"{file_server.url}/toy.pth",), hashes=(digest,))
+    card = ModelCard("toy", "sam", "a toy", 2, ("point",), "CC-BY-NC-4.0", False, "nowhere", files=(file,))
+    package = registry._package_cards()
+    monkeypatch.setattr(registry, "_package_cards", lambda: {**package, "toy": card})
+    return card
+
+
+def test_the_life_of_weights(toy, tmp_path):
+    assert " - " in next(line for line in run("list").stdout.splitlines() if line.startswith("toy"))
+    with pytest.raises(ModelError, match="--accept-licence"):
+        run("pull", "toy")
+    pulled = run("pull", "toy", "--accept-licence")
+    assert pulled.stdout.strip().endswith("toy.pth")
+    assert " here " in next(line for line in run("list").stdout.splitlines() if line.startswith("toy"))
+    assert "checked by sha256" in run("show", "toy").stdout
+    assert run("verify").stdout.startswith("ok       toy/toy.pth: sha256")
+    assert "7.0 kB" in run("pack", "toy", "-o", str(tmp_path / "w.tar")).stdout or (tmp_path / "w.tar").is_file()
+    assert run("rm", "toy").stdout == "freed 7.0 kB\n"
+    assert run("rm", "toy").stdout == "nothing was there\n"
+    assert run("import", str(tmp_path / "w.tar")).stdout == "toy/toy.pth\n"
+    (tmp_path / "models" / "toy" / "toy.pth").write_bytes(b"spoiled")
+    with pytest.raises(ModelError, match="1 file"):
+        run("verify", "toy")
+
+
+def test_the_readme_table_is_the_registry_s():
+    assert run("list", "--markdown").stdout == markdown_table(c for c in model_cards().values() if not c.user)
+
+
+def test_add_export_bench_and_use_an_own_model(tiny_arch, tiny_checkpoint, monkeypatch):
+    loaded_models().clear()
+    with pytest.raises(ModelError, match="looks like"):
+        run("add", "mine", "--checkpoint", str(tiny_checkpoint), "--arch", "vit_b")
+    with pytest.raises(ModelError, match="is taken"):
+        run("add", "builtin", "--checkpoint", str(tiny_checkpoint))
+    with pytest.raises(ModelError, match="lower-case"):
+        run("add", "My Model", "--checkpoint", str(tiny_checkpoint))
+    with pytest.raises(ModelError, match="found nothing"):
+        run("add", "mine", "--checkpoint", "absent.pth")
+    added = run("add", "mine", "--checkpoint", str(tiny_checkpoint), "--arch", tiny_arch, "--input-px", "192")
+    assert added.stdout == "mine: sam tiny, 192 px, preprocessing sam\n"
+    assert model_cards()["mine"].user
+    assert "added by the user" in run("show", "mine").stdout
+    exported = run("export", "mine").stdout
+    assert "masks overlap 1.0000" in exported
+    timed = run("bench", "mine", "builtin", "--repeats", "1", "--device", "cpu").stdout.splitlines()
+    assert timed[1].startswith("mine ")
+    assert "ONNX Runtime" in timed[1]
+    pair = [str(model_dir) for model_dir in sorted((_models_dir() / "mine" / "onnx-fp32").glob("*.onnx"))]
+    run("add", "pair", "--checkpoint", pair[1], "--decoder", pair[0], "--input-px", "192")
+    assert "ONNX Runtime" in run("bench", "pair", "--repeats", "1").stdout
+    with pytest.raises(ModelError, match=r"two \.onnx files"):
+        run("add", "half", "--checkpoint", pair[1])
+    run("rm", "mine")
+    assert "mine" not in model_cards()
+
+
+def _models_dir():
+    from promptseg.models.settings import model_settings
+
+    return model_settings().models_dir
+
+
+def test_the_cache_says_what_it_holds(tmp_path):
+    assert "0 embeddings, 0 B; limit off" in run("cache", "info").stdout
+    folder = tmp_path / "cache" / "embeddings" / "m"
+    folder.mkdir(parents=True)
+    (folder / "a.npz").write_bytes(b"x" * 2000)
+    assert "1 embeddings, 2.0 kB" in run("cache", "info").stdout
+    assert run("cache", "clear").stdout == "freed 2.0 kB\n"
+    assert run("cache", "clear").stdout == "nothing was there\n"
+
+
+def test_help_and_listing_load_nothing_heavy():
+    code = (
+        "import sys\nfrom promptseg.cli import main\n"
+        "sys.argv = ['promptseg', 'models', 'list', '--markdown']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*[m for m in ('torch', 'onnxruntime', 'transformers', 'cv2') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "| `sam-vit-b` |" in done.stdout
+    assert done.stderr.split() == []
