@@ -23,8 +23,8 @@ Extent = tuple[float, float, float, float]
 SEARCH_PX, CARRY_PX = 128, 128
 """Working sizes for finding the object and for carrying a mask from slice to slice."""
 
-REFINE_PX = 160
-"""Working size of the answer that is given."""
+REFINE_PX, LARGE_REFINE_PX = 128, 160
+"""Working size of the answer that is given, for windows up to ``REFINE_PX`` slice pixels wide and for larger ones."""
 
 BOX_MARGIN, MASK_MARGIN, CARRY_MARGIN, STROKE_MARGIN = 1.4, 1.5, 1.6, 1.6
 """Edge of the window relative to what it is put around."""
@@ -43,6 +43,12 @@ DISOBEDIENCE = 0.3
 
 LARGE_BONUS = 0.03
 """Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
+
+RECONSIDERED_CLICKS = 4
+"""Up to so many clicks a correction also searches anew."""
+
+LOYALTY = 0.03
+"""A new find must be worth this much more than the corrected answer, in units of the score."""
 
 NOWHERE = -12.0
 """Logit outside the window that was looked at."""
@@ -64,7 +70,7 @@ class BuiltinPredictor:
     """The network trained on synthetic scenes, run by ONNX Runtime on the CPU.
 
     A first prompt is searched for at several scales; then the window closes in on the mask that was found, or grows
-    where it cuts the mask. A carried mask (no prompt, a prior with a neighbour) is one pass.
+    where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with a neighbour) is one pass.
     """
 
     def __init__(self, path: Path, model_id: str = "builtin", threads: int | None = None) -> None:
@@ -150,18 +156,17 @@ class BuiltinPredictor:
         """
         if hints.box is not None:
             window = _around(_union(hints), BOX_MARGIN, image)
-            found = self._look(image, hints, window, REFINE_PX)
-            return self._grown(image, hints, found, REFINE_PX)
-        found = self._tried(image, [(hints, window) for window in _search_windows(image, hints)])
-        seen = [answer for answer in found if (answer.logits > 0).any()]
+            return self._grown(image, hints, self._look(image, hints, window, _refine_px(window)))
+        looks = self._tried(image, [(hints, window) for window in _search_windows(image, hints)])
+        seen = [answer for answer in looks if (answer.logits > 0).any()]
         if not seen:
-            return found[0]
+            return looks[0]
         refined = [replace(hints, previous=_probability(answer, image.shape)) for answer in seen]
         answers = self._tried(image, [(known, _around(_union(known), MASK_MARGIN, image)) for known in refined])
         best = max(answers, key=lambda answer: _worth(answer, hints, image.shape))
         if not (best.logits > 0).any():
             return best
-        return self._again(image, replace(hints, previous=_probability(best, image.shape)))
+        return self._closer(image, replace(hints, previous=_probability(best, image.shape)))
 
     def _tried(self, image: FloatArray, looks: list[tuple[Hints, Window]]) -> list[_Answer]:
         """One pass on each of several windows, in one batch."""
@@ -170,11 +175,20 @@ class BuiltinPredictor:
         return [_Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
 
     def _again(self, image: FloatArray, hints: Hints) -> _Answer:
-        """Correct or refine a known mask in a window around it and the prompts."""
-        answer = self._look(image, hints, _around(_union(hints), MASK_MARGIN, image), REFINE_PX)
-        return self._grown(image, hints, answer, REFINE_PX)
+        """Correct a known mask; after few clicks also search anew, since the first guess may be of the wrong thing."""
+        answer = self._closer(image, hints)
+        if not 2 <= len(hints.points) <= RECONSIDERED_CLICKS or hints.box is not None or hints.strokes is not None:
+            return answer
+        fresh = self._first(image, replace(hints, previous=None, carried=None, neighbour=None))
+        better = _worth(fresh, hints, image.shape) > _worth(answer, hints, image.shape) + LOYALTY
+        return fresh if better else answer
 
-    def _grown(self, image: FloatArray, hints: Hints, answer: _Answer, size: int) -> _Answer:
+    def _closer(self, image: FloatArray, hints: Hints) -> _Answer:
+        """Correct or refine a known mask in a window around it and the prompts."""
+        window = _around(_union(hints), MASK_MARGIN, image)
+        return self._grown(image, hints, self._look(image, hints, window, _refine_px(window)))
+
+    def _grown(self, image: FloatArray, hints: Hints, answer: _Answer) -> _Answer:
         """Look again with a wider window while its border cuts the mask."""
         for _ in range(MOST_GROWTH_STEPS):
             if _cut(answer, image.shape) == 0:
@@ -183,8 +197,12 @@ class BuiltinPredictor:
             if wider == answer.window:
                 break
             hints = replace(hints, previous=_probability(answer, image.shape), carried=None, neighbour=None)
-            answer = self._look(image, hints, wider, size)
+            answer = self._look(image, hints, wider, _refine_px(wider))
         return answer
+
+
+def _refine_px(window: Window) -> int:
+    return REFINE_PX if window.side <= REFINE_PX else LARGE_REFINE_PX
 
 
 def _to_grey(pixels: FloatArray) -> FloatArray:
