@@ -49,7 +49,7 @@ IDENTITY = (
 )
 SHORTEST = 4  # characters; a shorter word ("Li", "1") is in too many innocent texts
 DUMMIES = ("ANONYMIZED", "00010101")
-TEXTS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT")
+TEXTS = ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT")  # free text; numbers and codes hold no names
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ def deidentify(source: str | Path, folder: str | Path) -> Deidentified:
     """Write copies of all DICOM images of a file or folder, without identity, into a new folder.
 
     UIDs are replaced by new random ones, the same for the same old one within this call, so that series stay
-    together. Files are called ``series_01/image_0001.dcm`` ...: old names may name a person. Objects without pixels
-    (reports, documents, contours, plans) are left out: their text cannot be cleaned safely.
+    together; patients become ``anonymous-01``, ``anonymous-02`` ... in the order met. Files are called
+    ``series_01/image_0001.dcm`` ...: old names may name a person. Objects without pixels (reports, documents, contours,
+    plans) are left out: their text cannot be cleaned safely.
 
     Args:
         source: a DICOM file or a folder.
@@ -116,6 +117,7 @@ def _write_all(files: list[Path], folder: Path) -> tuple[list[str], list[Finding
     simpledicomanonymizer.dictionary.clear()  # old UID to new UID; two calls must not be linked by it
     rules = simpledicomanonymizer.initialize_actions(TABLE)
     series: dict[str, int] = {}
+    patients: dict[tuple[str, str], int] = {}
     counts: dict[int, int] = {}
     names: list[str] = []
     plain = damaged = burned = 0
@@ -128,7 +130,10 @@ def _write_all(files: list[Path], folder: Path) -> tuple[list[str], list[Finding
                     continue
                 burned += bool(burned_in_findings(burned_in(dataset), modality(dataset), sop_class(dataset)))
                 number = series.setdefault(str(dataset.get("SeriesInstanceUID", "")), len(series) + 1)
+                person = (str(dataset.get("PatientID", "")), str(dataset.get("PatientName", "")))
+                patient = patients.setdefault(person, len(patients) + 1)
                 clean(dataset, rules)
+                dataset.PatientID = dataset.PatientName = f"anonymous-{patient:02d}"
                 name = f"series_{number:02d}/image_{counts.get(number, 0) + 1:04d}.dcm"
                 (folder / name).parent.mkdir(exist_ok=True)
                 dataset.save_as(folder / name, enforce_file_format=True)
@@ -241,7 +246,4 @@ def _remove_what_remains(level: Any, identity: tuple[str, ...]) -> None:
         text = "\\".join(_parts(element.value))
         held = any(word in text.lower() for word in identity)
         if text and text not in DUMMIES and (element.VR == "PN" or held):
-            if element.VR == "UN":
-                element.value = b""
-            else:
-                element.value = "" if element.VR not in ("DS", "IS") else None
+            element.value = b"" if element.VR == "UN" else ""

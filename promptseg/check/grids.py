@@ -100,7 +100,7 @@ def _shift(image: Geometry, other: Geometry) -> Finding | None:
     if image.shape != other.shape or np.abs(matrix[:3, :3] - np.eye(3)).max() > 1e-3:
         return None
     voxels, mm = matrix[:3, 3], np.asarray(other.origin) - np.asarray(image.origin)
-    text = f"({', '.join(f'{v:.2f}' for v in voxels)}) voxels (x, y, z), {np.linalg.norm(mm):.2f} mm"
+    text = f"({', '.join(f'{v:.2f}' for v in np.round(voxels, 2) + 0.0)}) voxels (x, y, z), {np.linalg.norm(mm):.2f} mm"
     fractions = np.abs(voxels)
     halves = (np.abs(fractions - 0.5) < HALF) | (fractions < ON_LATTICE)
     if bool(halves.all()):
