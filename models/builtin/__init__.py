@@ -9,5 +9,5 @@ __all__ = ["BUILTIN_ONNX", "BUILTIN_SHA256"]
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped network."""
 
-BUILTIN_SHA256 = "06ed1f72d30f6dbde4b6ad863f2f4d4010440da71352aab730d337db407e7b7a"
+BUILTIN_SHA256 = "0d1b1bd2db9e18aafab1fc02090f102f0da01ee9ef256241192410a257e41d98"
 """Of the shipped file."""

@@ -41,7 +41,7 @@ GROWTH, MOST_GROWTH_STEPS = 1.7, 2
 DISOBEDIENCE = 0.3
 """How much an answer that disobeys every click loses against one that obeys, in units of the score."""
 
-LARGE_BONUS = 0.03
+LARGE_BONUS = 0.015
 """Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
 
 RECONSIDERED_CLICKS = 4
@@ -70,7 +70,8 @@ class BuiltinPredictor:
     """The network trained on synthetic scenes, run by ONNX Runtime on the CPU.
 
     A first prompt is searched for at several scales; then the window closes in on the mask that was found, or grows
-    where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with a neighbour) is one pass.
+    where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with
+    a neighbour) is one pass.
     """
 
     def __init__(self, path: Path, model_id: str = "builtin", threads: int | None = None) -> None:

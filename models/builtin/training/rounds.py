@@ -57,7 +57,8 @@ class Interaction:
         hints = Hints(points=np.array([[y, x]], np.float32), positive=np.ones(1, np.bool_))
         extent = _extent(sample.target)
         side = max(extent[2] - extent[0], extent[3] - extent[1])
-        wanted = float(np.exp(rng.uniform(math.log(0.3), math.log(6.0)))) * side
+        widest = 1.5 if sample.family == "vessels" else 6.0  # a whole tree in few pixels has no vessels any more
+        wanted = float(np.exp(rng.uniform(math.log(0.3), math.log(widest)))) * side
         wanted = float(max(sample.target.shape)) if rng.random() < 0.25 else wanted
         half = max(40.0, wanted) / 2
         cy, cx = (y + 0.7 * half * rng.uniform(-1, 1), x + 0.7 * half * rng.uniform(-1, 1))

@@ -210,13 +210,13 @@ def vessels(canvas: Canvas) -> None:
         disc = blob(canvas, (canvas.uniform(-0.6, 0.6), canvas.uniform(-0.6, 0.6)), (0.2, 0.2), rough=0.04, power=2.0)
         canvas.paint(disc, canvas.shade(_near(canvas, mean), 0.03), weight=1.0, soft=canvas.uniform(1, 8))
     hub = (canvas.uniform(-1, 1), canvas.uniform(-1, 1))
-    stems = int(canvas.rng.integers(2, 7))
+    stems = int(canvas.rng.integers(1, 6))
     if dense:
-        roots = [((canvas.uniform(-1, 1), canvas.uniform(-1, 1)), canvas.uniform(0, 6.3)) for _ in range(stems + 3)]
+        roots = [((canvas.uniform(-1, 1), canvas.uniform(-1, 1)), canvas.uniform(0, 6.3)) for _ in range(stems + 5)]
     else:
         roots = [(hub, canvas.uniform(0, 6.3)) for _ in range(stems)]
     level = tree(
-        canvas, roots, canvas.log_uniform(2.2, 8), int(canvas.rng.integers(3, 6)), thin=canvas.uniform(0.6, 0.8)
+        canvas, roots, canvas.log_uniform(2.2, 8), int(canvas.rng.integers(2, 5)), thin=canvas.uniform(0.6, 0.85)
     )
     if dense and canvas.chance(0.7):
         mesh = band(canvas, int(canvas.rng.integers(16, 40)), 1.6)
@@ -538,7 +538,7 @@ FAMILIES: dict[str, tuple[Callable[[Canvas], None], float]] = {
     "tissues": (tissues, 1.6),
     "heart": (heart, 1.0),
     "cells": (cells, 0.8),
-    "vessels": (vessels, 1.6),
+    "vessels": (vessels, 3.2),
     "xray": (xray, 1.2),
     "ultrasound": (ultrasound, 1.2),
     "photograph": (photograph, 0.7),

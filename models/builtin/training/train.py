@@ -51,7 +51,7 @@ class TrainConfig:
     device: str = "cpu"
 
 
-SIZES, SHARES = (96, 128, 160, 192), (0.6, 0.28, 0.06, 0.06)
+SIZES, SHARES = (96, 128, 160, 192), (0.25, 0.4, 0.2, 0.15)
 """Working sizes in pixels and how often each is trained."""
 
 ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.25, 0.2, 0.2, 0.15, 0.12, 0.08)
