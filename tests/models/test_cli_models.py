@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -108,3 +109,13 @@ def test_help_and_listing_load_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "| `sam-vit-b` |" in done.stdout
     assert done.stderr.split() == []
+
+
+@pytest.mark.parametrize("page", ["models/README.md", "README.md"])
+def test_the_table_in_the_readme_is_current(page):
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    begin, end = "<!-- models: promptseg models list --markdown -->\n", "<!-- /models -->"
+    if begin not in text:
+        pytest.skip(f"{page} shows no table of models")
+    shown = text.partition(begin)[2].partition(end)[0]
+    assert shown == markdown_table(c for c in model_cards().values() if not c.user), "promptseg models list --markdown"
