@@ -1,7 +1,7 @@
 """Ratios to segment-anything's SamPredictor, in one run on one machine: encoder, second click, parity, peak memory.
 
     python benchmarks/models_speed.py                         # ViT-B at 1024 px, real slices where they are
-    python benchmarks/models_speed.py --arch vit_t --px 1024  # MobileSAM's encoder (no reference package: torch is 1.00)
+    python benchmarks/models_speed.py --arch vit_t --px 1024  # MobileSAM: torch is 1.00
     python benchmarks/models_speed.py --device cuda:0         # batches of 1, 8 and 32, images per second
 
 Weights are random: speed and parity hold, accuracy does not. Every variant runs in its own process, so that its peak
