@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,9 +233,9 @@ def _parts(value: Any) -> list[str]:
         return []
     if isinstance(value, bytes):
         return [value.decode("latin-1")]
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return [str(value)]
-    return [str(part) for part in value]
+    if isinstance(value, MutableSequence):  # several values; a PersonName is iterable too, letter by letter
+        return [str(part) for part in value]
+    return [str(value)]
 
 
 def _remove_what_remains(level: Any, identity: tuple[str, ...]) -> None:

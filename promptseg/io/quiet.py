@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 __all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
 
@@ -24,6 +26,7 @@ CODEC_LINES = re.compile(
 )
 DAMAGE = ("Corrupt JPEG", "Premature end of JPEG")
 _redirect = threading.Lock()
+_quiet: ContextVar[bool] = ContextVar("quiet_pydicom", default=False)
 
 
 @contextmanager
@@ -44,10 +47,23 @@ def quiet_itk() -> Iterator[None]:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Ignore pydicom's warnings about values that break the standard's small rules; the readers check what they use."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Ignore pydicom's warnings about values that break the standard's small rules; the readers check what they use.
+
+    pydicom logs each of them too, with the value, which may be a person's name: such records are dropped in the block.
+    """
+    logging.getLogger("pydicom").addFilter(_values_are_private)  # the same filter twice is one
+    token = _quiet.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _quiet.reset(token)
+
+
+def _values_are_private(record: logging.LogRecord) -> bool:
+    """Return True for a record that may pass: one from outside our blocks."""
+    return not _quiet.get()
 
 
 @contextmanager
