@@ -125,11 +125,19 @@ def _user_cards(folder: Path) -> dict[str, ModelCard]:
     found: dict[str, ModelCard] = {}
     for path in sorted(folder.glob(f"*/{ROW_FILE}")) if folder.is_dir() else []:
         try:
-            rows = tomllib.loads(path.read_text(encoding="utf-8"))
-            found.update({model_id: card_from_row(model_id, row, user=True) for model_id, row in rows.items()})
-        except (OSError, tomllib.TOMLDecodeError, ModelError):
+            found[path.parent.name] = _user_card(path)
+        except ModelError:
             continue
     return found
+
+
+def _user_card(path: Path) -> ModelCard:
+    model_id = path.parent.name
+    try:
+        row = tomllib.loads(path.read_text(encoding="utf-8"))[model_id]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as exc:
+        raise ModelError(f"expected a table [{model_id}] in {path}: {type(exc).__name__} {exc}") from exc
+    return card_from_row(model_id, row, user=True)
 
 
 def model_cards(models_dir: Path | None = None) -> dict[str, ModelCard]:
@@ -148,8 +156,12 @@ def model_card(model_id: str, models_dir: Path | None = None) -> ModelCard:
 
     Raises:
         UnknownModelError: no such id; near ids are listed.
+        ModelError: the row of a model that the user added is broken.
     """
     cards = model_cards(models_dir)
+    own = (models_dir or model_settings().models_dir) / model_id / ROW_FILE
+    if model_id not in cards and Path(model_id).name == model_id and own.is_file():
+        return _user_card(own)
     if model_id not in cards:
         raise UnknownModelError(
             f"expected a model id ({', '.join(cards)}), got {model_id!r}{did_you_mean(model_id, cards)}"

@@ -56,6 +56,26 @@ def test_a_broken_row_is_named():
         card_from_row("x", {"family": "sam"})
 
 
+def test_a_users_broken_row_is_reported_when_it_is_asked_for(own_folders):
+    row = own_folders.models_dir / "mine" / "model.toml"
+    row.parent.mkdir(parents=True)
+    row.write_text("[mine]\nfamily = ")
+    assert "mine" not in model_cards()
+    with pytest.raises(ModelError, match=r"expected a table \[mine\] in"):
+        model_card("mine")
+    row.write_text('[mine]\nfamily = "sam"')
+    with pytest.raises(ModelError, match="'mine' is incomplete"):
+        model_card("mine")
+
+
+def test_a_licence_alone_can_be_accepted(store):
+    card = model_card("nninteractive")
+    with pytest.raises(ModelError, match="CC-BY-NC-SA"):
+        store.pull(card)
+    assert store.pull(card, accept_licence=True) == {}
+    assert store.trust.has_accepted("nninteractive", card.licence)
+
+
 def test_the_table_has_one_line_per_model():
     lines = markdown_table(model_cards().values()).splitlines()
     assert len(lines) == 2 + len(model_cards())
