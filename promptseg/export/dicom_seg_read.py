@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label
 
-__all__ = ["SEG_CLASSES", "open_dicom", "read_dicom_seg", "require_frame_of_reference"]
+__all__ = ["SEG_CLASSES", "damage_told", "open_dicom", "read_dicom_seg", "require_frame_of_reference"]
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # Segmentation, Label Map Segmentation
 BACKGROUND = ("125040", "DCM")  # Segmented Property Type of a LABELMAP's background (PS3.16)
@@ -69,22 +70,33 @@ def read_dicom_seg(path: str | Path, geometry: Geometry | None = None, *, frame_
         GeometryMismatchError: frames that are not on the grid.
     """
     path = Path(path).expanduser()
-    dataset = open_dicom(path)
-    if str(dataset.get("SOPClassUID", "")) not in SEG_CLASSES:
-        raise ReadError(f"cannot read {path} as a DICOM SEG: it is another kind of DICOM object")
-    require_frame_of_reference(dataset, frame_of_reference, path)
+    with damage_told(path, "a DICOM SEG"):
+        dataset = open_dicom(path)
+        if str(dataset.get("SOPClassUID", "")) not in SEG_CLASSES:
+            raise ReadError(f"cannot read {path} as a DICOM SEG: it is another kind of DICOM object")
+        require_frame_of_reference(dataset, frame_of_reference, path)
+        labels = _labels(dataset)
+        findings: list[str] = []
+        planes = _planes(dataset, geometry)
+        patches = _patches(dataset, planes, labels, findings)
+        grid = geometry or grid_of_planes(planes, _between(dataset), str(path))
+        return SegmentSet(grid, tuple(_assemble(labels, patches, grid, findings)), tuple(findings))
+
+
+@contextmanager
+def damage_told(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever pydicom and NumPy raise on a damaged object into a ``ReadError``; our own errors pass.
+
+    Raises:
+        ReadError: anything but a ``PromptsegError`` was raised inside the block.
+    """
     try:
         with quiet_pydicom():
-            labels = _labels(dataset)
-            findings: list[str] = []
-            planes = _planes(dataset, geometry)
-            patches = _patches(dataset, planes, labels, findings)
-            grid = geometry or grid_of_planes(planes, _between(dataset), str(path))
-            return SegmentSet(grid, tuple(_assemble(labels, patches, grid, findings)), tuple(findings))
+            yield
     except PromptsegError:
         raise
     except Exception as exc:
-        raise ReadError(f"cannot read {path} as a DICOM SEG: the file is damaged or lacks a required part") from exc
+        raise ReadError(f"cannot read {path} as {what}: the file is damaged or lacks a required part") from exc
 
 
 def open_dicom(path: Path) -> Any:

@@ -18,6 +18,7 @@ OFF_GRID = 0.05  # voxels in the frame's plane: how far a corner may lie from a 
 OFF_SLICE = 0.15  # voxels across it: real series wander by up to 0.1 of their gap, and the grid is their average
 SAME_PLACE_MM = 1e-3
 SAME_AXIS = 1e-4
+MAX_SLICES = 10_000  # of a mask's own grid; a longer one comes from damaged positions
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def grid_of_planes(planes: Sequence[Plane2D], between: float | None, what: str) 
     step = _step(places, between, what)
     low = points[int(np.argmin(along))]
     count = round((places[-1] - places[0]) / step) + 1
+    if count > MAX_SLICES:
+        raise ReadError(f"cannot read {what}: its frames are {count} slices apart; give the image it belongs to")
     axes = np.stack([first.orientation[:3], first.orientation[3:], first.normal], axis=1)
     try:
         return Geometry(

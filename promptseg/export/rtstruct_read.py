@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import GeometryMismatchError, PromptsegError, ReadError
-from promptseg.export.dicom_seg_read import open_dicom, require_frame_of_reference
+from promptseg.errors import GeometryMismatchError, ReadError
+from promptseg.export.dicom_seg_read import damage_told, open_dicom, require_frame_of_reference
 from promptseg.export.segments import Segment, SegmentSet
 from promptseg.io.dicom_header import numbers
-from promptseg.io.quiet import quiet_pydicom
 from promptseg.measure.contours import mask_of_contours
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label
@@ -57,23 +56,18 @@ def read_rtstruct(path: str | Path, geometry: Geometry, *, frame_of_reference: s
         GeometryMismatchError: contours that do not lie in the image's slices.
     """
     path = Path(path).expanduser()
-    dataset = open_dicom(path)
-    if str(dataset.get("SOPClassUID", "")) != RTSTRUCT_CLASS:
-        raise ReadError(f"cannot read {path} as an RTSTRUCT: it is another kind of DICOM object")
-    require_frame_of_reference(dataset, frame_of_reference, path)
     findings: list[str] = []
-    try:
-        with quiet_pydicom():
-            labels = _labels(dataset)
-            drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or []}
-            segments = [
-                _segment(_colored(label, drawn.get(number)), drawn.get(number), geometry, findings)
-                for number, label in labels.items()
-            ]
-    except PromptsegError:
-        raise
-    except Exception as exc:
-        raise ReadError(f"cannot read {path} as an RTSTRUCT: the file is damaged or lacks a required part") from exc
+    with damage_told(path, "an RTSTRUCT"):
+        dataset = open_dicom(path)
+        if str(dataset.get("SOPClassUID", "")) != RTSTRUCT_CLASS:
+            raise ReadError(f"cannot read {path} as an RTSTRUCT: it is another kind of DICOM object")
+        require_frame_of_reference(dataset, frame_of_reference, path)
+        labels = _labels(dataset)
+        drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or []}
+        segments = [
+            _segment(_colored(label, drawn.get(number)), drawn.get(number), geometry, findings)
+            for number, label in labels.items()
+        ]
     return SegmentSet(geometry, tuple(segments), tuple(dict.fromkeys(findings)))
 
 
