@@ -89,7 +89,7 @@ def test_all_series_of_a_folder(write_series: Series, lettered: NDArray[np.int16
     report = check_path(folder)
     assert [part.name.split("]")[0] for part in report.parts] == ["all", "[1", "[2", "[3"]
     assert _codes(report) == [
-        "non-images-left-out", "set-aside", "single-slice", "set-aside", "single-slice", "burned-in-text",
+        "non-images-left-out", "set-aside", "assumed-thickness", "set-aside", "assumed-thickness", "burned-in-text",
     ]  # fmt: skip
     assert len(check_path(folder, series="1.2.3.1").parts) == 2
     with pytest.raises(SeriesChoiceError, match="no series"):
