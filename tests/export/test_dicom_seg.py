@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from promptseg.errors import GeometryMismatchError, ReadError, WriteError
-from promptseg.export import Provenance, read_dicom_seg, read_source, write_dicom_seg
+from promptseg.export import DicomSource, Provenance, read_dicom_seg, read_source, write_dicom_seg
 from promptseg.io import read_labelmap
 from promptseg.volume import Geometry, Label, Labelmap
 
@@ -137,6 +137,23 @@ def test_multi_frame_images(ragged: Labelmap, write_images: Write, tmp_path: Pat
     assert source.geometry.same_as(ragged.geometry)
     back = read_dicom_seg(write_dicom_seg(ragged, tmp_path / "seg.dcm", source), source.geometry)
     assert np.array_equal(back.labelmap().array, ragged.array)
+
+
+def test_a_part_of_a_multi_frame_file(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    """As one phase of a 4D file: the mask covers some of its frames."""
+    from highdicom.legacy import LegacyConvertedEnhancedCTImage
+
+    slices = [pydicom.dcmread(file) for file in sorted(write_images(ragged.geometry).iterdir())]
+    for item in slices:
+        item.PatientName = "Roe^Jane"
+    LegacyConvertedEnhancedCTImage(slices, "1.2.3.4", 1, "1.2.3.5", 1).save_as(tmp_path / "multi.dcm")
+    whole = read_source(tmp_path / "multi.dcm")
+    grid = ragged.geometry
+    part = Geometry((3, *grid.shape[1:]), grid.spacing, grid.origin, grid.direction)
+    source = DicomSource(part, whole.frames[:3], whole.images, whole.identity)
+    path = write_dicom_seg(Labelmap(ragged.array[:3], part, ragged.labels), tmp_path / "seg.dcm", source)
+    assert np.array_equal(read_dicom_seg(path, part).labelmap().array, ragged.array[:3])
+    assert np.array_equal(read_dicom_seg(path, grid).labelmap().array[:3], ragged.array[:3])
 
 
 def test_images_without_study_get_a_stand_in_and_a_finding(
