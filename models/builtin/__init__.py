@@ -9,5 +9,5 @@ __all__ = ["BUILTIN_ONNX", "BUILTIN_SHA256"]
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped network."""
 
-BUILTIN_SHA256 = "0d1b1bd2db9e18aafab1fc02090f102f0da01ee9ef256241192410a257e41d98"
+BUILTIN_SHA256 = "2f6021fa269f6c20ac0eaac3e1db28af6d09267876cff75f335bf034ad710eba"
 """Of the shipped file."""

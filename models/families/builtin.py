@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
-from promptseg.models.builtin.views import Hints, Window, draw_view, fit_window, paste
+from promptseg.models.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
 
 __all__ = ["BuiltinPredictor"]
@@ -26,11 +26,19 @@ SEARCH_PX, CARRY_PX = 128, 128
 REFINE_PX, LARGE_REFINE_PX = 128, 160
 """Working size of the answer that is given, for windows up to ``REFINE_PX`` slice pixels wide and for larger ones."""
 
-BOX_MARGIN, MASK_MARGIN, CARRY_MARGIN, STROKE_MARGIN = 1.4, 1.5, 1.6, 1.6
+BOX_MARGIN, MASK_MARGIN, CARRY_MARGIN, STROKE_MARGIN = 1.4, 1.5, 2.0, 1.6
 """Edge of the window relative to what it is put around."""
 
 SEARCH_STEPS = 4
 """Windows tried for a first click, each half as wide as the one before; the whole slice is the first."""
+
+SMALLEST_WINDOW_PX, SMALLEST_CARRY_PX = 40.0, 24.0
+"""Windows around a mask are at least this wide, in pixels of the slice; the second when it is carried."""
+
+CARRY_TRUST = 1.0
+"""Logits added inside a carried mask and taken off outside it."""
+
+CARRIED = CHANNELS.index("carried")
 
 SMALLEST_SEARCH_PX = 56.0
 """No search window is smaller, in pixels of the slice."""
@@ -130,7 +138,7 @@ class BuiltinPredictor:
         image = embedding.features["grey"]
         hints = _hints(prompts, known, embedding.shape, image.shape)
         if prompts.is_empty and hints.carried is not None:
-            answer = self._look(image, hints, _around(_extent(hints.carried > 0.5), CARRY_MARGIN, image), CARRY_PX)
+            answer = self._carried(image, hints, hints.carried)
         elif hints.previous is None and hints.carried is None:
             answer = self._first(image, hints)
         else:
@@ -148,6 +156,13 @@ class BuiltinPredictor:
         """One pass."""
         logits, scores = self._run([draw_view(image, hints, window, size)])
         return _Answer(logits[0], window, float(scores[0]))
+
+    def _carried(self, image: FloatArray, hints: Hints, mask: FloatArray) -> _Answer:
+        """One pass around the neighbour's mask, which keeps a say where the network hesitates."""
+        window = _around(_extent(mask > 0.5), CARRY_MARGIN, image, SMALLEST_CARRY_PX)
+        view = draw_view(image, hints, window, CARRY_PX)
+        logits, scores = self._run([view])
+        return _Answer(logits[0] + CARRY_TRUST * (2 * view[CARRIED] - 1), window, float(scores[0]))
 
     def _first(self, image: FloatArray, hints: Hints) -> _Answer:
         """No answer yet: a box says where to look, a click or stroke is searched for at several scales.
@@ -285,11 +300,11 @@ def _union(hints: Hints) -> Extent:
     return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
-def _around(extent: Extent, margin: float, image: FloatArray) -> Window:
+def _around(extent: Extent, margin: float, image: FloatArray, smallest: float = SMALLEST_WINDOW_PX) -> Window:
     """A window around a box, inside the slice where it can be."""
     side = max(extent[2] - extent[0], extent[3] - extent[1]) * margin
     centre = ((extent[0] + extent[2]) / 2 - 0.5, (extent[1] + extent[3]) / 2 - 0.5)
-    return fit_window(Window(*centre, side), (image.shape[0], image.shape[1]))
+    return fit_window(Window(*centre, side), (image.shape[0], image.shape[1]), smallest)
 
 
 def _search_windows(image: FloatArray, hints: Hints) -> list[Window]:
