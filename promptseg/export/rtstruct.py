@@ -2,8 +2,7 @@
 
 One ROI per label; its contours lie on the slices of the source images, in LPS mm, and each names its image. Holes are
 joined to their outer contour by a keyhole (the default, read everywhere), or written as ``CLOSEDPLANAR_XOR`` contours;
-see ``promptseg.measure.contours``. No library of ours writes structure sets: rt-utils 1.2 puts contours through pixel
-centres (half a pixel too small on every side) and keeps the patient's name in its messages.
+see ``promptseg.measure.contours``. Why no library writes these is told in docs/adr/0020.
 """
 
 from __future__ import annotations
