@@ -120,13 +120,12 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Table to write: .csv or .json.")] = None,
 ) -> None:
     """Compare two masks: Dice, IoU, NSD, HD95, ASSD and volume error per label."""
-    from promptseg.commands_measure import read_masks
+    from promptseg.commands_measure import read_pair
     from promptseg.evaluate import evaluate as score
     from promptseg.measure.tables import write_table
 
-    judged, notes = read_masks(prediction, image, series)
-    reference, more = read_masks(truth, image, series)
-    _tell([*notes, *more])
+    judged, reference, notes = read_pair(prediction, truth, image, series)
+    _tell(notes)
     scores = score(judged, reference, labels=label, tolerance_mm=tolerance, resample=resample)
     typer.echo(f"{'label':20} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>9} {'ASSD mm':>9} {'volume':>8}")
     for row in scores:

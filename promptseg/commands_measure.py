@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptseg.measure.quantity import Quantity
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["ExportRequest", "export_mask", "import_segmentation", "measure_masks", "read_masks"]
+__all__ = ["ExportRequest", "export_mask", "import_segmentation", "measure_masks", "read_masks", "read_pair"]
 
 DICOM_KINDS = ("seg", "labelmap", "rtstruct")
 EXTENSIONS = (".dcm", ".stl", ".obj")
@@ -106,6 +106,34 @@ def read_masks(path: Path, image: Path | None, series: str | None) -> tuple[Mask
         found = read_segmentation(path, _options(image, series, True))
         return found, found.findings
     return read_labelmap(path), ()
+
+
+def read_pair(
+    prediction: Path, truth: Path, image: Path | None, series: str | None
+) -> tuple[Masks, Masks, tuple[str, ...]]:
+    """Read two masks; without an image a DICOM object is read on the other mask's grid where it lies on that exactly.
+
+    Returns:
+        Prediction, truth, findings.
+
+    Raises:
+        ReadError: one of them is no mask.
+    """
+    from promptseg.errors import GeometryMismatchError
+    from promptseg.export.read import ImportOptions, is_dicom_mask, read_segmentation
+    from promptseg.io import read_labelmap
+
+    dicom = [path for path in (prediction, truth) if is_dicom_mask(path)]
+    if image is None and len(dicom) == 1:
+        plain = read_labelmap(truth if dicom[0] == prediction else prediction)
+        try:
+            found = read_segmentation(dicom[0], ImportOptions(plain.geometry))
+        except GeometryMismatchError:  # then on its own grid, for whoever compares the two to judge
+            found = read_segmentation(dicom[0])
+        return (found, plain, found.findings) if dicom[0] == prediction else (plain, found, found.findings)
+    judged, notes = read_masks(prediction, image, series)
+    reference, more = read_masks(truth, image, series)
+    return judged, reference, (*notes, *more)
 
 
 def _options(image: Path | None, series: str | None, same_frame: bool) -> ImportOptions:

@@ -92,12 +92,28 @@ def test_refusals_say_what_to_do(
         assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_without_its_image_a_dicom_mask_is_read_on_the_other_masks_grid(
+    kind: str, mask: Path, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "made.dcm"
+    assert main(["export", str(mask), "--image", str(series), "-o", str(made), "--as", kind]) == 0
+    for pair in ([made, mask], [mask, made]):
+        assert main(["evaluate", *map(str, pair)]) == 0
+        assert capsys.readouterr().out.count("1.0000") == 6
+    moved = Geometry(GRID.shape, GRID.spacing, (-20.3, 30.0, -401.0), GRID.direction)
+    other = write_labelmap(Labelmap(read_labelmap(mask).array, moved, LABELS), tmp_path / "moved.nii.gz")[0]
+    if kind == "seg":
+        assert main(["evaluate", str(made), str(other)]) == 1
+        assert "--resample" in capsys.readouterr().err
+
+
 def test_an_rtstruct_needs_its_image(
     mask: Path, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = tmp_path / "rt.dcm"
     assert main(["export", str(mask), "--image", str(series), "-o", str(made), "--as", "rtstruct"]) == 0
-    assert main(["evaluate", str(made), str(mask)]) == 1
+    assert main(["measure", str(made)]) == 1
     assert "give the image" in capsys.readouterr().err
 
 
