@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
 from promptseg.models.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
+from promptseg.models.families.tissue import weigh_by_tissue
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
 
 __all__ = ["BuiltinPredictor"]
@@ -144,6 +145,8 @@ class BuiltinPredictor:
         else:
             answer = self._again(image, hints)
         logits = paste(answer.logits, answer.window, image.shape, NOWHERE)
+        if hints.box is not None and hints.previous is None:
+            logits = weigh_by_tissue(image, logits, hints.box)
         if logits.shape != embedding.shape:
             logits = cv2.resize(logits, embedding.shape[::-1], interpolation=cv2.INTER_AREA)
         return Prediction(logits, answer.score)
