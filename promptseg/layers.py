@@ -68,7 +68,7 @@ class Layers:
         """Return the voxels, in the part that ``where`` indexes, that a label may not take; None: it may take all."""
         if self._overlap == "allow":
             masks = [self.array(other)[where] == other for other in locked if other != value]
-            return np.logical_or.reduce(masks) if masks else None
+            return np.asarray(np.logical_or.reduce(masks)) if masks else None
         part = self.array(SHARED)[where]
         if self._overlap == "keep":
             return (part != 0) & (part != value)
