@@ -20,6 +20,7 @@ from promptseg.prompts import Plane
 __all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "apply_prompts"]
 
 Mask = NDArray[np.bool_]
+NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
 OUTLINE_MARGIN_MM = 2.0  # how far an answer may go beyond a lasso: a hand-drawn line is not exact
 
 
@@ -149,7 +150,7 @@ def _predict_anchor(
     """Answer all hints of one slice and stage its mask; return the anchor and where the mask changed."""
     merged = merge_hints(before.hint if before is not None else None, hint)
     old = canvas.mask(index)
-    prior = _anchor_prior(hint, before, old)
+    prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
     answer = predictor.predict(canvas.embedding(index), merged.prompts, prior)
     mask = answer.mask
     if merged.outline is not None:
@@ -165,6 +166,36 @@ def _predict_anchor(
     if changed.any():
         canvas.write(index, mask)
     return Anchor(merged, answer.logits.astype(np.float16), answer.score), changed
+
+
+def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:
+    """The label's mask on the nearest slice that has one, for a click on a slice where it is missing.
+
+    The model then knows what is looked for and how large it is. A mask that the click misses is moved onto the click.
+    """
+    points = hint.prompts.points[hint.prompts.positive]
+    if len(points) == 0 or hint.prompts.box is not None:
+        return None
+    reach = max(1, round(NEAREST_REACH_MM / canvas.gap_mm))
+    around = (at for step in range(1, reach + 1) for at in (index - step, index + step))
+    nearest = next((at for at in around if 0 <= at < canvas.slice_count and canvas.mask(at).any()), None)
+    if nearest is None:
+        return None
+    mask = canvas.mask(nearest)
+    y, x = (round(float(v)) for v in points[-1])
+    if not mask[y, x]:
+        rows, columns = np.nonzero(mask)
+        mask = _moved(mask, y - round(float(rows.mean())), x - round(float(columns.mean())))
+    return Prior(mask_logits(mask), neighbour=canvas.embedding(nearest))
+
+
+def _moved(mask: Mask, dy: int, dx: int) -> Mask:
+    """Shift a mask (h, w) by whole pixels; what leaves the slice is lost."""
+    h, w = mask.shape
+    moved = np.zeros_like(mask)
+    source = mask[max(0, -dy) : min(h, h - dy), max(0, -dx) : min(w, w - dx)]
+    moved[max(0, dy) : max(0, dy) + source.shape[0], max(0, dx) : max(0, dx) + source.shape[1]] = source
+    return moved
 
 
 def _anchor_prior(hint: Hint, before: Anchor | None, old: Mask) -> Prior | None:

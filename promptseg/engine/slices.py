@@ -75,6 +75,7 @@ class LabelCanvas:
         self._locked = locked
         self._other = other_anchors
         self.spacing_mm = source.volume.cut_spacing_mm(plane)
+        self.slice_count = source.volume.shape[plane.axis]
         self.gap_mm = source.volume.geometry.spacing_zyx[plane.axis]
         self.changes: dict[int, Mask] = {}
 
