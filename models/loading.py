@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptseg.errors import ModelError
+from promptseg.errors import DeviceError, ModelError
 from promptseg.models.export import ExportReport, exported, write_export
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
@@ -73,14 +73,14 @@ def _placed(card: ModelCard, weights: _Weights, device: str, settings: ModelSett
     )
 
 
-def _builtin(card: ModelCard) -> Predictor:
+def _builtin(card: ModelCard, device: Device) -> Predictor:
     from promptseg.models.builtin import BUILTIN_ONNX
     from promptseg.models.families.builtin import BuiltinPredictor
 
-    return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id)
+    return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id, device=device)
 
 
-def _classical(card: ModelCard) -> Predictor:
+def _classical(card: ModelCard, _device: Device) -> Predictor:
     from promptseg.models.families.classical import ClassicalPredictor
 
     return ClassicalPredictor(card.id)
@@ -129,7 +129,7 @@ def _sam2(card: ModelCard, weights: _Weights, placed: Placement, _settings: Mode
     return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision)
 
 
-_INSIDE: dict[str, Callable[[ModelCard], Predictor]] = {"builtin": _builtin, "classical": _classical}
+_INSIDE: dict[str, Callable[[ModelCard, Device], Predictor]] = {"builtin": _builtin, "classical": _classical}
 _ON_DISK: dict[str, Callable[[ModelCard, _Weights, Placement, ModelSettings], Predictor]] = {
     "sam": _sam,
     "sam2": _sam2,
@@ -152,7 +152,13 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
     card = model_card(model_id)  # an unknown model is reported before an unknown device
     if card.family in _INSIDE:
         chosen = choose_device(device)
-        return loaded_models().get((model_id, chosen), str(chosen), lambda: _INSIDE[card.family](card))
+        if card.family == "classical" and chosen.kind != "cpu":
+            if device != "auto":
+                raise DeviceError(
+                    f"model {model_id!r} runs on the CPU only; expected device cpu or auto, got {device!r}"
+                )
+            chosen = Device("cpu")
+        return loaded_models().get((model_id, chosen), str(chosen), lambda: _INSIDE[card.family](card, chosen))
     if card.family not in _ON_DISK:
         raise ModelError(_no_class(card))
     settings = model_settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -12,13 +13,7 @@ from promptseg.models.runtime import SWAP_TO_CPU, SWAP_TO_GPU, choose_device, on
 
 __all__ = ["Finding", "examine"]
 
-# Extra -> the distributions that it brings.
-EXTRAS: dict[str, tuple[str, ...]] = {
-    "sam": ("torch", "segment-anything", "safetensors"),
-    "wholebody": ("TotalSegmentator",),
-    "app": ("gradio", "fastapi", "uvicorn"),
-    "cluster": ("ray",),
-}
+SHOWN_EXTRAS = ("sam", "wholebody", "app", "cluster", "bench", "train", "privacy")
 CORE = ("promptseg", "numpy", "SimpleITK", "pydicom", "opencv-python-headless")
 
 
@@ -56,8 +51,18 @@ def examine() -> tuple[Finding, ...]:
         _onnx(),
         _device(),
         _model(),
-        *(_extra(extra, names) for extra, names in EXTRAS.items()),
+        *(_extra(extra, names) for extra, names in _extras().items()),
     )
+
+
+def _extras() -> dict[str, tuple[str, ...]]:
+    """Return the distributions that each extra brings, as the installed package's own metadata says."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(SHOWN_EXTRAS, ())
+    for requirement in metadata.requires("promptseg") or ():
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"](\w+)['\"].*", requirement)
+        if match is not None and match[2] in found:
+            found[match[2]] += (match[1],)
+    return found
 
 
 def _onnx() -> Finding:

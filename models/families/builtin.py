@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import ModelError
+from promptseg.errors import DeviceError, ModelError
 from promptseg.models.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
 from promptseg.models.families.tissue import weigh_by_tissue
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
+from promptseg.models.runtime import Device
 
 __all__ = ["BuiltinPredictor"]
 
@@ -76,14 +77,16 @@ class _Answer:
 
 
 class BuiltinPredictor:
-    """The network trained on synthetic scenes, run by ONNX Runtime on the CPU.
+    """The network trained on synthetic scenes, run by ONNX Runtime.
 
     A first prompt is searched for at several scales; then the window closes in on the mask that was found, or grows
     where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with
     a neighbour) is one pass.
     """
 
-    def __init__(self, path: Path, model_id: str = "builtin", threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, model_id: str = "builtin", threads: int | None = None, device: Device | None = None
+    ) -> None:
         """Load the file.
 
         Args:
@@ -91,9 +94,11 @@ class BuiltinPredictor:
             model_id: the registry's id.
             threads: cores used by one prediction; all but at most four when None. Answers are the same bits for
                 the same number.
+            device: where it runs; the CPU when None.
 
         Raises:
             ModelError: the file cannot be read.
+            DeviceError: ONNX Runtime took another execution provider than the device asks for.
         """
         import onnxruntime
 
@@ -104,10 +109,15 @@ class BuiltinPredictor:
         options.add_session_config_entry(
             "session.intra_op.allow_spinning", "0"
         )  # idle threads leave the core to others
+        wanted = (device or Device("cpu")).providers
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as exc:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        except Exception as exc:  # ONNX Runtime's errors have no common base but this
             raise ModelError(f"cannot load the network from {path}: {exc}") from exc
+        self.providers = tuple(self._session.get_providers())
+        first = wanted[0][0] if isinstance(wanted[0], tuple) else wanted[0]
+        if self.providers[0] != first:
+            raise DeviceError(f"expected ONNX Runtime to use {first}, it took {self.providers[0]}; use device='cpu'")
         self._model_id = model_id
 
     @property
