@@ -16,7 +16,7 @@ import typer
 from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
-from promptseg.cli_models import models_app
+from promptseg.cli_models import cache_app, models_app
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(cache_app, name="cache")
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)

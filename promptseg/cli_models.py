@@ -21,7 +21,6 @@ models_app = typer.Typer(help="Models that a user can name.", no_args_is_help=Tr
 cache_app = typer.Typer(
     help="What is kept to save time: embeddings of slices, optimised networks.", no_args_is_help=True
 )
-models_app.add_typer(cache_app, name="cache")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="See `promptseg models list`.")]
 Trust = Annotated[bool, typer.Option("--trust-on-first-use", help="Pin what comes now where nobody published a hash.")]

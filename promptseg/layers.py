@@ -71,9 +71,9 @@ class Layers:
             return np.asarray(np.logical_or.reduce(masks)) if masks else None
         part = self.array(SHARED)[where]
         if self._overlap == "keep":
-            return (part != 0) & (part != value)
+            return np.asarray((part != 0) & (part != value))
         held = tuple(other for other in locked if other != value)
-        return np.isin(part, held) if held else None
+        return np.asarray(np.isin(part, held)) if held else None
 
     def flat(self) -> NDArray[np.uint8]:
         """Return a copy of all labels in one array; where labels overlap the higher value lies on top."""

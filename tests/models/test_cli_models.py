@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from promptseg.cli_models import models_app
+from promptseg.cli_models import cache_app, models_app
 from promptseg.errors import ModelError
 from promptseg.models import registry
 from promptseg.models.loading import loaded_models
@@ -19,7 +19,8 @@ CONTENT = b"weights" * 1000
 
 
 def run(*args):
-    return CliRunner().invoke(models_app, list(args), catch_exceptions=False, env={"COLUMNS": "400"})
+    app, words = (cache_app, args[1:]) if args[0] == "cache" else (models_app, args)
+    return CliRunner().invoke(app, list(words), catch_exceptions=False, env={"COLUMNS": "400"})
 
 
 @pytest.fixture
