@@ -102,6 +102,6 @@ def run_demo(output: Path, model: str, device: str, on_progress: OnProgress) -> 
         label = made.labels[entry["label"]]
         kinds = ", ".join(prompt["type"] for prompt in entry["prompts"])
         score = dice(made.mask(label.value), truth.mask(label.name))
-        lines.append(f"{label.name:14} from 1 {kinds:12} Dice {score:.3f}, {made.volume_ml(label.value):8.1f} ml")
+        lines.append(f"{label.name:14} from {kinds:12} Dice {score:.3f}, {made.volume_ml(label.value):8.1f} ml")
     lines.append(f"took {seconds:.1f} s")
     return lines + [f"wrote {path}" for path in save_folder(session, output)]

@@ -1,12 +1,13 @@
-"""The example's prompts: one box per organ on the slice where it is largest, as a person would draw it."""
+"""The example's prompts: a box per organ on its largest slice, and a click on what does not belong to it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from promptseg.prompts import Box, prompt_to_dict
+from promptseg.prompts import Box, Point, prompt_to_dict
 from promptseg.volume.labelmap import Labelmap
 
 __all__ = ["prompt_entries"]
@@ -16,7 +17,7 @@ MARGIN_VOXELS = 2  # boxes drawn by hand are a little loose
 
 
 def prompt_entries(truth: Labelmap) -> list[dict[str, Any]]:
-    """Return the entries of a prompt log: a label and a box on one axial slice for each of ``PROMPTED``."""
+    """Return a prompt log's entries: for each of ``PROMPTED`` a label, a box and a negative click on one slice."""
     entries: list[dict[str, Any]] = []
     for value, name in enumerate(PROMPTED, start=1):
         mask = truth.mask(name)
@@ -29,6 +30,18 @@ def prompt_entries(truth: Labelmap) -> list[dict[str, Any]]:
             min(mask.shape[2], int(columns[-1]) + 1 + MARGIN_VOXELS),
         )
         entries.append({"op": "label", "value": value, "name": name})
-        box = prompt_to_dict(Box(voxel=(low, high)))
-        entries.append({"op": "prompt", "label": value, "propagate": True, "prompts": [box]})
+        others = np.zeros(mask.shape[1:], np.uint8)
+        others[low[1] : high[1], low[2] : high[2]] = ~mask[k, low[1] : high[1], low[2] : high[2]]
+        click = Point(voxel=(k, *_deepest(others)), positive=False)
+        prompts = [prompt_to_dict(Box(voxel=(low, high))), prompt_to_dict(click)]
+        entries.append({"op": "prompt", "label": value, "propagate": True, "prompts": prompts})
     return entries
+
+
+def _deepest(mask: NDArray[np.uint8]) -> tuple[int, int]:
+    """The (row, column) farthest from the border of a mask (h, w) that is not empty."""
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(row), int(column)

@@ -110,13 +110,13 @@ def test_the_volume_is_read_as_ct(volume):
     assert volume.array.min() >= -1024
 
 
-def test_the_prompts_are_boxes_on_one_slice_around_the_truth(truth):
+def test_the_prompts_are_a_box_around_the_truth_and_a_click_beside_it(truth):
     log = json.loads(example_prompts_path().read_text())
     names = {entry["value"]: entry["name"] for entry in log["entries"] if entry["op"] == "label"}
     prompted = [entry for entry in log["entries"] if entry["op"] == "prompt"]
     assert len(prompted) == len(names) >= 3
     for entry in prompted:
-        (box,) = (prompt_from_dict(item) for item in entry["prompts"])
+        box, click = (prompt_from_dict(item) for item in entry["prompts"])
         assert isinstance(box, Box)
         assert box.voxel is not None
         (z0, y0, x0), (z1, y1, x1) = ([int(v) for v in corner] for corner in box.voxel)
@@ -124,6 +124,10 @@ def test_the_prompts_are_boxes_on_one_slice_around_the_truth(truth):
         assert z1 == z0 + 1
         assert mask.any()
         assert mask[y0:y1, x0:x1].sum() == mask.sum()
+        z, y, x = (int(v) for v in click.voxel)
+        assert (z, click.positive, mask[y, x]) == (z0, False, False)
+        assert y0 <= y < y1
+        assert x0 <= x < x1
 
 
 def test_shipped_files_stay_small():
