@@ -27,7 +27,7 @@ class EngineOptions:
             anchor's own standard deviation (at least 0.05 of the window).
         min_similarity: smallest Bhattacharyya coefficient between the intensity distributions here and on the anchor.
             Both limits together fire on 0.6 % of 1,613 slices of true masks of 64 objects in CT and MR, and on 63 % of
-            masks laid on the first slice beyond the object's end (benchmarks/ends_by_intensity.py).
+            masks laid on the first slice beyond the object's end (benchmarks/ends_by_intensity.py); chosen on those.
         max_empty: so many empty slices in a row end the walk.
         correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
         overlap: what happens where a label's new voxels belong to another label: ``"overwrite"`` takes them, ``"keep"``
