@@ -17,6 +17,7 @@ from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
+from promptseg.cli_report import report
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ app.add_typer(cache_app, name="cache")
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)
+app.command()(report)
 register_measure(app)
 
 Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]

@@ -12,6 +12,7 @@ from promptseg.errors import PromptError, WriteError, did_you_mean
 if TYPE_CHECKING:
     from promptseg.evaluate import Masks
     from promptseg.export.read import ImportOptions
+    from promptseg.export.segments import SegmentSet
     from promptseg.measure.quantity import Quantity
     from promptseg.volume import Labelmap, Volume
 
@@ -93,7 +94,7 @@ def import_segmentation(
     return lines + [f"wrote {path}" for path in write_labelmap(labelmap, output)], found.findings
 
 
-def read_masks(path: Path, image: Path | None, series: str | None) -> tuple[Masks, tuple[str, ...]]:
+def read_masks(path: Path, image: Path | None, series: str | None) -> tuple[Labelmap | SegmentSet, tuple[str, ...]]:
     """Read a mask of any format, DICOM objects on the image's grid; return it and findings.
 
     Raises:

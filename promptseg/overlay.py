@@ -23,7 +23,7 @@ from promptseg.volume.labelmap import Label, Labelmap
 from promptseg.volume.orientation import LETTERS, anatomical_axes
 from promptseg.volume.volume import Volume
 
-__all__ = ["render_overlay", "write_overlay_png"]
+__all__ = ["PlanePicture", "is_unplaced", "render_overlay", "render_planes", "write_overlay_png"]
 
 MAX_WIDTH_PX, MAX_HEIGHT_PX = 1680, 900  # of all cuts together; the frame comes on top
 MARGIN_PX, GAP_PX, HEADER_PX, ROW_PX = 24, 16, 40, 30
@@ -33,6 +33,23 @@ FOOTNOTE = "Research use only. Not a medical device."
 TITLES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}  # by the patient axis that the cut is perpendicular to
 # patient axes that run down and to the right in a cut perpendicular to the key, and the sense in which they run
 LAYOUT = {2: ((1, 1), (0, 1)), 1: ((2, -1), (0, 1)), 0: ((2, -1), (1, 1))}
+
+
+@dataclass(frozen=True, eq=False)
+class PlanePicture:
+    """One cut as it is drawn.
+
+    Attributes:
+        title: e.g. "Axial   z 26"; "" for a picture without a place in a patient.
+        axis: array axis that the cut is perpendicular to.
+        index: the slice along it.
+        picture: uint8 RGB (height, width, 3).
+    """
+
+    title: str
+    axis: int
+    index: int
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,32 @@ def render_overlay(
     return _page(volume, labelmap, present, panels, views)
 
 
+def render_planes(
+    volume: Volume,
+    labelmap: Labelmap,
+    *,
+    prompts: Sequence[Prompt] = (),
+    center: Sequence[float] | None = None,
+    room: tuple[int, int] = (MAX_WIDTH_PX, MAX_HEIGHT_PX),
+) -> tuple[PlanePicture, ...]:
+    """Draw the cuts alone, axial first, all in one scale; see ``render_overlay``.
+
+    Args:
+        volume, labelmap, prompts, center: as there.
+        room: (width, height) in pixels that all cuts side by side may take.
+
+    Raises:
+        GeometryMismatchError: volume and labelmap lie on different grids.
+    """
+    volume.geometry.require_same(labelmap.geometry, "labelmap and image")
+    present = _present(labelmap)
+    views = _views(volume.geometry, _center(labelmap, present) if center is None else center, room)
+    return tuple(
+        PlanePicture(view.title, view.axis, view.index, _panel(volume, labelmap, present, view, prompts))
+        for view in views
+    )
+
+
 def write_overlay_png(
     volume: Volume,
     labelmap: Labelmap,
@@ -148,13 +191,15 @@ def _center(labelmap: Labelmap, present: list[Label]) -> tuple[int, ...]:
     return tuple(int(s.argmax()) if s.any() else len(s) // 2 for s in shares)
 
 
-def _is_unplaced(geometry: Geometry) -> bool:
+def is_unplaced(geometry: Geometry) -> bool:
     """Return True for a picture without a place in a patient (a photograph): no letters, no flips, no millimetres."""
     plain = geometry.direction == IDENTITY_DIRECTION and geometry.origin == (0.0, 0.0, 0.0)
     return geometry.shape[0] == 1 and plain
 
 
-def _views(geometry: Geometry, center: Sequence[float]) -> list[_View]:
+def _views(
+    geometry: Geometry, center: Sequence[float], room: tuple[int, int] = (MAX_WIDTH_PX, MAX_HEIGHT_PX)
+) -> list[_View]:
     """Return the cuts to draw, axial first, all in one scale."""
     axes = anatomical_axes(geometry)
     flat = [axis for axis, n in enumerate(geometry.shape) if n == 1]
@@ -168,7 +213,7 @@ def _views(geometry: Geometry, center: Sequence[float]) -> list[_View]:
         placed.append((axis, rows, columns, (row_sense != down_sense, column_sense != right_sense)))
     width = sum(extent[columns] for _, _, columns, _ in placed)
     height = max(extent[rows] for _, rows, _, _ in placed)
-    scale = min((MAX_WIDTH_PX - GAP_PX * (len(placed) - 1)) / width, MAX_HEIGHT_PX / height)
+    scale = min((room[0] - GAP_PX * (len(placed) - 1)) / width, room[1] / height)
     views = []
     for axis, rows, columns, flips in placed:
         size = (max(1, round(extent[rows] * scale)), max(1, round(extent[columns] * scale)))
@@ -178,7 +223,7 @@ def _views(geometry: Geometry, center: Sequence[float]) -> list[_View]:
         top, bottom = LETTERS[down][::down_sense]
         left, right_letter = LETTERS[right][::right_sense]
         title, letters = f"{TITLES[patient]}   {'zyx'[axis]} {index}", (left, right_letter, top, bottom)
-        if _is_unplaced(geometry):
+        if is_unplaced(geometry):
             title, letters = "", ("", "", "", "")
         shape = (geometry.shape[rows], geometry.shape[columns])
         views.append(_View(axis, index, rows, columns, flips, size, shape, title, letters))
@@ -299,7 +344,7 @@ def _legend_rows(labelmap: Labelmap, present: list[Label], width: int) -> list[l
         count = int(np.count_nonzero(labelmap.array == label.value))
         volume_ml = count * labelmap.geometry.voxel_volume_mm3 / 1000.0
         words = f"{label.name}  {volume_ml:.3g} ml" if volume_ml < 100 else f"{label.name}  {volume_ml:.0f} ml"
-        if _is_unplaced(labelmap.geometry):
+        if is_unplaced(labelmap.geometry):
             words = f"{label.name}  {count} px"
         needed = 22 + marks.text_width(words) + 30
         if rows[-1] and x + needed > width:

@@ -23,7 +23,7 @@ from promptseg.io.itk import check_frame
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["DicomSource", "SourceFrame", "copy_identity", "read_source"]
+__all__ = ["DicomSource", "SourceFrame", "copy_identity", "identity_of", "read_source"]
 
 # PS3.3 C.7.1.1 Patient and C.7.2.1 General Study: required, but may be empty (Type 2), in every composite object.
 IDENTITY = (
@@ -163,6 +163,17 @@ def copy_identity(source: DicomSource, target: Any, *, drop_identity: bool = Fal
             target[keyword] = source.identity[keyword]
     target.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 holds the names of patients and of labels in any script
     target.StudyInstanceUID = source.study
+
+
+def identity_of(path: str | Path, *, series: str | None = None) -> dict[str, str]:
+    """Return who a DICOM image shows, by name, for a person who asked: patient, id, birth date, study date.
+
+    Raises:
+        WriteError, ReadError: as ``read_source``.
+    """
+    known = read_source(path, series=series).identity
+    named = {"Patient": "PatientName", "Patient id": "PatientID", "Born": "PatientBirthDate", "Study": "StudyDate"}
+    return {name: str(known.get(keyword)) for name, keyword in named.items() if known.get(keyword)}
 
 
 def _is_dicom(file: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
 
-__all__ = ["TABLE_EXTENSIONS", "write_table"]
+__all__ = ["TABLE_EXTENSIONS", "plain_json", "table_text", "write_table"]
 
 TABLE_EXTENSIONS = (".csv", ".json")
 
@@ -35,15 +35,16 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     extension = path.suffix.lower()
     if extension not in TABLE_EXTENSIONS:
         raise WriteError(f"cannot write {path}: expected a name that ends with {' or '.join(TABLE_EXTENSIONS)}")
-    text = _csv(rows) if extension == ".csv" else json.dumps([_plain(row) for row in rows], indent=1) + "\n"
+    text = table_text(rows) if extension == ".csv" else json.dumps(plain_json(rows), indent=1) + "\n"
     with all_or_nothing(path) as folder:
         (folder / path.name).write_text(text, encoding="utf-8", newline="")
     return path
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of one set of keys as CSV, "" for none; see ``write_table``."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _cell(value) for key, value in row.items()})
@@ -59,9 +60,10 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
+    """Return a value of JSON types, infinite and undefined numbers as None."""
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain_json(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
