@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from promptseg.api import segment as segment
     from promptseg.engine import edits as edits
     from promptseg.engine.options import EngineOptions as EngineOptions
-    from promptseg.engine.walk import Progress as Progress
+    from promptseg.engine.progress import Progress as Progress
     from promptseg.errors import Cancelled as Cancelled
     from promptseg.errors import PromptsegError as PromptsegError
     from promptseg.io import read_labelmap as read_labelmap
@@ -54,7 +54,7 @@ _HOME = {
     "MaskPrompt": "promptseg.prompts",
     "Plane": "promptseg.prompts",
     "Point": "promptseg.prompts",
-    "Progress": "promptseg.engine.walk",
+    "Progress": "promptseg.engine.progress",
     "PromptsegError": "promptseg.errors",
     "Scribble": "promptseg.prompts",
     "Session": "promptseg.session",

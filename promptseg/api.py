@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.options import EngineOptions
-from promptseg.engine.walk import OnProgress
+from promptseg.engine.progress import OnProgress
+from promptseg.entries import perform
 from promptseg.errors import ReplayError, SettingsError
 from promptseg.journal import Journal, read_journal
 from promptseg.models.loading import load_predictor
-from promptseg.promptlog import PromptLog, entry_prompts, read_log
+from promptseg.promptlog import PromptLog, read_log
 from promptseg.prompts import Prompt
 from promptseg.session import Session
 from promptseg.volume import Labelmap, Volume, Window
@@ -91,9 +91,11 @@ def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress 
     if image != session.volume.content_hash:
         _differs(f"the image {header['source']} has changed since the session in {folder} was made", strict=True)
     for entry in (*content.done, *reversed(content.undone)):
-        _apply_entry(session, entry, on_progress)
+        perform(session, entry, on_progress)
     for _ in content.undone:
         session.undo()
+    if content.selected is not None:
+        session.select(content.selected)
     session.record_to(Journal(Path(folder), {}, continued=True).append)
     return session
 
@@ -169,26 +171,7 @@ def replay(
 def apply_log(session: Session, log: PromptLog, *, on_progress: OnProgress | None = None) -> None:
     """Add every entry of a log to a session, in order."""
     for entry in log.entries:
-        _apply_entry(session, entry, on_progress)
-
-
-def _apply_entry(session: Session, entry: Mapping[str, Any], on_progress: OnProgress | None) -> None:
-    if entry["op"] == "label":
-        session.new_label(entry["name"])
-        return
-    if entry["op"] == "lock":
-        session.lock(int(entry["label"]), bool(entry["locked"]))
-        return
-    value = int(entry["label"])
-    if session.labels or value != 1:
-        session.select(value)
-    if entry["op"] == "edit":
-        session.edit(edit_from_dict(entry["edit"]))
-        return
-    if entry["op"] == "accept":
-        session.accept(int(entry["index"]), entry["plane"])
-        return
-    session.add(*entry_prompts(entry), propagate=bool(entry.get("propagate", True)), on_progress=on_progress)
+        perform(session, entry, on_progress)
 
 
 def _as_volume(volume: VolumeLike) -> Volume:

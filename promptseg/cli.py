@@ -21,7 +21,7 @@ from promptseg.cli_report import report
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
-    from promptseg.engine.walk import OnProgress
+    from promptseg.engine.progress import OnProgress
     from promptseg.prompts import Prompt
     from promptseg.volume import Volume, Window
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from promptseg.errors import WriteError
 
 if TYPE_CHECKING:
-    from promptseg.engine.walk import OnProgress
+    from promptseg.engine.progress import OnProgress
     from promptseg.session import Session
     from promptseg.volume import Labelmap, Volume
 

@@ -1,8 +1,8 @@
 """A session's log on disk while it is being made: append-only JSON lines, flushed to the disk at every entry.
 
-The first line is a header (versions, model, image, window, engine); every later line is one entry of the prompt log,
-or ``{"op": "undo"}`` or ``{"op": "redo"}``. A process that dies in the middle of a line loses only that line, which
-was never acknowledged. The file names the image's path, so it stays on this machine with the image.
+The first line is a header (versions, model, image, window, engine); every later line is one entry of the prompt log, or
+``{"op": "undo"}``, ``{"op": "redo"}``, or ``{"op": "select"}``. A process that dies in the middle of a line loses only
+that line, which was never acknowledged. The file names the image's path, so it stays on this machine with the image.
 """
 
 from __future__ import annotations
@@ -71,11 +71,13 @@ class JournalContent:
         header: the first line.
         done: entries in force, oldest first.
         undone: entries that redo would bring back, the next one last.
+        selected: the label that was selected after all of these, or None where the entries themselves say it.
     """
 
     header: Mapping[str, Any]
     done: tuple[Mapping[str, Any], ...]
     undone: tuple[Mapping[str, Any], ...]
+    selected: int | None = None
 
 
 def read_journal(folder: Path) -> JournalContent:
@@ -100,7 +102,12 @@ def read_journal(folder: Path) -> JournalContent:
         raise ReplayError(f"expected a {FORMAT!r} of version {VERSION} at {path}, got something else")
     done: list[Mapping[str, Any]] = []
     undone: list[Mapping[str, Any]] = []
+    selected = None
     for entry in lines[1:]:
+        if entry.get("op") == "select":
+            selected = int(entry["label"])
+            continue
+        selected = None
         if entry.get("op") == "undo":
             undone += [done.pop()] if done else []
         elif entry.get("op") == "redo":
@@ -108,4 +115,4 @@ def read_journal(folder: Path) -> JournalContent:
         else:
             done.append(entry)
             undone.clear()
-    return JournalContent(lines[0], tuple(done), tuple(undone))
+    return JournalContent(lines[0], tuple(done), tuple(undone), selected)

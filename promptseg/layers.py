@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -75,11 +75,22 @@ class Layers:
         held = tuple(other for other in locked if other != value)
         return np.asarray(np.isin(part, held)) if held else None
 
-    def flat(self) -> NDArray[np.uint8]:
-        """Return a copy of all labels in one array; where labels overlap the higher value lies on top."""
-        flat = np.zeros(self._shape, np.uint8)
-        for key in sorted(self._arrays):
-            np.copyto(flat, self._arrays[key], where=self._arrays[key] != 0)
+    def flat(
+        self, where: tuple[slice, ...] = (), staged: Mapping[int, NDArray[np.uint8]] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return a copy of all labels in one array; where labels overlap the higher value lies on top.
+
+        Args:
+            where: the part of the grid; all of it by default.
+            staged: layers (key to that part's content) that are not yet laid down.
+        """
+        parts = {key: array[where] for key, array in self._arrays.items()} | dict(staged or {})
+        if not parts:
+            return np.zeros(self._shape, np.uint8)[where].copy()
+        first, *others = sorted(parts)
+        flat = parts[first].copy()
+        for key in others:
+            np.copyto(flat, parts[key], where=parts[key] != 0)
         return flat
 
     def patch_to(self, value: int, wanted: Mask, locked: Iterable[int]) -> Patch | None:
@@ -93,6 +104,19 @@ class Layers:
         refused = self.refused(value, locked, where)
         after[wanted[where] if refused is None else wanted[where] & ~refused] = value
         return make_patch(self.key(value), box, before, after)
+
+    def merge_patches(self, source: int, into: int) -> tuple[Patch, ...]:
+        """Return the changes that give one label's voxels to another."""
+        if self._overlap != "allow":
+            box = bounds(self.mask(source))
+            if box is None:
+                return ()
+            before = self.array(SHARED)[as_slices(box)]
+            made = [make_patch(SHARED, box, before, np.where(before == source, np.uint8(into), before))]
+        else:
+            both = self.mask(source) | self.mask(into)
+            made = [self.patch_to(into, both, ()), self.patch_to(source, np.zeros(self._shape, np.bool_), ())]
+        return tuple(patch for patch in made if patch is not None)
 
     def lay(self, patch: Patch, *, after: bool) -> None:
         """Write a patch's content from after, or before, its change."""

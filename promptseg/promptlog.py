@@ -20,17 +20,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.options import EngineOptions
+from promptseg.entries import check_entry
 from promptseg.errors import PromptsegError, ReplayError
-from promptseg.prompts import Prompt, parse_plane, prompt_from_dict
+from promptseg.prompts import Prompt, prompt_from_dict
 from promptseg.volume import Window
 
 __all__ = ["PromptLog", "entry_prompts", "logged_prompts", "read_log", "write_log"]
 
 FORMAT = "promptseg prompt log"
 VERSION = 1
-KNOWN_OPS = ("label", "lock", "prompt", "edit", "accept")
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,9 @@ def read_log(path: Path) -> PromptLog:
 def _from_dict(data: Mapping[str, Any]) -> PromptLog:
     entries = tuple(data["entries"])
     for entry in entries:
-        if entry.get("op") not in KNOWN_OPS:
-            raise ReplayError(f"expected entries with op {', '.join(KNOWN_OPS)}, got {entry.get('op')!r}")
+        check_entry(entry)
         if entry["op"] == "prompt":
             _checked(entry["prompts"])
-            int(entry["label"])
-        elif entry["op"] == "edit":
-            edit_from_dict(entry["edit"])
-        elif entry["op"] == "accept":
-            parse_plane(entry["plane"])
-            int(entry["index"])
     window, engine = data.get("window"), data.get("engine")
     return PromptLog(
         entries,

@@ -1,48 +1,56 @@
 """One person's work on one volume: labels, prompts, masks, undo and redo. The one mutable object.
 
-Its state is the result of its log. Every entry keeps the voxels it changed (compressed), so undo and redo cost what
-the change cost, not what the volume costs.
+Its state is the result of its log: every verb that changes something is one log entry, one undo step, one line of the
+journal. A session belongs to one thread at a time; what a long call has found so far is read through ``Progress``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg import labelling
 from promptseg.engine.checks import Carried
 from promptseg.engine.edits import Edit, edit_to_dict
-from promptseg.engine.hints import PlacedPrompt, by_plane, place
+from promptseg.engine.hints import place
+from promptseg.engine.labelwork import LabelWork
 from promptseg.engine.options import EngineOptions
-from promptseg.engine.propagate import EMPTY_STATE, LabelState, accept_slice, apply_prompts
-from promptseg.engine.slices import LabelCanvas, SliceSource
-from promptseg.engine.walk import OnProgress, Progress
-from promptseg.errors import GeometryMismatchError, PromptError, did_you_mean
-from promptseg.layers import Changed, Layers, Patch, as_slices, make_patch, union
+from promptseg.engine.progress import OnProgress
+from promptseg.engine.propagate import EMPTY_STATE, LabelState, accept_slice
+from promptseg.engine.slices import SliceSource
+from promptseg.entries import perform
+from promptseg.errors import GeometryMismatchError, PromptError
+from promptseg.history import History, KeptPrompt, Record, State, Step
+from promptseg.layers import Changed, Layers, Patch, as_slices
 from promptseg.models.predictor import Predictor
-from promptseg.prompts import MaskPrompt, Plane, Prompt, parse_plane, prompt_to_dict
+from promptseg.prompts import MaskPrompt, Plane, Prompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.volume import Label, Labelmap, Volume
 
-__all__ = ["Session"]
-
-MAX_LABEL = 255
+__all__ = ["Session", "SliceReview"]
 
 
 @dataclass(frozen=True)
-class _Step:
-    """One undoable log entry with everything that it replaced."""
+class SliceReview:
+    """A slice to look at.
 
-    entry: dict[str, Any]
-    labels: tuple[Mapping[int, Label], Mapping[int, Label]]
-    states: tuple[Mapping[int, LabelState], Mapping[int, LabelState]]
-    locked: tuple[frozenset[int], frozenset[int]]
-    selected: tuple[int, int]
-    patch: Patch | None
+    Attributes:
+        plane: the plane that was walked in.
+        index: slice index.
+        confidence: 0 ... 1.
+        reason: why the walk ended here, or "".
+        measured: what was measured there.
+    """
+
+    plane: Plane
+    index: int
+    confidence: float
+    reason: str
+    measured: Carried
 
 
 class Session:
@@ -51,12 +59,14 @@ class Session:
     Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
     voxels are taken from other labels unless those are locked.
 
+    One thread at a time: a verb must have returned before another thread calls anything.
+
     Args:
         volume: the image.
         predictor: the loaded model.
         options: the engine's numbers.
-        record: called with every log entry, and ``{"op": "undo"}`` or ``{"op": "redo"}``, before it takes effect; when
-            it raises, nothing has changed.
+        record: called with every log entry, and ``{"op": "undo"}``, ``{"op": "redo"}`` or ``{"op": "select"}``, before
+            it takes effect; when it raises, nothing has changed.
     """
 
     def __init__(
@@ -65,20 +75,14 @@ class Session:
         predictor: Predictor,
         options: EngineOptions | None = None,
         *,
-        record: Callable[[Mapping[str, Any]], None] | None = None,
+        record: Record | None = None,
     ) -> None:
         self.volume = volume
         self.options = options or EngineOptions()
         self._predictor = predictor
-        self._record = record
         self._source = SliceSource(volume, predictor)
         self._layers = Layers(volume.shape, self.options.overlap)
-        self._labels: Mapping[int, Label] = {}
-        self._states: Mapping[int, LabelState] = {}
-        self._locked: frozenset[int] = frozenset()
-        self._selected = 0
-        self._done: list[_Step] = []
-        self._undone: list[_Step] = []
+        self._history = History(self._layers, record)
 
     # --- what a person sees -------------------------------------------------------------------------------------
 
@@ -90,22 +94,32 @@ class Session:
     @property
     def labels(self) -> Mapping[int, Label]:
         """All labels by value."""
-        return dict(self._labels)
+        return dict(self._state.labels)
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Values of the protected labels."""
+        return self._state.locked
 
     @property
     def selected(self) -> int:
         """The label that prompts go to; 0 before the first one exists."""
-        return self._selected
+        return self._state.selected
+
+    @property
+    def prompts(self) -> tuple[KeptPrompt, ...]:
+        """The prompts in force, oldest first, as (id, label, prompt); an id names its prompt for good."""
+        return self._state.prompts
 
     @property
     def labelmap(self) -> Labelmap:
         """A copy of all labels on the volume's grid; where labels may overlap, the higher value lies on top."""
-        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._labels))
+        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._state.labels))
 
     @property
     def log(self) -> tuple[dict[str, Any], ...]:
         """The entries that made the present state, oldest first, as plain JSON types."""
-        return tuple(step.entry for step in self._done)
+        return tuple(dict(step.entry) for step in self._history.done)
 
     def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
         """Return bool (z, y, x) of one label (default: the selected one).
@@ -113,20 +127,56 @@ class Session:
         Raises:
             PromptError: no such label.
         """
-        if label is None and self._selected == 0:
+        if label is None and self.selected == 0:
             return np.zeros(self.volume.shape, np.bool_)
         return self._layers.mask(self._value(label))
 
-    def review(self, label: int | str | None = None) -> tuple[Carried, ...]:
+    def labels_in(self, box: Changed) -> NDArray[np.uint8]:
+        """Return all labels inside a half-open voxel box, uint8 (z, y, x): cheap, for a face that shows a change."""
+        return self._layers.flat(as_slices(box))
+
+    def is_pending(self, label: int | str | None = None) -> bool:
+        """True when ``propagate`` has something to do for the label."""
+        state = self._engine_state(self._value(label))
+        return bool(state.pending or state.waiting)
+
+    def review(self, label: int | str | None = None) -> tuple[SliceReview, ...]:
         """Return what the walks measured on the label's slices, least confident first."""
         value = self._value(label)
-        records = self._states.get(value, EMPTY_STATE).records
-        present = [
-            record
-            for (plane, index), record in records.items()
+        found = [
+            SliceReview(plane, index, record.confidence, record.reason, record)
+            for (plane, index), record in self._engine_state(value).records.items()
             if self._layers.has(value, (slice(None),) * plane.axis + (index,))
         ]
-        return tuple(sorted(present, key=lambda record: record.confidence))
+        return tuple(sorted(found, key=lambda slice_review: slice_review.confidence))
+
+    def confidence(self, label: int | str | None = None, plane: Plane | str = Plane.AXIAL) -> NDArray[np.float32]:
+        """Return (n slices,) of the plane: 0 ... 1 where the walk measured, 1 on slices that a person prompted.
+
+        NaN where the label has nothing, or nothing is known: imported or drawn by hand.
+        """
+        value, plane = self._value(label), parse_plane(plane)
+        state = self._engine_state(value)
+        strip = np.full(self.volume.shape[plane.axis], np.nan, np.float32)
+        for (p, index), record in state.records.items():
+            if p is plane:
+                strip[index] = record.confidence
+        strip[[index for p, index in state.anchors if p is plane]] = 1
+        present = self._layers.mask(value).any(axis=tuple(axis for axis in range(3) if axis != plane.axis))
+        return np.where(present, strip, np.float32(np.nan))
+
+    @property
+    def _state(self) -> State:
+        return self._history.state
+
+    def _engine_state(self, value: int) -> LabelState:
+        return self._state.engine.get(value, EMPTY_STATE)
+
+    def _value(self, label: int | str | None) -> int:
+        return labelling.find_label(self._state, label)
+
+    def _writable(self, label: int | str | None = None) -> int:
+        return labelling.unlocked(self._state, self._value(label))
 
     # --- labels -------------------------------------------------------------------------------------------------
 
@@ -136,49 +186,92 @@ class Session:
         Raises:
             PromptError: the name is taken, or 255 labels exist.
         """
-        value = max(self._labels, default=0) + 1
-        if value > MAX_LABEL:
-            raise PromptError(f"expected at most {MAX_LABEL} labels, got one more")
-        if name is not None and any(label.name == name for label in self._labels.values()):
-            raise PromptError(f"expected a new label name, got {name!r}, which exists already; select it instead")
-        label = Label.default(value, name)
-        self._commit(
-            {"op": "label", "value": value, "name": label.name}, labels={**self._labels, value: label}, selected=value
-        )
-        return value
+        state, label = labelling.new_label(self._state, name)
+        self._history.commit({"op": "label", "value": label.value, "name": label.name}, state)
+        return label.value
 
     def select(self, label: int | str) -> int:
-        """Make a label, by value or name, the one that prompts go to; return its value."""
-        if label == 1 and not self._labels:
+        """Make a label, by value or name, the one that prompts go to; return its value. No undo step."""
+        if label == 1 and not self._state.labels:
             return self.new_label()
-        self._selected = self._value(label)
-        return self._selected
+        value = self._value(label)
+        self._history.select(value)
+        return value
+
+    def rename(self, label: int | str, name: str) -> None:
+        """Give a label another name.
+
+        Raises:
+            PromptError: no such label; the name is empty or another label's.
+        """
+        value = self._value(label)
+        self._history.commit(
+            {"op": "rename", "label": value, "name": name}, labelling.renamed(self._state, value, name)
+        )
+
+    def recolour(self, label: int | str, color: Sequence[int]) -> None:
+        """Give a label another sRGB colour: red, green, blue of 0 ... 255.
+
+        Raises:
+            PromptError: no such label, or not a colour.
+        """
+        value = self._value(label)
+        state = labelling.recoloured(self._state, value, color)
+        self._history.commit({"op": "recolour", "label": value, "color": list(state.labels[value].color)}, state)
 
     def lock(self, label: int | str, locked: bool = True) -> None:
         """Protect a label: no other label takes its voxels, prompts to it are refused; ``locked=False`` frees it."""
         value = self._value(label)
-        new = self._locked | {value} if locked else self._locked - {value}
-        self._commit({"op": "lock", "label": value, "locked": bool(locked)}, locked=frozenset(new))
+        new = self._state.locked | {value} if locked else self._state.locked - {value}
+        entry = {"op": "lock", "label": value, "locked": bool(locked)}
+        self._history.commit(entry, replace(self._state, locked=new))
 
-    def _value(self, label: int | str | None) -> int:
-        if label is None:
-            label = self._selected
-        for known in self._labels.values():
-            if label in (known.value, known.name):
-                return known.value
-        names = [known.name for known in self._labels.values()]
-        raise PromptError(f"no label {label!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(label), names)}")
+    def delete_label(self, label: int | str) -> Changed | None:
+        """Remove a label with its voxels and prompts; return the half-open voxel box that changed.
+
+        Raises:
+            PromptError: no such label, or it is locked.
+        """
+        value = self._writable(label)
+        patch = self._layers.patch_to(value, np.zeros(self.volume.shape, np.bool_), ())
+        state = labelling.deleted(self._state, value)
+        return self._history.commit({"op": "delete_label", "label": value}, state, _some(patch))
+
+    def merge_labels(self, label: int | str, into: int | str) -> Changed | None:
+        """Give all voxels and prompts of one label to another, and remove it; return the box that changed.
+
+        Raises:
+            PromptError: no such label, one of them is locked, or both are the same.
+        """
+        source, target = self._writable(label), self._writable(into)
+        if source == target:
+            raise PromptError(f"expected two labels to merge, got label {source} twice")
+        patches = self._layers.merge_patches(source, target)
+        keys = {*self._engine_state(source).anchors, *self._engine_state(target).anchors}
+        joined = self._layers.mask(source) | self._layers.mask(target)
+        slices = {(plane, index): np.asarray(joined[(slice(None),) * plane.axis + (index,)]) for plane, index in keys}
+        state = labelling.merged(self._state, source, target, slices)
+        return self._history.commit({"op": "merge_labels", "label": source, "into": target}, state, patches)
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
-    def add(self, *prompts: Prompt, propagate: bool = True, on_progress: OnProgress | None = None) -> Changed | None:
+    def add(
+        self,
+        *prompts: Prompt,
+        propagate: bool = True,
+        predict: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Changed | None:
         """Add prompts to the selected label and bring its mask up to date.
 
         Several prompts in one call count as one step: all prompted slices are answered first, then propagated.
 
         Args:
             prompts: one or more prompts.
-            propagate: False: only the prompted slices change.
+            propagate: False: only the prompted slices change; ``propagate()`` carries them on later, to the same
+                result.
+            predict: False: the model is not asked, nothing changes yet; the label's next ``add`` or ``propagate()``
+                answers these prompts with its own.
             on_progress: called after every slice with a ``Progress``; raise ``Cancelled`` in it to stop: the session
                 then stays as it was before the call.
 
@@ -189,29 +282,48 @@ class Session:
             PromptError: a prompt lies outside the image, or the label is locked.
             GeometryMismatchError: a mask prompt has another shape than the volume.
         """
-        if not prompts:
-            raise PromptError("expected at least one prompt, got none")
-        masks = [p for p in prompts if isinstance(p, MaskPrompt)]
-        if masks and len(prompts) > 1:
-            raise PromptError("expected a mask prompt on its own; add it first, then the other prompts")
-        placed = [place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt)]
-        value = self._selected or 1
-        if value in self._locked:
-            raise PromptError(f"label {value} is locked; unlock it or select another one")
-        slices = _Counter(on_progress)
-        if masks:
-            patch, state = self._with_mask(masks[0], value), EMPTY_STATE
-        else:
-            patch, state = self._with_prompts(placed, value, propagate, slices)
-        entry = {
-            "op": "prompt",
-            "label": value,
-            "propagate": bool(propagate),
-            "prompts": [prompt_to_dict(p) for p in prompts],
-            "slices": slices.count,
-        }
-        labels = self._labels if value in self._labels else {**self._labels, value: Label.default(value)}
-        return self._commit(entry, labels=labels, states={**self._states, value: state}, selected=value, patch=patch)
+        entry = {"op": "prompt", "propagate": bool(propagate), "predict": bool(predict)}
+        first = self._state.next_id
+        return self._put(entry, prompts, range(first, first + len(prompts)), on_progress)
+
+    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+        """Carry the prompted slices of a label (default: the selected one) on to their neighbours.
+
+        ``add(..., propagate=False)`` followed by this gives the same masks as ``add(...)``. Nothing waits: nothing
+        happens, nothing is logged.
+
+        Returns, Raises, and ``on_progress``: as ``add``.
+        """
+        value = self._writable(label)
+        if not self.is_pending(value):
+            return None
+        work = self._work(value)
+        state = self._engine_state(value)
+        patch, state = work.run(replace(state, waiting=()), state.waiting, carry=True, on_progress=on_progress)
+        entry = {"op": "propagate", "label": value, "slices": work.slices}
+        after = replace(self._state, engine={**self._state.engine, value: state}, selected=value)
+        return self._history.commit(entry, after, _some(patch))
+
+    def remove_prompt(self, prompt_id: int, *, on_progress: OnProgress | None = None) -> Changed | None:
+        """Take a prompt back, however long ago it was added: the state becomes that of the log without it.
+
+        What came after it is worked out again. One undo step; returns, raises and ``on_progress`` as ``add``.
+
+        Raises:
+            PromptError: no prompt in force has this id.
+        """
+        entry = {"op": "remove_prompt", "id": int(prompt_id)}
+        return self._rewrite(entry, prompt_id, (), on_progress)
+
+    def replace_prompt(
+        self, prompt_id: int, prompt: Prompt, *, on_progress: OnProgress | None = None
+    ) -> Changed | None:
+        """Put another prompt in a prompt's place (moved, resized, turned around): the log's state with that one.
+
+        Otherwise as ``remove_prompt``; the id stays.
+        """
+        entry = {"op": "replace_prompt", "id": int(prompt_id), "prompt": prompt_to_dict(prompt)}
+        return self._rewrite(entry, prompt_id, (prompt,), on_progress)
 
     def accept(self, index: int, plane: Plane | str = Plane.AXIAL) -> None:
         """Make a slice of the selected label an anchor as it is: later prompts elsewhere never change it.
@@ -222,60 +334,91 @@ class Session:
         plane, value = parse_plane(plane), self._writable()
         if not 0 <= index < self.volume.shape[plane.axis]:
             raise PromptError(f"expected a {plane} slice from 0 to {self.volume.shape[plane.axis] - 1}, got {index}")
-        state = self._states.get(value, EMPTY_STATE)
-        state = accept_slice(state, plane, index, self._canvas(plane, value, state).mask(index))
+        state = self._engine_state(value)
+        state = accept_slice(state, plane, index, self._work(value).canvas(plane, state).mask(index))
         entry = {"op": "accept", "label": value, "plane": plane.value, "index": int(index)}
-        self._commit(entry, states={**self._states, value: state})
+        self._history.commit(entry, replace(self._state, engine={**self._state.engine, value: state}))
 
-    def _writable(self) -> int:
-        value = self._value(None)
-        if value in self._locked:
-            raise PromptError(f"label {value} is locked; unlock it or select another one")
-        return value
+    def _work(self, value: int) -> LabelWork:
+        return LabelWork(self._source, self._predictor, self.options, self._layers, value, self._state.locked)
 
-    def _with_mask(self, prompt: MaskPrompt, value: int) -> Patch | None:
+    def _put(
+        self, entry: Mapping[str, Any], prompts: Sequence[Prompt], ids: Sequence[int], on_progress: OnProgress | None
+    ) -> Changed | None:
+        """Add prompts under these ids, as the entry's ``propagate`` and ``predict`` say."""
+        if not prompts:
+            raise PromptError("expected at least one prompt, got none")
+        value = labelling.unlocked(self._state, self.selected or 1)
+        masks = [p for p in prompts if isinstance(p, MaskPrompt)]
+        if masks and len(prompts) > 1:
+            raise PromptError("expected a mask prompt on its own; add it first, then the other prompts")
+        placed = tuple(place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt))
+        state, patch, slices = self._engine_state(value), None, 0
+        if masks:
+            state, patch = EMPTY_STATE, self._imported(masks[0], value)
+        elif not entry.get("predict", True):
+            state = replace(state, waiting=(*state.waiting, *placed))
+        else:
+            work, placed = self._work(value), (*state.waiting, *placed)
+            carry = bool(entry.get("propagate", True))
+            patch, state = work.run(replace(state, waiting=()), placed, carry=carry, on_progress=on_progress)
+            slices = work.slices
+        kept = tuple(KeptPrompt(at, value, prompt) for at, prompt in zip(ids, prompts, strict=True))
+        before = self._state
+        after = replace(
+            before,
+            labels=before.labels if value in before.labels else {**before.labels, value: Label.default(value)},
+            engine={**before.engine, value: state},
+            selected=value,
+            prompts=(*(p for p in before.prompts if not masks or p.label != value), *kept),
+            next_id=max(before.next_id, *(at + 1 for at in ids)),
+        )
+        made = {"label": value, "ids": list(ids), "prompts": [prompt_to_dict(p) for p in prompts], "slices": slices}
+        return self._history.commit({**entry, **made}, after, _some(patch))
+
+    def _imported(self, prompt: MaskPrompt, value: int) -> Patch | None:
         if prompt.mask.shape != self.volume.shape:
             raise GeometryMismatchError(
                 f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {prompt.mask.shape}"
             )
-        return self._layers.patch_to(value, prompt.mask, self._locked)
+        return self._layers.patch_to(value, prompt.mask, self._state.locked)
 
-    def _with_prompts(
-        self, placed: list[PlacedPrompt], value: int, propagate: bool, slices: _Counter
-    ) -> tuple[Patch | None, LabelState]:
-        """Work out the new masks plane by plane; the voxels themselves are the same afterwards, also after an error."""
-        state = self._states.get(value, EMPTY_STATE)
-        array = self._layers.array(self._layers.key(value))
-        written: list[tuple[Changed, NDArray[np.uint8]]] = []
-        try:
-            for group in by_plane(placed):
-                canvas = self._canvas(group.plane, value, state)
-                state = apply_prompts(
-                    group,
-                    state,
-                    canvas,
-                    self._predictor,
-                    slice_count=self.volume.shape[group.plane.axis],
-                    options=self.options,
-                    propagate=propagate,
-                    on_progress=slices,
-                )
-                box = canvas.changed_box()
-                if box is not None:
-                    written.append((box, array[as_slices(box)].copy()))
-                    canvas.lay_down()
-            if not written:
-                return None, state
-            whole = union([box for box, _ in written])
-            after = array[as_slices(whole)].copy()
-        finally:
-            for box, before in reversed(written):
-                array[as_slices(box)] = before
-        return make_patch(self._layers.key(value), whole, array[as_slices(whole)], after), state
+    def _rewrite(
+        self, entry: Mapping[str, Any], prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
+    ) -> Changed | None:
+        """Work out the log's state anew, from the prompt's own entry on, with something else in its place."""
+        kept = next((kept for kept in self.prompts if kept.id == prompt_id), None)
+        if kept is None:
+            ids = ", ".join(str(each.id) for each in self.prompts)
+            raise PromptError(f"expected the id of a prompt in force ({ids or 'there is none'}), got {prompt_id!r}")
+        labelling.unlocked(self._state, kept.label)
+        steps = self._history.chain_from(lambda step: prompt_id in step.entry.get("ids", ()))
 
-    def _canvas(self, plane: Plane, value: int, state: LabelState) -> LabelCanvas:
-        others = tuple(key for key in state.anchors if key[0] != plane)
-        return LabelCanvas(self._source, plane, self._layers, value, locked=self._locked, other_anchors=others)
+        def again() -> None:
+            self._put_changed(steps[0], prompt_id, instead, on_progress)
+            for step in steps[1:]:
+                if step.entry["op"] == "prompt":
+                    self._put_changed(step, 0, (), on_progress)
+                else:
+                    perform(self, step.entry, on_progress)
+
+        return self._history.rewrite(entry, steps, again)
+
+    def _put_changed(
+        self, step: Step, prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
+    ) -> None:
+        """Perform a prompt entry again, under its own ids, with one prompt replaced or left out."""
+        value, entry = int(step.entry["label"]), step.entry
+        given: list[tuple[int, Prompt]] = []
+        for at, item in zip(entry["ids"], entry["prompts"], strict=True):
+            given += [(at, p) for p in (instead if at == prompt_id else [prompt_from_dict(item)])]
+        if value not in self._state.labels and not given:
+            self.new_label()  # it came with its first prompt, and stays without it
+        if value in self._state.labels:
+            self.select(value)
+        if given:
+            how = {key: entry[key] for key in ("op", "propagate", "predict") if key in entry}
+            self._put(how, [prompt for _, prompt in given], [at for at, _ in given], on_progress)
 
     # --- edits by hand ------------------------------------------------------------------------------------------
 
@@ -292,8 +435,10 @@ class Session:
         """
         value = self._writable()
         wanted = edit.apply(self._layers.mask(value), self.volume)
-        patch = self._layers.patch_to(value, wanted, self._locked)
-        return self._commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, patch=patch)
+        patch = self._layers.patch_to(value, wanted, self._state.locked)
+        return self._history.commit(
+            {"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, _some(patch)
+        )
 
     # --- history ------------------------------------------------------------------------------------------------
 
@@ -302,74 +447,25 @@ class Session:
 
         Returns None when there is nothing to undo or no voxel changed.
         """
-        if not self._done:
-            return None
-        self._note({"op": "undo"})
-        step = self._done.pop()
-        self._undone.append(step)
-        return self._restore(step, 0)
+        return self._history.undo()
 
     def redo(self) -> Changed | None:
         """Bring back the entry that was undone last; return the changed box, None when nothing was undone."""
-        if not self._undone:
-            return None
-        self._note({"op": "redo"})
-        step = self._undone.pop()
-        self._done.append(step)
-        return self._restore(step, 1)
+        return self._history.redo()
 
     @property
     def can_undo(self) -> bool:
         """True when there is an entry to undo."""
-        return bool(self._done)
+        return bool(self._history.done)
 
     @property
     def can_redo(self) -> bool:
         """True when there is an entry to redo."""
-        return bool(self._undone)
+        return bool(self._history.undone)
 
     def record_to(self, record: Callable[[Mapping[str, Any]], None]) -> None:
         """From now on call ``record`` with every entry, as the constructor's argument of that name."""
-        self._record = record
-
-    def _note(self, entry: Mapping[str, Any]) -> None:
-        if self._record is not None:
-            self._record(entry)
-
-    def _restore(self, step: _Step, side: int) -> Changed | None:
-        self._labels, self._states = step.labels[side], step.states[side]
-        self._locked, self._selected = step.locked[side], step.selected[side]
-        if step.patch is None:
-            return None
-        self._layers.lay(step.patch, after=side == 1)
-        return step.patch.box
-
-    def _commit(
-        self,
-        entry: dict[str, Any],
-        *,
-        labels: Mapping[int, Label] | None = None,
-        states: Mapping[int, LabelState] | None = None,
-        locked: frozenset[int] | None = None,
-        selected: int | None = None,
-        patch: Patch | None = None,
-    ) -> Changed | None:
-        """Make a new state the present one and remember the old one; nothing before this line changed the session."""
-        entry["time"] = datetime.now(UTC).isoformat(timespec="seconds")
-        if patch is not None:
-            entry = {**entry, "changed": [list(patch.box[0]), list(patch.box[1])], "digest": patch.digest}
-        step = _Step(
-            entry,
-            (self._labels, labels if labels is not None else self._labels),
-            (self._states, states if states is not None else self._states),
-            (self._locked, locked if locked is not None else self._locked),
-            (self._selected, selected if selected is not None else self._selected),
-            patch,
-        )
-        self._note(entry)
-        self._done.append(step)
-        self._undone.clear()
-        return self._restore(step, 1)
+        self._history.record = record
 
     # --- results ------------------------------------------------------------------------------------------------
 
@@ -393,14 +489,5 @@ class Session:
         return write_log(log, Path(path))
 
 
-class _Counter:
-    """Counts predicted slices and passes progress on."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.count = 0
-        self._on_progress = on_progress
-
-    def __call__(self, progress: Progress) -> None:
-        self.count += 1
-        if self._on_progress is not None:
-            self._on_progress(progress)
+def _some(patch: Patch | None) -> tuple[Patch, ...]:
+    return () if patch is None else (patch,)

@@ -1,4 +1,4 @@
-"""One prompt's effect on one label: predict its slices, then walk from each of them."""
+"""Prompts' effect on one label in one plane: answer their slices, then walk from each of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
 from promptseg.engine.slices import LabelCanvas
-from promptseg.engine.walk import OnProgress, Walk, grown, mask_logits, progress_counter
+from promptseg.engine.walk import Walk, grown, mask_logits
 from promptseg.models.predictor import Predictor, Prior, SlicePrompts
 from promptseg.prompts import Plane
 
-__all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "apply_prompts"]
+__all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "answer_prompts", "carry_pending", "plan_pending"]
 
 Mask = NDArray[np.bool_]
 NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
@@ -41,11 +41,15 @@ class LabelState:
         anchors: (plane, slice index) to anchor.
         limits: half-open axial slice range from the last thick box, or None.
         records: (plane, slice index) to what the last walk measured there.
+        pending: anchors not carried to their neighbours yet: (plane, slice index) to the mask (h, w) before.
+        waiting: prompts that the model has not been asked about yet.
     """
 
     anchors: Mapping[tuple[Plane, int], Anchor]
     limits: tuple[int, int] | None = None
     records: Mapping[tuple[Plane, int], Carried] = field(default_factory=dict)
+    pending: Mapping[tuple[Plane, int], Mask] = field(default_factory=dict)
+    waiting: tuple[PlacedPrompt, ...] = ()
 
 
 EMPTY_STATE = LabelState({})
@@ -60,69 +64,71 @@ def accept_slice(state: LabelState, plane: Plane, index: int, mask: Mask) -> Lab
     return replace(state, anchors={**state.anchors, (plane, index): anchor}, records=records)
 
 
-def apply_prompts(
-    placed: PlacedPrompt,
-    state: LabelState,
-    canvas: LabelCanvas,
-    predictor: Predictor,
-    *,
-    slice_count: int,
-    options: EngineOptions,
-    propagate: bool,
-    on_progress: OnProgress | None = None,
-) -> LabelState:
-    """Apply placed prompts of one plane to one label; changes are staged on the canvas.
+def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas, predictor: Predictor) -> LabelState:
+    """Answer placed prompts of one plane on their own slices; changes are staged on the canvas.
 
     Args:
         placed: hints by slice.
         state: the label's state so far.
         canvas: the label's masks.
         predictor: the model.
-        slice_count: number of slices in the plane.
-        options: the engine's numbers.
-        propagate: False: only the prompted slices change.
-        on_progress: called after every predicted slice; may raise Cancelled.
 
     Returns:
-        The label's new state.
+        The label's new state, in which these slices wait to be carried to their neighbours.
     """
     plane = placed.plane
-    limits = placed.limits or state.limits
-    anchors = dict(state.anchors)
-    records = dict(state.records)
-    changes: dict[int, Mask] = {}
+    anchors, records, pending = dict(state.anchors), dict(state.records), dict(state.pending)
     for index, hint in sorted(placed.hints.items()):
-        anchors[plane, index], changes[index] = _predict_anchor(
-            index, hint, anchors.get((plane, index)), canvas, predictor
-        )
+        pending.setdefault((plane, index), canvas.mask(index))
+        anchors[plane, index] = _predict_anchor(index, hint, anchors.get((plane, index)), canvas, predictor)
         records.pop((plane, index), None)
-    state = LabelState(anchors, limits, records)
-    if not propagate:
-        return state
-    own = [index for p, index in anchors if p == plane]
-    runs = [(index, _plan(plane, index, own, limits, slice_count, canvas.gap_mm, options)) for index in sorted(changes)]
-    total = sum(len(run.steps) for _, pair in runs for run in pair)
-    on_step = progress_counter(total, on_progress)
-    walk = Walk(canvas, predictor, options)
-    for index, pair in runs:
-        if changes[index].any():
-            for record in _walk_both(walk, canvas, index, anchors[plane, index], pair, changes[index], on_step):
-                records[plane, record.index] = record
-    return replace(state, records=records)
+    return replace(state, anchors=anchors, limits=placed.limits or state.limits, records=records, pending=pending)
 
 
-def _plan(
-    plane: Plane,
-    index: int,
-    anchors: list[int],
-    limits: tuple[int, int] | None,
-    slice_count: int,
-    gap_mm: float,
-    options: EngineOptions,
-) -> tuple[Run, Run]:
-    """Plan an anchor's walks; a thick box's range binds only in the axial plane."""
+def plan_pending(
+    state: LabelState, plane: Plane, slice_count: int, gap_mm: float, options: EngineOptions
+) -> dict[int, tuple[Run, Run]]:
+    """Plan the walks from every slice of one plane that waits to be carried, by slice index.
+
+    A thick box's range binds only in the axial plane.
+    """
+    own = [index for p, index in state.anchors if p is plane]
+    limits = state.limits if plane is Plane.AXIAL else None
     reach = int(options.range_mm / gap_mm)
-    return plan_runs(index, anchors, slice_count, reach, limits if plane is Plane.AXIAL else None)
+    waiting = sorted(index for p, index in state.pending if p is plane)
+    return {index: plan_runs(index, own, slice_count, reach, limits) for index in waiting}
+
+
+def carry_pending(
+    state: LabelState,
+    plans: Mapping[int, tuple[Run, Run]],
+    canvas: LabelCanvas,
+    predictor: Predictor,
+    options: EngineOptions,
+    on_step: Callable[[int], None],
+) -> LabelState:
+    """Walk from every planned slice of one plane; changes are staged on the canvas.
+
+    Args:
+        state: the label's state so far.
+        plans: from ``plan_pending``.
+        canvas: the label's masks.
+        predictor: the model.
+        options: the engine's numbers.
+        on_step: called with the slice index after every slice; may raise Cancelled.
+
+    Returns:
+        The label's new state; nothing of this plane waits any more.
+    """
+    plane = canvas.plane
+    records, pending = dict(state.records), dict(state.pending)
+    walk = Walk(canvas, predictor, options)
+    for index, runs in plans.items():
+        change = pending.pop((plane, index)) ^ canvas.mask(index)
+        if change.any():
+            for record in _walk_both(walk, canvas, index, state.anchors[plane, index], runs, change, on_step):
+                records[plane, record.index] = record
+    return replace(state, records=records, pending=pending)
 
 
 def _walk_both(
@@ -132,7 +138,7 @@ def _walk_both(
     anchor: Anchor,
     runs: tuple[Run, Run],
     change: Mask,
-    on_step: Callable[[], None],
+    on_step: Callable[[int], None],
 ) -> list[Carried]:
     """Walk down and up from one anchor; return what was measured."""
     logits = anchor.logits.astype(np.float32)
@@ -144,10 +150,8 @@ def _walk_both(
     ]
 
 
-def _predict_anchor(
-    index: int, hint: Hint, before: Anchor | None, canvas: LabelCanvas, predictor: Predictor
-) -> tuple[Anchor, Mask]:
-    """Answer all hints of one slice and stage its mask; return the anchor and where the mask changed."""
+def _predict_anchor(index: int, hint: Hint, before: Anchor | None, canvas: LabelCanvas, predictor: Predictor) -> Anchor:
+    """Answer all hints of one slice and stage its mask."""
     merged = merge_hints(before.hint if before is not None else None, hint)
     old = canvas.mask(index)
     prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
@@ -162,10 +166,9 @@ def _predict_anchor(
     locked = canvas.locked(index)
     if locked is not None:
         mask = mask & ~locked
-    changed = mask ^ old
-    if changed.any():
+    if not np.array_equal(mask, old):
         canvas.write(index, mask)
-    return Anchor(merged, answer.logits.astype(np.float16), answer.score), changed
+    return Anchor(merged, answer.logits.astype(np.float16), answer.score)
 
 
 def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:

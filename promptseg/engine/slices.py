@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.layers import Layers
+from promptseg.layers import Changed, Layers, as_slices, union
 from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
 from promptseg.volume import Volume
@@ -68,7 +68,7 @@ class LabelCanvas:
         other_anchors: tuple[tuple[Plane, int], ...] = (),
     ) -> None:
         self._source = source
-        self._plane = plane
+        self.plane = plane
         self._layers = layers
         self._array = layers.array(layers.key(value))
         self._value = value
@@ -78,18 +78,19 @@ class LabelCanvas:
         self.slice_count = source.volume.shape[plane.axis]
         self.gap_mm = source.volume.geometry.spacing_zyx[plane.axis]
         self.changes: dict[int, Mask] = {}
+        self._fresh: list[Changed] = []
 
     def embedding(self, index: int) -> Embedding:
         """Return the slice's embedding."""
-        return self._source.embedding(self._plane, index)
+        return self._source.embedding(self.plane, index)
 
     def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
         """Return the windowed intensities (n,) or (n, 3) under a mask of the slice."""
         volume = self._source.volume
-        return volume.window.apply(volume.cut(self._plane, index)[mask])
+        return volume.window.apply(volume.cut(self.plane, index)[mask])
 
     def _where(self, index: int) -> tuple[slice | int, ...]:
-        return (slice(None),) * self._plane.axis + (index,)
+        return (slice(None),) * self.plane.axis + (index,)
 
     def _cut(self, index: int) -> NDArray[np.uint8]:
         return self._array[self._where(index)]
@@ -111,37 +112,56 @@ class LabelCanvas:
             return locked
         kept = np.zeros(self._cut(index).shape, np.bool_) if locked is None else locked
         for plane, crossing in self._other:
-            axis = [a for a in range(3) if a != self._plane.axis].index(plane.axis)
+            axis = [a for a in range(3) if a != self.plane.axis].index(plane.axis)
             kept[(slice(None),) * axis + (crossing,)] = True
         return kept
 
     def write(self, index: int, mask: Mask) -> None:
         """Stage the slice's new mask."""
+        box = self._box(index, mask != self.mask(index))
+        if box is not None:
+            self._fresh.append(box)
         self.changes[index] = mask
 
-    def changed_box(self) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
-        """Return the half-open box (z, y, x) around all staged changes; None when there are none."""
-        boxes = []
-        for index, mask in self.changes.items():
-            different = mask != (self._cut(index) == self._value)
-            rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
-            if rows.size:
-                boxes.append((index, rows[0], columns[0], index + 1, rows[-1] + 1, columns[-1] + 1))
-        if not boxes:
-            return None
-        table = np.array(boxes)
-        low, high = table[:, :3].min(axis=0), table[:, 3:].max(axis=0)
-        order = np.argsort(self._axes())  # (slice, row, column) to (z, y, x)
-        (z0, y0, x0), (z1, y1, x1) = low[order].tolist(), high[order].tolist()
-        return ((z0, y0, x0), (z1, y1, x1))
+    def take_fresh(self) -> Changed | None:
+        """Return the half-open box (z, y, x) that was staged since this was last called."""
+        fresh, self._fresh = self._fresh, []
+        return union(fresh) if fresh else None
 
-    def _axes(self) -> list[int]:
-        """The array axes of (slice, row, column)."""
-        return [self._plane.axis, *(axis for axis in range(3) if axis != self._plane.axis)]
+    def changed_box(self) -> Changed | None:
+        """Return the half-open box (z, y, x) around all staged changes; None when there are none."""
+        found = [self._box(index, mask != (self._cut(index) == self._value)) for index, mask in self.changes.items()]
+        boxes = [box for box in found if box is not None]
+        return union(boxes) if boxes else None
+
+    def _box(self, index: int, different: Mask) -> Changed | None:
+        """The half-open box (z, y, x) around the marked pixels of a slice."""
+        rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
+        if rows.size == 0:
+            return None
+        low = [int(rows[0]), int(columns[0])]
+        high = [int(rows[-1]) + 1, int(columns[-1]) + 1]
+        low.insert(self.plane.axis, index)
+        high.insert(self.plane.axis, index + 1)
+        return ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+    def staged_in(self, box: Changed) -> NDArray[np.uint8]:
+        """Return a copy of the label's layer inside a half-open box (z, y, x), with the staged changes laid down."""
+        part = self._array[as_slices(box)].copy()
+        axis = self.plane.axis
+        low, high = box[0][axis], box[1][axis]
+        inner = tuple(cut for at, cut in enumerate(as_slices(box)) if at != axis)
+        for index, mask in self.changes.items():
+            if low <= index < high:
+                self._lay(part[(slice(None),) * axis + (index - low,)], mask[inner])
+        return part
 
     def lay_down(self) -> None:
         """Write the staged masks into the labelmap."""
         for index, mask in self.changes.items():
-            cut = self._cut(index)
-            cut[(cut == self._value) & ~mask] = 0
-            cut[mask] = self._value
+            self._lay(self._cut(index), mask)
+        self.changes.clear()
+
+    def _lay(self, cut: NDArray[np.uint8], mask: Mask) -> None:
+        cut[(cut == self._value) & ~mask] = 0
+        cut[mask] = self._value

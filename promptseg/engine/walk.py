@@ -8,7 +8,6 @@ never used on another slice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -22,27 +21,10 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, Step
 from promptseg.models.predictor import Embedding, Predictor, Prior, SlicePrompts
 
-__all__ = ["MASK_LOGIT", "Canvas", "OnProgress", "Progress", "Walk", "grown", "mask_logits", "progress_counter"]
+__all__ = ["MASK_LOGIT", "Canvas", "Walk", "grown", "mask_logits"]
 
 Mask = NDArray[np.bool_]
 MASK_LOGIT = 5.0  # a mask without logits of its own travels as ±5: probability 0.993, sure but not beyond correction
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a long call stands: ``done`` of at most ``total`` slices after ``elapsed_s`` seconds."""
-
-    done: int
-    total: int
-    elapsed_s: float
-
-    @property
-    def left_s(self) -> float:
-        """Seconds left if all remaining slices are needed."""
-        return self.elapsed_s / max(self.done, 1) * (self.total - self.done)
-
-
-OnProgress = Callable[[Progress], None]
 
 
 class Canvas(Protocol):
@@ -109,7 +91,7 @@ class Walk:
         self._options = options
 
     def run(
-        self, plan: Run, *, anchor: int, logits: NDArray[np.float32], change: Mask, on_step: Callable[[], None]
+        self, plan: Run, *, anchor: int, logits: NDArray[np.float32], change: Mask, on_step: Callable[[int], None]
     ) -> list[Carried]:
         """Walk one direction.
 
@@ -118,7 +100,7 @@ class Walk:
             anchor: the anchor's slice index; its new mask is on the canvas already.
             logits: (h, w) the anchor's answer.
             change: (h, w) where the anchor's mask differs from what was there before.
-            on_step: called after every step; may raise Cancelled.
+            on_step: called with the slice index after every step; may raise Cancelled.
 
         Returns:
             One record per slice where the object was found; the last one says why the walk ended.
@@ -133,12 +115,12 @@ class Walk:
             if step.beyond_middle and old.any():
                 return _ended(records, step.index, "met the next anchor's mask")
             answer = self._find(step, front, start)
-            on_step()
             new = self._merge(step, front, old, answer.mask)
             changed = new ^ old
             if changed.any():
                 self._canvas.write(step.index, new)
-            elif old.any():
+            on_step(step.index)
+            if old.any() and not changed.any():
                 return _ended(records, step.index, "agrees with the mask that was there")
             if answer.mask.any():
                 empty = 0
@@ -210,17 +192,3 @@ def grown(mask: Mask, distance_mm: float, spacing_mm: tuple[float, float]) -> Ma
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radii[1] + 1, 2 * radii[0] + 1))
     grown[y0:y1, x0:x1] = cv2.dilate(np.ascontiguousarray(mask[y0:y1, x0:x1]).view(np.uint8), kernel) > 0
     return grown
-
-
-def progress_counter(total: int, on_progress: OnProgress | None) -> Callable[[], None]:
-    """Return a function that reports one more finished slice at each call."""
-    started = time.perf_counter()
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        if on_progress is not None:
-            on_progress(Progress(done, total, time.perf_counter() - started))
-
-    return step

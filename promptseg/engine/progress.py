@@ -1,0 +1,92 @@
+"""Where a long call stands, told after every slice, with what has changed so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.layers import Changed
+from promptseg.prompts import Plane
+
+__all__ = ["OnProgress", "Progress", "Reporter"]
+
+LabelsIn: TypeAlias = Callable[[Changed], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """One report.
+
+    Attributes:
+        done: slices finished.
+        total: slices at most; a walk mostly ends earlier.
+        elapsed_s: seconds since the first slice.
+        plane: plane of the slice just finished.
+        index: its index.
+        changed: half-open voxel box that changed since the report before, or None.
+    """
+
+    done: int
+    total: int
+    elapsed_s: float
+    plane: Plane | None = None
+    index: int | None = None
+    changed: Changed | None = None
+    _labels_in: LabelsIn | None = field(default=None, repr=False)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left if all remaining slices are needed."""
+        return self.elapsed_s / max(self.done, 1) * (self.total - self.done)
+
+    def labels_in(self, box: Changed) -> NDArray[np.uint8]:
+        """Return all labels inside a half-open voxel box, uint8 (z, y, x), as they stand in the middle of the call.
+
+        Only while ``on_progress`` runs, in its thread. After ``Cancelled`` the session is as it was before the call.
+        """
+        if self._labels_in is None:
+            raise RuntimeError("this report has no voxels")
+        return self._labels_in(box)
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+class Reporter:
+    """Counts finished slices of one call and tells ``on_progress``, which may raise ``Cancelled``.
+
+    Args:
+        on_progress: whom to tell; None: nobody, slices are only counted.
+        total: slices at most.
+        fresh: returns the box that changed since it was last called.
+        labels_in: see ``Progress.labels_in``.
+    """
+
+    def __init__(
+        self,
+        on_progress: OnProgress | None,
+        total: int,
+        *,
+        fresh: Callable[[], Changed | None] = lambda: None,
+        labels_in: LabelsIn | None = None,
+    ) -> None:
+        self.done = 0
+        self._on_progress = on_progress
+        self._total, self._fresh, self._labels_in = total, fresh, labels_in
+        self._started = time.perf_counter()
+
+    def at(self, plane: Plane) -> Callable[[int], None]:
+        """Return a function that reports one more finished slice of the plane, given its index."""
+        return lambda index: self._step(plane, index)
+
+    def _step(self, plane: Plane, index: int) -> None:
+        self.done += 1
+        if self._on_progress is None:
+            return
+        elapsed_s = time.perf_counter() - self._started
+        self._on_progress(Progress(self.done, self._total, elapsed_s, plane, index, self._fresh(), self._labels_in))
