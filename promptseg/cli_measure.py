@@ -43,8 +43,8 @@ def export(
     log: Annotated[Path | None, typer.Option(help="Prompt log: model and prompts go into the object.")] = None,
     holes: Annotated[str, typer.Option(help="RTSTRUCT: keyhole or xor.")] = "keyhole",
     label: Annotated[list[str] | None, typer.Option(help="Meshes: which label. Repeatable.")] = None,
-    drop_identity: Annotated[
-        bool, typer.Option("--drop-identity", help="Leave the patient's name, id and dates out of the DICOM object.")
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="Copy the patient's name, id and dates into the DICOM object.")
     ] = False,
     series: Series = None,
     frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
@@ -52,7 +52,7 @@ def export(
     """Write a mask as DICOM SEG or RTSTRUCT (for its DICOM image), or as a surface (STL, OBJ)."""
     from promptseg.commands_measure import ExportRequest, export_mask
 
-    request = ExportRequest(image, kind, log, holes, tuple(label or ()), drop_identity, series, frame)
+    request = ExportRequest(image, kind, log, holes, tuple(label or ()), keep_identity, series, frame)
     lines, notes = export_mask(mask, output, request)
     _tell(notes)
     for line in lines:

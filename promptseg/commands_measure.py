@@ -31,7 +31,7 @@ class ExportRequest:
     log: Path | None = None
     holes: str = "keyhole"
     labels: tuple[str, ...] = ()
-    drop_identity: bool = False
+    keep_identity: bool = False
     series: str | None = None
     frame: int | None = None
 
@@ -72,12 +72,12 @@ def _export_dicom(labelmap: Labelmap, output: Path, request: ExportRequest) -> t
         raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
     source = read_source(request.image, series=request.series, frame=request.frame)
     made = provenance_of(read_log(request.log)) if request.log is not None else None
-    drop = request.drop_identity
+    keep = request.keep_identity
     if request.kind == "rtstruct":
-        write_rtstruct(labelmap, output, source, provenance=made, holes=request.holes, drop_identity=drop)
+        write_rtstruct(labelmap, output, source, provenance=made, holes=request.holes, keep_identity=keep)
     else:
         kind = "binary" if request.kind == "seg" else "labelmap"
-        write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, drop_identity=drop)
+        write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, keep_identity=keep)
     return source.findings
 
 

@@ -44,7 +44,7 @@ def write_dicom_seg(
     *,
     provenance: Provenance | None = None,
     kind: str = "binary",
-    drop_identity: bool = False,
+    keep_identity: bool = False,
 ) -> Path:
     """Write a mask as a DICOM Segmentation object that refers to its images.
 
@@ -54,7 +54,7 @@ def write_dicom_seg(
         source: the images, from ``read_source``.
         provenance: who made it; None: semi-automatic, nothing else known.
         kind: "binary" (one bit per voxel and segment, read everywhere) or "labelmap" (PS3.3 2024d; smaller, newer).
-        drop_identity: leave the patient's name, id, dates empty; see ``promptseg.export.source``.
+        keep_identity: copy the patient's name, id and dates, which are left empty otherwise; see docs/adr/0022.
 
     Returns:
         ``path``.
@@ -75,7 +75,7 @@ def write_dicom_seg(
     segments = [_describe(label, number, made) for label, number in zip(labels, numbers, strict=True)]
     with quiet_pydicom(), all_or_nothing(path) as folder:
         dataset = _segmentation(array, source, segments, kind)
-        copy_identity(source, dataset, drop_identity=drop_identity)
+        copy_identity(source, dataset, keep_identity=keep_identity)
         for item, label in zip(_own_items(dataset), labels, strict=True):
             _add_modifiers(item, codes_for(label.name))
         dataset.save_as(folder / path.name, enforce_file_format=True)
@@ -174,6 +174,8 @@ def _aligned(source: DicomSource, array: NDArray[Any]) -> tuple[list[Any], Any]:
             setattr(copy, keyword, "")
         copy.StudyDate, copy.StudyTime, copy.ReferringPhysicianName = None, None, ""
         copy.Modality = str(image.get("Modality", "") or "OT")
+        if not source.is_multiframe and not image.get("SliceThickness"):  # often absent; highdicom needs one
+            copy.SliceThickness = f"{source.geometry.spacing[2]:.6g}"
         images.append(copy)
     if not source.is_multiframe:
         return images, array

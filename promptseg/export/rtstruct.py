@@ -47,7 +47,7 @@ def write_rtstruct(
     *,
     provenance: Provenance | None = None,
     holes: str = "keyhole",
-    drop_identity: bool = False,
+    keep_identity: bool = False,
 ) -> Path:
     """Write a mask as an RT Structure Set that refers to its images.
 
@@ -57,7 +57,7 @@ def write_rtstruct(
         source: the images, from ``read_source``.
         provenance: who made it.
         holes: "keyhole" or "xor".
-        drop_identity: leave the patient's name, id and dates empty.
+        keep_identity: copy the patient's name, id and dates, which are left empty otherwise; see docs/adr/0022.
 
     Returns:
         ``path``.
@@ -79,7 +79,7 @@ def write_rtstruct(
     rois = [_contours(labelmap, label, source, holes) for label in labels]
     with quiet_pydicom(), all_or_nothing(path) as folder:
         dataset = _header(source)
-        copy_identity(source, dataset, drop_identity=drop_identity)
+        copy_identity(source, dataset, keep_identity=keep_identity)
         _add_references(dataset, source)
         _add_rois(dataset, source, labels, rois, provenance or Provenance())
         dataset.save_as(folder / path.name, enforce_file_format=True)

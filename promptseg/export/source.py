@@ -1,8 +1,10 @@
 """The DICOM images that a mask was drawn on: what SEG and RTSTRUCT must refer to.
 
-Identity: a SEG or RTSTRUCT belongs to the study and patient of its images (PS3.3 A.51 and A.19), so the Patient and
-General Study attributes are copied from the images into the object, and only there. They are held in a data set of
-their own, which nothing here prints, logs or puts in a message; ``drop_identity`` leaves the Type 2 ones empty.
+Identity: name, id and dates of the patient are left empty in what is written (they are Type 2 attributes, which may
+be), and the object says so (Patient Identity Removed). What ties it to its images are their UIDs, which stay: study,
+frame of reference, series, instances. ``keep_identity`` copies the Patient and General Study attributes instead, as an
+archive needs them. They are held in a data set of their own, which nothing here prints, logs or puts in a message. See
+docs/adr/0022.
 
 Images that lost their UIDs (careless de-identification) get stand-ins, always the same ones for the same images, and a
 finding says so: the object can be read beside the images, but an archive cannot file it with them.
@@ -38,6 +40,7 @@ IDENTITY = (
     "ReferringPhysicianName",
 )
 IDENTITY_CONTEXT = ("PatientIdentityRemoved", "DeidentificationMethod")  # copied with them where they are there
+NOT_COPIED = "promptseg: patient and study attributes not copied"  # Deidentification Method, at most 64 characters
 # What the images say about themselves that an object derived from them must repeat.
 IMAGE_TAGS = (
     "SOPClassUID",
@@ -145,22 +148,25 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
     return DicomSource(stack.geometry, tuple(_references(frames, images)), images, identity, findings)
 
 
-def copy_identity(source: DicomSource, target: Any, *, drop_identity: bool = False) -> None:
+def copy_identity(source: DicomSource, target: Any, *, keep_identity: bool = False) -> None:
     """Set the Patient and General Study attributes of an object that is made from ``source``.
 
     Args:
         source: the images.
         target: the new pydicom data set.
-        drop_identity: leave them empty. The object then no longer matches its images' patient in an archive.
+        keep_identity: copy them; else they are left empty, and the object says that they were removed.
     """
     for keyword in IDENTITY:
-        if not drop_identity and keyword in source.identity:
+        if keep_identity and keyword in source.identity:
             target[keyword] = source.identity[keyword]  # the element as it stands, malformed or not
         else:
             setattr(target, keyword, "")
-    for keyword in IDENTITY_CONTEXT:
-        if not drop_identity and keyword in source.identity:
-            target[keyword] = source.identity[keyword]
+    if keep_identity:
+        for keyword in IDENTITY_CONTEXT:
+            if keyword in source.identity:
+                target[keyword] = source.identity[keyword]
+    else:
+        target.PatientIdentityRemoved, target.DeidentificationMethod = "YES", NOT_COPIED
     target.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 holds the names of patients and of labels in any script
     target.StudyInstanceUID = source.study
 

@@ -95,22 +95,32 @@ def test_segments_say_what_they_are_and_who_made_them(ragged: Labelmap, write_im
     assert "voxel" not in liver.SegmentationAlgorithmIdentificationSequence[0].AlgorithmParameters
 
 
-def test_identity_is_the_images_own_or_nobodys(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+def test_identity_is_nobodys_or_the_images_own(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
     source = read_source(write_images(ragged.geometry))
-    kept = pydicom.dcmread(write_dicom_seg(ragged, tmp_path / "kept.dcm", source))
+    kept = pydicom.dcmread(write_dicom_seg(ragged, tmp_path / "kept.dcm", source, keep_identity=True))
     assert (str(kept.PatientName), kept.PatientID, kept.StudyID) == ("Doe^Jane", "SECRET-4711", "STUDY-17")
-    dropped = write_dicom_seg(ragged, tmp_path / "dropped.dcm", source, drop_identity=True)
-    assert not [secret for secret in SECRETS if secret.encode() in dropped.read_bytes()]
-    assert pydicom.dcmread(dropped).StudyInstanceUID == kept.StudyInstanceUID
+    assert "PatientIdentityRemoved" not in kept
+    path = write_dicom_seg(ragged, tmp_path / "plain.dcm", source)
+    assert not [secret for secret in (*SECRETS, "19990101", "101112") if secret.encode() in path.read_bytes()]
+    plain = pydicom.dcmread(path)
+    assert (plain.StudyInstanceUID, plain.FrameOfReferenceUID) == (kept.StudyInstanceUID, kept.FrameOfReferenceUID)
+    assert plain.PatientIdentityRemoved == "YES"
+    named = {item.ReferencedSOPInstanceUID for item in plain.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    assert named == {image.SOPInstanceUID for image in source.images}
     assert "Doe" not in repr(source)
     assert "4711" not in repr(source)
 
 
+@pytest.mark.parametrize("keep_identity", [False, True])
 def test_conformance(
-    ragged: Labelmap, write_images: Write, tmp_path: Path, conformance: Callable[[Path], list[str]]
+    keep_identity: bool,
+    ragged: Labelmap,
+    write_images: Write,
+    tmp_path: Path,
+    conformance: Callable[[Path], list[str]],
 ) -> None:
-    path = write_dicom_seg(ragged, tmp_path / "seg.dcm", read_source(write_images(ragged.geometry)))
-    assert conformance(path) == []
+    source = read_source(write_images(ragged.geometry))
+    assert conformance(write_dicom_seg(ragged, tmp_path / "seg.dcm", source, keep_identity=keep_identity)) == []
 
 
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
@@ -169,6 +179,14 @@ def test_images_without_study_get_a_stand_in_and_a_finding(
     assert source.study.startswith("2.25.")
     back = read_dicom_seg(write_dicom_seg(ragged, tmp_path / "seg.dcm", source), source.geometry)
     assert np.array_equal(back.labelmap().array, ragged.array)
+
+
+def test_images_without_slice_thickness(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    source = read_source(write_images(ragged.geometry, drop=("SliceThickness",)))
+    path = write_dicom_seg(ragged, tmp_path / "seg.dcm", source)
+    assert np.array_equal(read_dicom_seg(path, source.geometry).labelmap().array, ragged.array)
+    measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == pytest.approx(2.9)
 
 
 def test_refusals(ragged: Labelmap, write_images: Write, tmp_path: Path, oblique: Geometry) -> None:

@@ -16,6 +16,7 @@ from promptseg.io import read_labelmap
 from promptseg.metrics import dice
 from promptseg.volume import Geometry, Label, Labelmap
 
+SECRETS = ("Doe^Jane", "SECRET-4711", "19010203", "ACC-99", "STUDY-17")  # as the fixture plants them
 Write = Callable[..., Path]
 
 
@@ -68,17 +69,29 @@ def test_it_says_who_made_it(ragged: Labelmap, write_images: Write, tmp_path: Pa
     assert len(roi.ROIDescription) <= 1024
     code = dataset.RTROIObservationsSequence[1].RTROIIdentificationCodeSequence[0]
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("64033007", "SCT")
-    assert str(dataset.PatientName) == "Doe^Jane"
-    dropped = write_rtstruct(ragged, tmp_path / "dropped.dcm", source, drop_identity=True)
-    assert b"Doe^Jane" not in dropped.read_bytes()
-    assert b"SECRET-4711" not in dropped.read_bytes()
 
 
+def test_identity_only_when_asked(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    source = read_source(write_images(ragged.geometry))
+    kept = pydicom.dcmread(write_rtstruct(ragged, tmp_path / "kept.dcm", source, keep_identity=True))
+    assert (str(kept.PatientName), kept.PatientID, kept.StudyDate) == ("Doe^Jane", "SECRET-4711", "19990101")
+    path = write_rtstruct(ragged, tmp_path / "plain.dcm", source)
+    assert not [secret for secret in (*SECRETS, "19990101", "101112") if secret.encode() in path.read_bytes()]
+    plain = pydicom.dcmread(path)
+    assert plain.PatientIdentityRemoved == "YES"
+    assert plain.StudyInstanceUID == kept.StudyInstanceUID == source.study
+
+
+@pytest.mark.parametrize("keep_identity", [False, True])
 def test_conformance(
-    ragged: Labelmap, write_images: Write, tmp_path: Path, conformance: Callable[[Path], list[str]]
+    keep_identity: bool,
+    ragged: Labelmap,
+    write_images: Write,
+    tmp_path: Path,
+    conformance: Callable[[Path], list[str]],
 ) -> None:
-    path = write_rtstruct(ragged, tmp_path / "rt.dcm", read_source(write_images(ragged.geometry)))
-    assert conformance(path) == []
+    source = read_source(write_images(ragged.geometry))
+    assert conformance(write_rtstruct(ragged, tmp_path / "rt.dcm", source, keep_identity=keep_identity)) == []
 
 
 def test_refusals(ragged: Labelmap, write_images: Write, tmp_path: Path, oblique: Geometry) -> None:
