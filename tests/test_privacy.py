@@ -133,7 +133,8 @@ def test_nothing_planted_leaves_the_program(place: Path) -> None:
     assert "wrote result/mask.nii.gz" in done.stdout
     written = [path for folder in (work, temp) for path in folder.rglob("*") if path.is_file()]
     wanted = """mask.nii.gz prompts.json overlay.png image.nrrd fixed.slices.json log.txt seg.dcm labelmap.dcm
-        contours.dcm mesh.stl again.nii.gz report.html report.pdf report.csv report.json log.html numbers.csv scores.json"""
+        contours.dcm mesh.stl again.nii.gz report.html report.pdf report.csv report.json log.html numbers.csv
+        scores.json"""
     assert set(wanted.split()) <= {path.name for path in written}
     texts = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
     texts |= {path.name: _contents(path) for path in written}
