@@ -19,8 +19,7 @@ from promptseg.report.pictures import label_boxes, near, overview
 from promptseg.volume import Labelmap, Volume
 
 if TYPE_CHECKING:
-    from promptseg.engine.checks import Carried
-    from promptseg.session import Session
+    from promptseg.session import Session, SliceReview
 
 __all__ = ["NEAR_LIMIT", "ReportOptions", "build_report", "session_report"]
 
@@ -40,7 +39,7 @@ class ReportOptions:
     """
 
     log: PromptLog | None = None
-    review: Mapping[int, Sequence[Carried]] = field(default_factory=dict)
+    review: Mapping[int, Sequence[SliceReview]] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[str] = ()
     pictures: bool = True
@@ -142,10 +141,8 @@ def _in_pixels(quantity: Quantity) -> Quantity:
     return replace(quantity, unit={"mm": "px", "mm2": "px"}.get(quantity.unit, quantity.unit))
 
 
-def _note(step: Carried) -> ReviewNote:
-    plane = getattr(step, "plane", None)
-    name = f"{plane.value} slice" if plane is not None else "slice"
-    return ReviewNote(f"{name} {step.index}", step.confidence, step.reason)
+def _note(step: SliceReview) -> ReviewNote:
+    return ReviewNote(f"{step.plane.value} slice {step.index}", step.confidence, step.reason)
 
 
 def _prompt_words(made: Provenance | None, value: int) -> tuple[str, ...]:
