@@ -13,7 +13,8 @@ from promptseg.evaluate import Masks
 from promptseg.export.provenance import Provenance, provenance_of, software
 from promptseg.measure import Quantity, measure_intensity, measure_shape
 from promptseg.overlay import is_unplaced
-from promptseg.promptlog import PromptLog, logged_prompts
+from promptseg.promptlog import PromptLog, entry_prompts
+from promptseg.prompts import Prompt, prompt_to_dict
 from promptseg.report.parts import SHOWN_NOTES, Report, ReviewNote, Structure
 from promptseg.report.pictures import label_boxes, near, overview
 from promptseg.volume import Labelmap, Volume
@@ -32,6 +33,7 @@ class ReportOptions:
 
     Attributes:
         log: how the masks were made.
+        prompts: (label value, prompt) that are in force; None: those of the log.
         review: for each label value what the engine measured on its slices, least certain first.
         identity: name, id and dates of the patient by name, printed as given; empty unless a person asked.
         findings: sentences besides the image's own.
@@ -39,6 +41,7 @@ class ReportOptions:
     """
 
     log: PromptLog | None = None
+    prompts: Sequence[tuple[int, Prompt]] | None = None
     review: Mapping[int, Sequence[SliceReview]] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[str] = ()
@@ -62,6 +65,7 @@ def build_report(
     options = options or ReportOptions()
     volume.geometry.require_same(labelmap.geometry, "the mask and the image")
     made = provenance_of(options.log) if options.log is not None else None
+    prompts = _logged(options.log) if options.prompts is None else options.prompts
     boxes = label_boxes(labelmap.array)
     structures: list[Structure] = []
     for label in sorted(labelmap.labels.values(), key=lambda known: known.value):
@@ -74,17 +78,16 @@ def build_report(
                 label.color,
                 _measures((masks or labelmap).mask(label.value), volume),
                 near(volume, labelmap, label, boxes[label.value]) if pictured else (),
-                _prompt_words(made, label.value),
+                _prompt_words([prompt for value, prompt in prompts if value == label.value]),
                 min((step.confidence for step in review), default=None),
                 tuple(_note(step) for step in review[:SHOWN_NOTES]),
             )
         )
-    prompts = logged_prompts(options.log.entries) if options.log is not None else []
     return Report(
         image=_image_facts(volume),
-        made=_made_facts(made, structures),
+        made=_made_facts(made),
         structures=tuple(structures),
-        overview=overview(volume, labelmap, prompts) if options.pictures else (),
+        overview=overview(volume, labelmap, [prompt for _, prompt in prompts]) if options.pictures else (),
         findings=tuple(Finding.of(text).to_dict() for text in (*volume.findings, *options.findings)),
         identity=dict(options.identity),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -107,7 +110,8 @@ def session_report(session: Session, *, identity: Mapping[str, str] | None = Non
         options=session.options,
     )
     review = {value: session.review(value) for value in session.labels}
-    options = ReportOptions(log, review, identity or {}, pictures=pictures)
+    prompts = [(kept.label, kept.prompt) for kept in session.prompts]
+    options = ReportOptions(log, prompts, review, identity or {}, pictures=pictures)
     return build_report(session.volume, session.labelmap, options, masks=_SessionMasks(session))
 
 
@@ -145,20 +149,19 @@ def _note(step: SliceReview) -> ReviewNote:
     return ReviewNote(f"{step.plane.value} slice {step.index}", step.confidence, step.reason)
 
 
-def _prompt_words(made: Provenance | None, value: int) -> tuple[str, ...]:
-    """Return a label's prompts and edits, counted: ``("1 box", "2 points, 1 of them negative")``."""
-    if made is None:
-        return ()
-    counts: Counter[str] = Counter()
-    negative: Counter[str] = Counter()
-    for item in made.prompts.get(value, ()):
-        kind = str(item.get("type", "")) or f"{item.get('kind', item.get('op', 'manual'))} edit"
-        counts[kind] += 1
-        negative[kind] += item.get("positive") is False
+def _logged(log: PromptLog | None) -> list[tuple[int, Prompt]]:
+    entries = [entry for entry in log.entries if entry["op"] == "prompt"] if log is not None else []
+    return [(int(entry["label"]), prompt) for entry in entries for prompt in entry_prompts(entry)]
+
+
+def _prompt_words(prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    """Return prompts counted: ``("1 box", "2 points (1 negative)")``."""
+    items = [prompt_to_dict(prompt) for prompt in prompts]
     words = []
-    for kind, count in counts.items():
+    for kind, count in Counter(item["type"] for item in items).items():
+        negative = sum(item["type"] == kind and item.get("positive") is False for item in items)
         text = f"{count} {kind}" + ("" if count == 1 else "es" if kind.endswith(("x", "s")) else "s")
-        words.append(f"{text} ({negative[kind]} negative)" if negative[kind] else text)
+        words.append(f"{text} ({negative} negative)" if negative else text)
     return tuple(words)
 
 
@@ -176,7 +179,7 @@ def _image_facts(volume: Volume) -> dict[str, str]:
     return facts
 
 
-def _made_facts(made: Provenance | None, structures: Sequence[Structure]) -> dict[str, str]:
+def _made_facts(made: Provenance | None) -> dict[str, str]:
     if made is None:
         return {"Masks": "read from a file; how they were made is not known", "Software": software()}
     facts = {"Model": made.model_id or "none"}
