@@ -25,6 +25,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.core
 	@echo "installing the development tools into $(VENV) (first run only) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python tests/dev/torchvision_on_cpu.py
 	@touch $@
 
 setup: $(VENV)/.dev

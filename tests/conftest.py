@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torchvision_on_cpu
 
+torchvision_on_cpu.install()  # `make setup` does it for child processes
 SHARED_DATA_VARIABLE = "PROMPTSEG_TEST_DATA"
 
 

@@ -96,27 +96,12 @@ def file_server() -> Iterator[FileServer]:
 
 @pytest.fixture(scope="session")
 def segment_anything() -> Any:
-    """Meta's own package, the reference; skips where it is missing.
-
-    PyPI's torchvision is built for CUDA: beside a CPU torch its import fails for want of one operator, which the
-    reference never calls. The operator is then declared before the import.
-    """
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        pytest.skip("torchvision is not installed")
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEPT.append(library)
+    """Meta's own package, the reference; skips where it is missing."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
     return pytest.importorskip("segment_anything", reason="segment-anything is not installed")
 
 
-_KEPT: list[Any] = []  # a torch library lives as long as its object
 TINY_PX = 192
 TINY = {"width": 32, "depth": 3, "heads": 2, "global_blocks": (1,)}
 
