@@ -1,0 +1,79 @@
+"""A short run of benchmarks/fuzz_readers.py: mutated files are read or refused with a sentence, nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+COUNT = 200
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz_readers.py"
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fuzz_readers", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz_readers"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_hundred_mutated_files(fuzz: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    seeds = fuzz.seeds(None)
+    assert len(seeds) == 16
+    outcomes: Counter[str] = Counter()
+    for number in range(COUNT):
+        outcome, said = fuzz.try_input(seeds[number % len(seeds)], number, tmp_path / "in")
+        assert outcome in ("read", "refused"), said
+        outcomes[outcome] += 1
+    assert min(outcomes.values()) > COUNT // 10  # the mutations neither break every file nor none
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_sound_seeds_are_read(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "mutated", lambda seed, number: seed.files[0][1])
+    for seed in fuzz.seeds(None):
+        wanted = "refused" if seed.name.startswith(("seg-", "rtstruct")) else "read"  # as an image
+        assert fuzz.try_input(seed, 0, tmp_path / "in") == (wanted, "")
+
+
+def test_a_broken_input_is_kept_and_the_run_goes_on(
+    fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([("read", "", 1), ("hang", "no answer", 0), None, ("died", "the process ended with -11", 0)])
+    started = []
+
+    class Scripted:
+        """A worker whose answers are known."""
+
+        def __init__(self, data: Path | None) -> None:
+            started.append(self)
+            self.number: int | None = None
+            self.since = 0.0
+            self.connection = self.process = self
+
+        def give(self, number: int) -> None:
+            self.number = number
+
+        def answer(self, first: bool) -> tuple[str, str, int] | None:
+            return next(answers)
+
+        def send(self, message: None) -> None:
+            pass
+
+        def join(self, timeout: float) -> None:
+            pass
+
+    monkeypatch.setattr(fuzz, "Worker", Scripted)
+    tally = fuzz.run(3, 1, tmp_path, None)
+    assert tally.counts == {"read": 1, "hang": 1, "died": 1}
+    assert len(started) == 3
+    assert len(list((tmp_path / "failed").glob("*.txt"))) == 2
+    assert fuzz.run(3, 1, tmp_path, None).counts == tally.counts  # done already: nothing is tried again
