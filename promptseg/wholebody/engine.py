@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
 from promptseg.volume import Geometry, Label, Labelmap, Volume
-from promptseg.wholebody.steps import OnStep, Paused
-from promptseg.wholebody.tasks import checked_task, class_labels
+from promptseg.wholebody.own_model import find_own_model
+from promptseg.wholebody.steps import Clock, OnStep, Paused
+from promptseg.wholebody.tasks import checked_task, class_labels, own_task
 
 if TYPE_CHECKING:
     from promptseg.wholebody.tasks import Model
@@ -50,13 +51,13 @@ class Inferred:
 
     Attributes:
         tape: as in ``Prepared``, with the answers.
-        labels: (z, y, x) uint8 on the volume's grid where nothing is left to do, else None.
+        labels: (z, y, x) on the volume's grid where nothing is left to do, else None.
         statistics: as ``WholeBody.statistics`` asked, where they are known already.
         seconds: per step.
     """
 
     tape: list[Any] = field(default_factory=list)
-    labels: NDArray[np.uint8] | None = None
+    labels: NDArray[Any] | None = None
     statistics: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -88,10 +89,13 @@ class WholeBody:
         roi_subset: only these classes (tasks "total...").
         device: "auto", "cpu", "cuda" or "cuda:N".
         statistics: also let it measure volume and mean intensity of each class.
+        model_folder: a user's own trained nnU-Net instead of a task. Its checkpoints are loaded as Python objects:
+            only folders that the user trusts.
 
     Raises:
         MissingExtraError: TotalSegmentator is not installed.
-        ModelError: unknown task or class, no such fast model, or the task needs a licence number and none is known.
+        ModelError: unknown task or class, no such fast model, the task needs a licence number and none is known; or
+            the folder holds no model that can be used.
     """
 
     def __init__(
@@ -103,8 +107,13 @@ class WholeBody:
         roi_subset: Sequence[str] = (),
         device: str = "auto",
         statistics: bool = False,
+        model_folder: str | Path | None = None,
     ) -> None:
-        self.task = checked_task(task, fast=fast, fastest=fastest, roi_subset=roi_subset)
+        self.model_folder = None if model_folder is None else find_own_model(model_folder)
+        if self.model_folder is None:
+            self.task = checked_task(task, fast=fast, fastest=fastest, roi_subset=roi_subset)
+        else:
+            self.task = own_task(self.model_folder, fast or fastest or bool(roi_subset) or statistics)
         self.roi_subset = tuple(roi_subset or ())
         self.requested_device = device
         self._arguments: dict[str, Any] = {
@@ -169,6 +178,9 @@ class WholeBody:
         """
         from promptseg.wholebody.weights import require_models
 
+        if self.model_folder is not None:
+            self._networks.own_predictor(self.model_folder)
+            return
         require_models(self.models, self.task.name, self._arguments)
         for model in self.models:
             self._networks.predictor(model)
@@ -194,6 +206,9 @@ class WholeBody:
 
         _require_grey_volume(volume)
         self.load()
+        if self.model_folder is not None:
+            prepared = self.prepare(volume)
+            return self.finished(prepared, self.infer(prepared, on_progress=on_progress))
         run = CaseRun(self._networks, on_step=on_progress)
         run.clock.start("preprocess")
         image, statistics = run_case(run, to_nifti(volume), self._arguments)
@@ -205,6 +220,8 @@ class WholeBody:
         """Do what comes before the first network. Needs no loaded network and no device."""
         _require_grey_volume(volume)
         prepared = Prepared(volume)
+        if self.model_folder is not None:  # nnU-Net's own preparation belongs to the network's plans
+            return prepared
         calls = self._plan[1]
         self._go(prepared.volume, prepared, None, stop=calls.index("network"))
         return prepared
@@ -212,6 +229,10 @@ class WholeBody:
     def infer(self, prepared: Prepared, *, on_progress: OnStep | None = None) -> Inferred:
         """Run the networks, and what lies between the first and the last of them."""
         self.load()
+        if self.model_folder is not None:
+            clock = Clock()
+            labels = self._networks.segment(self.model_folder, prepared.volume, clock, on_progress)
+            return Inferred(labels=labels, seconds=clock.seconds)
         calls = self._plan[1]
         inferred = Inferred(tape=list(prepared.tape))
         stop = len(calls) - calls[::-1].index("network")
@@ -247,7 +268,7 @@ class WholeBody:
         *,
         stop: int,
         on_step: OnStep | None = None,
-    ) -> tuple[NDArray[np.uint8], dict[str, Any] | None] | None:
+    ) -> tuple[NDArray[Any], dict[str, Any] | None] | None:
         """Go on from the tape until call ``stop``; return labels and statistics when the end came before it."""
         from promptseg.wholebody.runs import CaseRun
         from promptseg.wholebody.totalseg import from_nifti, run_case, to_nifti
@@ -263,7 +284,7 @@ class WholeBody:
             run.clock.start(None)
             state.seconds = run.clock.seconds
 
-    def _labelmap(self, labels: NDArray[np.uint8], volume: Volume) -> Labelmap:
+    def _labelmap(self, labels: NDArray[Any], volume: Volume) -> Labelmap:
         return Labelmap(labels, volume.geometry, self.labels)
 
 

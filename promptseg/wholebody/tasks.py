@@ -5,11 +5,12 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from promptseg.errors import ModelError, did_you_mean
 from promptseg.volume import Label
 
-__all__ = ["LICENCE_PAGE", "Model", "Task", "checked_task", "class_labels"]
+__all__ = ["LICENCE_PAGE", "Model", "Task", "checked_task", "class_labels", "own_task"]
 
 LICENCE_PAGE = "https://backend.totalsegmentator.com/license-academic/"  # named in TotalSegmentator's own messages
 GOLDEN_RATIO = 0.6180339887  # hues that lie this far apart (mod 1) stay distinct for any number of classes
@@ -96,6 +97,19 @@ def checked_task(task: str, *, fast: bool = False, fastest: bool = False, roi_su
             f"{LICENCE_PAGE}); give it once with --licence-number NUMBER"
         )
     return found
+
+
+def own_task(folder: Path, with_task_options: bool) -> Task:
+    """Return a user's own nnU-Net model as a task; its name is the folder's, its modality what its channel says.
+
+    Raises:
+        ModelError: no usable labels, or options of TotalSegmentator's tasks were given with it.
+    """
+    from promptseg.wholebody.own_model import own_channel, own_classes
+
+    if with_task_options:
+        raise ModelError("fast, fastest, roi_subset and statistics belong to TotalSegmentator's tasks, not to a folder")
+    return Task(folder.name, own_channel(folder), False, own_classes(folder), False, False)
 
 
 def class_labels(classes: Mapping[int, str], only: Sequence[str] = ()) -> dict[int, Label]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import GeometryMismatchError, MissingExtraError, ModelError
+from promptseg.errors import GeometryMismatchError, MissingExtraError, ModelError, WriteError
 from promptseg.volume import Volume
 from promptseg.wholebody.runs import CaseRun, Rehearsal
 from promptseg.wholebody.steps import Clock, OnStep, StepProgress
@@ -141,6 +142,40 @@ class Networks:
                     self._find(model), model.folds, self.device, step_size=model.step_size, mirror=False
                 )
             return self._loaded[model]
+
+    def own_predictor(self, folder: Path) -> Any:
+        """Return the predictor of a user's own model, with nnU-Net's own defaults: all folds, mirroring."""
+        with self._loading:
+            if folder not in self._loaded:
+                self._loaded[folder] = load_predictor(folder, None, self.device, step_size=0.5, mirror=True)
+            return self._loaded[folder]
+
+    def segment(self, folder: Path, volume: Volume, clock: Clock, on_step: OnStep | None) -> NDArray[Any]:
+        """Segment a volume with a user's own model; labels (z, y, x) on its grid.
+
+        Raises:
+            ModelError: the model wants files of a kind that cannot be written here.
+        """
+        from promptseg.io import read_labelmap, write_volume
+
+        predictor = self.own_predictor(folder)
+        ending = predictor.dataset_json["file_ending"]
+        with tempfile.TemporaryDirectory(prefix="promptseg-") as name:
+            source, target = Path(name, "in"), Path(name, "out")
+            source.mkdir()
+            target.mkdir()
+            clock.start("preprocess")
+            try:
+                write_volume(volume, source / f"case_0000{ending}")
+            except WriteError as exc:
+                raise ModelError(
+                    f"the model reads {ending!r} files, which cannot be made of this image: {exc}"
+                ) from exc
+            self.predict(predictor, source, target, clock, on_step)
+            found = read_labelmap(target / f"case{ending}")
+            clock.start(None)
+        volume.geometry.require_same(found.geometry, "the image and nnU-Net's labels")
+        return found.array
 
     def predict(self, predictor: Any, source: Path, target: Path, clock: Clock, on_step: OnStep | None) -> None:
         """Segment every image of a folder, ``NAME_0000.nii.gz`` into ``NAME.nii.gz``, with nnU-Net's own steps."""
