@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from promptseg.volume import Labelmap as Labelmap
     from promptseg.volume import Volume as Volume
     from promptseg.volume import Window as Window
+    from promptseg.wholebody.engine import WholeBody as WholeBody
+    from promptseg.wholebody.engine import segment_whole_body as segment_whole_body
 
 # Public name -> the module it lives in. Imported at first use, so that `import promptseg` costs next to nothing.
 _HOME = {
@@ -59,6 +61,7 @@ _HOME = {
     "Scribble": "promptseg.prompts",
     "Session": "promptseg.session",
     "Volume": "promptseg.volume",
+    "WholeBody": "promptseg.wholebody.engine",
     "Window": "promptseg.volume",
     "edits": "promptseg.engine.edits",
     "errors": "promptseg.errors",
@@ -68,6 +71,7 @@ _HOME = {
     "replay": "promptseg.api",
     "resume": "promptseg.api",
     "segment": "promptseg.api",
+    "segment_whole_body": "promptseg.wholebody.engine",
     "write_labelmap": "promptseg.io",
     "write_volume": "promptseg.io",
 }

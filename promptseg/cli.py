@@ -18,6 +18,7 @@ from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
+from promptseg.cli_wholebody import wholebody
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ app.command()(check)
 app.command()(deidentify)
 app.command()(report)
 register_measure(app)
+app.command()(wholebody)
 
 Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]
 Series = Annotated[str | None, typer.Option(help="Which DICOM series of a folder (number, or part of its UID).")]

@@ -90,7 +90,9 @@ def _progress(model_id: str) -> Iterator[Callable[[int, int], None]]:
 
 @models_app.command("pull")
 def models_pull(
-    model_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="See `promptseg models list`.")],
+    model_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="See `promptseg models list`; or totalsegmentator:TASK.")
+    ],
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="You read and accept a licence that restricts use.")
     ] = False,
@@ -101,6 +103,13 @@ def models_pull(
 
     store = _store()
     for model_id in model_ids:
+        if model_id.startswith("totalsegmentator:"):
+            from promptseg.wholebody.pull import pull_totalsegmentator
+
+            with _progress(model_id) as on_bytes:
+                folders = pull_totalsegmentator(model_id, store, trust_on_first_use=trust, on_bytes=on_bytes)
+            typer.echo("\n".join(str(folder) for folder in folders))
+            continue
         card = model_card(model_id)
         with _progress(model_id) as on_bytes:
             found = store.pull(card, accept_licence=accept_licence, trust_on_first_use=trust, on_bytes=on_bytes)

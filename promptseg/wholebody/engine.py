@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,14 @@ class WholeBody:
         """The labels that a result may hold, by value."""
         return class_labels(self.task.classes, self.roi_subset)
 
+    @property
+    def made_by(self) -> str:
+        """Program and task in one short text, for what is written."""
+        if self.model_folder is not None:
+            return f"nnU-Net {self.task.name}"
+        speed = " fast" if self._arguments["fast"] else " fastest" if self._arguments["fastest"] else ""
+        return f"TotalSegmentator {version('TotalSegmentator')} {self.task.name}{speed}"
+
     @cached_property
     def _plan(self) -> tuple[tuple[Model, ...], tuple[str, ...]]:
         """The models that the task runs, and the order of its expensive calls, found by a rehearsal."""
@@ -176,12 +185,15 @@ class WholeBody:
             ModelError: weights are missing (the message says how to get them) or damaged.
             DeviceError: the device is not there.
         """
+        from promptseg.wholebody.trusted import check_unchanged
         from promptseg.wholebody.weights import require_models
 
         if self.model_folder is not None:
             self._networks.own_predictor(self.model_folder)
             return
         require_models(self.models, self.task.name, self._arguments)
+        if not self._networks.has(self.models):
+            check_unchanged(self.models)
         for model in self.models:
             self._networks.predictor(model)
 

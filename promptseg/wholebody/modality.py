@@ -33,7 +33,7 @@ def guess_modality(volume: Volume) -> str | None:
 def misfit(volume: Volume, task: Task) -> str | None:
     """Return a sentence when the image does not look like what the task was trained on; None when it does."""
     found = guess_modality(volume)
-    if found is None or found == task.modality:
+    if found is None or found == task.modality or task.modality not in ("CT", "MR"):
         return None
     other = {"total": "total_mr", "total_mr": "total", "body": "body_mr", "body_mr": "body"}.get(task.name)
     instead = f"; for this image try --task {other}" if other and found in ("CT", "MR") else ""

@@ -18,7 +18,8 @@ import inspect
 import io
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +36,16 @@ from promptseg.wholebody.runs import CaseRun, Rehearsal
 from promptseg.wholebody.steps import Clock, OnStep, StepProgress
 from promptseg.wholebody.tasks import Model, Task
 
-__all__ = ["Networks", "all_tasks", "from_nifti", "load_predictor", "run_case", "to_nifti"]
+__all__ = [
+    "Networks",
+    "all_tasks",
+    "download_licensed",
+    "from_nifti",
+    "load_predictor",
+    "radiomics",
+    "run_case",
+    "to_nifti",
+]
 
 EXTRA = "wholebody"
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -87,6 +97,34 @@ def _release_address() -> str:
     return found.group(1)
 
 
+def download_licensed(model: Model, target: Path) -> None:
+    """Fetch weights from TotalSegmentator's licence server with its own code: unverified, not resumed.
+
+    Raises:
+        ModelError: nobody publishes these weights, no network, or the server refused the licence number.
+    """
+    import requests
+    from totalsegmentator import libs
+    from totalsegmentator.map_to_binary import commercial_models
+
+    names = {number: task for task, number in commercial_models.items()}
+    if model.dataset_id not in names:
+        raise ModelError(f"TotalSegmentator publishes no weights {model.name}")
+    try:
+        libs.download_model_with_license_and_unpack(names[model.dataset_id], target)
+    except (requests.RequestException, OSError, zipfile.BadZipFile) as exc:
+        raise ModelError(f"cannot fetch {model.name} from TotalSegmentator's licence server: {exc}") from exc
+    except SystemExit as exc:
+        raise ModelError("TotalSegmentator's licence server did not accept the licence number") from exc
+
+
+def radiomics(image: Path, masks: Path, target: Path) -> None:
+    """Write TotalSegmentator's radiomics features of every mask of a folder (needs pyradiomics)."""
+    from totalsegmentator.statistics import get_radiomics_features_for_entire_dir
+
+    get_radiomics_features_for_entire_dir(image, masks, target)
+
+
 # --- the doors between the two conventions ----------------------------------------------------------------------
 
 
@@ -133,6 +171,10 @@ class Networks:
         self._find = find
         self._loaded: dict[Any, Any] = {}
         self._loading, self._busy = threading.Lock(), threading.Lock()
+
+    def has(self, models: Iterable[Model]) -> bool:
+        """True when all of them are loaded."""
+        return all(model in self._loaded for model in models)
 
     def predictor(self, model: Model) -> Any:
         """Return the model's predictor, loaded at the first call."""
