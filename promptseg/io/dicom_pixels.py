@@ -48,6 +48,7 @@ TAGS = (
     "DoubleFloatPixelData",
 )
 JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # and its high-throughput form
+JP2_SIGNATURE, JP2_SIGNATURE_BYTES = b"\0\0\0\x0cjP  ", 12  # ISO/IEC 15444-1 I.5.1
 JPEG_12_BIT = "1.2.840.10008.1.2.4.51"  # JPEG Extended: pydicom's own door to GDCM takes 8 bits only
 RLE = "1.2.840.10008.1.2.5"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -130,6 +131,8 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 return _unpack_12_bits(dataset.PixelData, frame)
             if syntax == JPEG_12_BIT and frame.bits_stored > 8:
                 return _stored_by_gdcm(dataset, frame)
+            if syntax.startswith(JPEG_2000):
+                _require_boxes(dataset, frame)
             if not syntax.is_private and syntax.is_encapsulated:
                 with quiet_codec() as damage:
                     pixels = pixel_array(dataset, index=frame.index, decoding_plugin=_plugin(syntax))
@@ -145,6 +148,23 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 "or compressed in a way that is not supported"
             ) from exc
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def _require_boxes(dataset: Any, frame: Frame) -> None:
+    """Raise for a JPEG 2000 file in which a box of no length stands before the code stream: pydicom 3.0 loops on it.
+
+    Raises:
+        ReadError: there is one.
+    """
+    from pydicom.encaps import get_frame
+
+    stream = get_frame(dataset.PixelData, frame.index, number_of_frames=frame.count)
+    offset = JP2_SIGNATURE_BYTES if stream.startswith(JP2_SIGNATURE) else len(stream)
+    while offset < len(stream) and stream[offset + 4 : offset + 8] != b"jp2c":
+        length = int.from_bytes(stream[offset : offset + 4], "big")
+        if length == 0:
+            raise ReadError(f"cannot read {frame.path}: its compressed pixels (JPEG 2000) are damaged")
+        offset += length
 
 
 def _plugin(syntax: Any) -> str:

@@ -391,3 +391,16 @@ def _groups(geometry: Geometry, z: int, slope: float = 1.0) -> Any:
             setattr(part, name, value)
         setattr(item, keyword, [part])
     return item
+
+
+def test_a_jpeg_2000_box_of_no_length_is_refused(tmp_path: Path, new_slice: Callable[..., Any]) -> None:
+    """pydicom 3.0 looks for the code stream in an endless loop there."""
+    from pydicom.encaps import encapsulate
+
+    boxes = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 " + b"\0\0\0\0jp2h" + b"\0" * 40
+    dataset = new_slice(np.zeros((8, 6), np.int16), "1.2.3", "1.2.3.4", "1.2.840.10008.1.2.4.90")
+    dataset.PixelData = encapsulate([boxes])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(ReadError, match=r"JPEG 2000\) are damaged"):
+        read_volume(tmp_path / "a.dcm")
