@@ -21,7 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SliceImage, SlicePrompts
+from promptseg.models.predictor import (
+    Carrier,
+    Embedding,
+    Prediction,
+    Predictor,
+    Prior,
+    SliceImage,
+    SlicePrompts,
+    carrier_of,
+)
 
 __all__ = ["CacheInfo", "CachedPredictor", "EmbeddingCache", "clear_embeddings", "embed_all", "embedding_info"]
 
@@ -250,6 +259,11 @@ class CachedPredictor:
     def described(self) -> str:
         """Runtime, device and precision in words."""
         return str(getattr(self.inner, "described", ""))
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """See ``promptseg.models.predictor``; a memory is made of embeddings, so nothing of it is cached here."""
+        return carrier_of(self.inner)
 
     def embed(self, image: SliceImage) -> Embedding:
         """Return the slice's embedding; waits when it is being made already."""

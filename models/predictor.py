@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import PromptError
 
-__all__ = ["Embedding", "Prediction", "Predictor", "Prior", "SliceImage", "SlicePrompts"]
+__all__ = ["Carrier", "Embedding", "Prediction", "Predictor", "Prior", "SliceImage", "SlicePrompts", "carrier_of"]
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -146,3 +146,40 @@ class Predictor(Protocol):
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """Answer one set of prompts on an embedded slice."""
         ...
+
+
+class Carrier(Protocol):
+    """What some families have besides: a memory that carries a mask from slice to slice.
+
+    A memory is a value, opaque to everyone but the family that made it, and bounded however far a walk goes. One walk
+    starts with ``remember`` on its anchor (and, when it knows more of them, on the other anchors), then calls ``carry``
+    slice by slice in one direction, each time with the memory that it got last. Whoever does not take an answer over
+    goes on with the memory from before.
+    """
+
+    def remember(self, embedding: Embedding, logits: FloatArray, index: int, memory: object | None = None) -> object:
+        """Return the memory with one more slice that a person has prompted or accepted.
+
+        Args:
+            embedding: the slice's.
+            logits: (h, w) on the slice's grid, > 0 means foreground.
+            index: where the slice lies in its stack.
+            memory: what is known already; None for nothing.
+        """
+        ...
+
+    def carry(self, embedding: Embedding, index: int, memory: object) -> tuple[Prediction, object]:
+        """Answer where the object is on slice ``index``, and return the memory with that answer in it.
+
+        An all-negative answer with score 0 means that the object is not in this slice.
+        """
+        ...
+
+
+def carrier_of(predictor: Predictor) -> Carrier | None:
+    """Return what carries masks with a memory for this model; None where ``predict`` with a prior is all there is.
+
+    The first call may load the memory's weights.
+    """
+    found: Carrier | None = getattr(predictor, "carrier", None)
+    return found

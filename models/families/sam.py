@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from promptseg.errors import ModelError
 from promptseg.models.families.frames import Frame, prepare, trimmed
 from promptseg.models.families.wire import WirePrompts, to_wire
-from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
+from promptseg.models.predictor import Carrier, Embedding, Prediction, Prior, SliceImage, SlicePrompts
 
 __all__ = ["SamOptions", "SamPredictor", "SamRunner"]
 
@@ -78,8 +79,17 @@ class SamPredictor:
     A lone click gets the best of the three answers by the model's own score; everything else the single answer.
     """
 
-    def __init__(self, runner: SamRunner, model_id: str, options: SamOptions | None = None) -> None:
+    def __init__(
+        self,
+        runner: SamRunner,
+        model_id: str,
+        options: SamOptions | None = None,
+        open_carrier: Callable[[], Carrier | None] | None = None,
+    ) -> None:
         self._runner = runner
+        self._open_carrier = open_carrier
+        self._carrier: Carrier | None = None
+        self._lock = threading.Lock()
         self._model_id = model_id
         self._options = options or SamOptions()
 
@@ -97,6 +107,14 @@ class SamPredictor:
     def described(self) -> str:
         """Runtime, device and precision in words."""
         return self._runner.described
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """What carries masks with a memory, loaded at the first request; None where the model has none."""
+        with self._lock:
+            if self._open_carrier is not None:
+                self._carrier, self._open_carrier = self._open_carrier(), None
+            return self._carrier
 
     def embed(self, image: SliceImage) -> Embedding:
         """Run the encoder on one slice."""

@@ -14,15 +14,27 @@ from numpy.typing import NDArray
 
 from promptseg.errors import MissingExtraError, ModelError, did_you_mean
 from promptseg.models.checkpoints import match_keys, read_state
-from promptseg.models.families.sam import SamOptions, SamPredictor
+from promptseg.models.families.sam import SamOptions, SamPredictor, SamRunner
 from promptseg.models.families.wire import WirePrompts
+from promptseg.models.predictor import Carrier
 from promptseg.models.registry import ModelCard
 from promptseg.models.runtime import Device
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["HIERA", "HieraShape", "Sam2Runner", "load_sam2", "rename_keys"]
+__all__ = [
+    "HIERA",
+    "RENAMES",
+    "TRACKING_KEYS",
+    "HieraShape",
+    "Sam2Runner",
+    "load_image_model",
+    "load_sam2",
+    "rename_keys",
+    "vision_config",
+    "with_memory",
+]
 
 FloatArray = NDArray[np.float32]
 Features = dict[str, FloatArray]
@@ -59,8 +71,14 @@ HIERA: dict[str, HieraShape] = {
 TRACKING_KEYS = (
     *("memory_attention.", "memory_encoder.", "maskmem_tpos_enc", "no_mem_pos_enc", "no_obj_ptr"),
     *("no_obj_embed_spatial", "mask_downsample.", "obj_ptr_proj.", "obj_ptr_tpos_proj."),
+    *("memory_temporal_positional_encoding", "no_memory_positional_encoding", "no_object_pointer"),
+    *(
+        "occlusion_spatial_embedding_parameter",
+        "object_pointer_proj.",
+        "temporal_positional_encoding_projection_layer.",
+    ),
 )
-"""What the files hold for video and image mode does not read."""
+"""What the files hold for video, in sam2's and in transformers' names; see ``families/sam2_memory.py``."""
 
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
@@ -90,7 +108,7 @@ RENAMES: tuple[tuple[str, str], ...] = (
 
 
 def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of sam2's own files under the names of transformers' modules; tracking is left out."""
+    """A state dict of sam2's own files under the names of transformers' modules, without ``TRACKING_KEYS``."""
     import torch
 
     renamed: dict[str, Tensor] = {}
@@ -112,19 +130,14 @@ def rename_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _build(arch: str, input_px: int) -> Any:
-    """The network without weights."""
-    shape = HIERA.get(arch)
-    if shape is None:
-        raise ModelError(f"expected an architecture ({', '.join(HIERA)}), got {arch!r}{did_you_mean(arch, HIERA)}")
+def vision_config(shape: HieraShape, input_px: int) -> Any:
+    """Transformers' description of an image encoder.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+    """
     try:
-        from transformers.models.sam2 import modeling_sam2
-        from transformers.models.sam2.configuration_sam2 import (
-            Sam2Config,
-            Sam2HieraDetConfig,
-            Sam2PromptEncoderConfig,
-            Sam2VisionConfig,
-        )
+        from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2VisionConfig
     except ImportError as exc:
         raise MissingExtraError("transformers", "sam") from exc
     widths = [shape.width * 2**i for i in range(4)]
@@ -139,23 +152,29 @@ def _build(arch: str, input_px: int) -> Any:
         global_attention_blocks=list(shape.global_blocks),
         window_positional_embedding_background_size=[shape.background] * 2,
     )
-    vision = Sam2VisionConfig(
+    return Sam2VisionConfig(
         backbone_config=backbone,
         backbone_channel_list=widths[::-1],
         backbone_feature_sizes=[[input_px // stride] * 2 for stride in (4, 8, 16)],
     )
+
+
+def _build(arch: str, input_px: int) -> Any:
+    """The network without weights."""
+    shape = HIERA.get(arch)
+    if shape is None:
+        raise ModelError(f"expected an architecture ({', '.join(HIERA)}), got {arch!r}{did_you_mean(arch, HIERA)}")
+    vision = vision_config(shape, input_px)
+    from transformers.models.sam2 import modeling_sam2
+    from transformers.models.sam2.configuration_sam2 import Sam2Config, Sam2PromptEncoderConfig
+
     return modeling_sam2.Sam2Model(
         Sam2Config(vision_config=vision, prompt_encoder_config=Sam2PromptEncoderConfig(image_size=input_px))
     ).eval()
 
 
-def load_sam2(card: ModelCard, checkpoint: Path, device: Device, precision: str) -> SamPredictor:
-    """Load a checkpoint of the original project (.pt) or one saved by transformers (.safetensors).
-
-    Raises:
-        ModelError: unknown architecture; or the file is unsafe, damaged, or another architecture's.
-        MissingExtraError: torch or transformers is not installed.
-    """
+def load_image_model(card: ModelCard, checkpoint: Path) -> Any:
+    """Transformers' ``Sam2Model`` in fp32 on the CPU with a checkpoint's weights; see ``load_sam2`` for the errors."""
     file = card.file("checkpoint")
     state = read_state(checkpoint, file.bytes if file is not None else 0)
     model = _build(card.arch, card.input_px or 1024)
@@ -165,10 +184,30 @@ def load_sam2(card: ModelCard, checkpoint: Path, device: Device, precision: str)
     named = rename_keys(state) if is_original else dict(state)
     fitting = match_keys(named, model.state_dict(), f"SAM 2 {card.arch} in {checkpoint}", ignored=TRACKING_KEYS)
     model.load_state_dict({key: value.float() for key, value in fitting.items()})
-    model.requires_grad_(False)
-    return SamPredictor(
-        Sam2Runner(model, card.input_px or 1024, device, precision), card.id, SamOptions("sam2", card.score)
-    )
+    return model.requires_grad_(False)
+
+
+def load_sam2(card: ModelCard, checkpoint: Path, device: Device, precision: str) -> SamPredictor:
+    """Load a checkpoint of the original project (.pt) or one saved by transformers (.safetensors).
+
+    Raises:
+        ModelError: unknown architecture; or the file is unsafe, damaged, or another architecture's.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    model = load_image_model(card, checkpoint)
+    runner = Sam2Runner(model, card.input_px or 1024, device, precision)
+    return with_memory(runner, card, checkpoint, device, precision)
+
+
+def with_memory(runner: SamRunner, card: ModelCard, checkpoint: Path, device: Device, precision: str) -> SamPredictor:
+    """A predictor on any runtime whose memory, when it is asked for, runs on torch from the same checkpoint."""
+
+    def open_carrier() -> Carrier | None:
+        from promptseg.models.families.sam2_memory import load_carrier
+
+        return load_carrier(card, checkpoint, device, precision)
+
+    return SamPredictor(runner, card.id, SamOptions("sam2", card.score), open_carrier)
 
 
 class Sam2Runner:
