@@ -18,6 +18,7 @@ from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
+from promptseg.cli_serve import serve
 from promptseg.cli_wholebody import wholebody
 from promptseg.errors import PromptsegError
 
@@ -43,6 +44,7 @@ app.command()(bench)
 app.command()(check)
 app.command()(deidentify)
 app.command()(report)
+app.command()(serve)
 register_measure(app)
 app.command()(wholebody)
 

@@ -1,0 +1,1 @@
+"""REST v1: studies, sessions, prompts, masks, exports, jobs, models, health."""

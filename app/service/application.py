@@ -1,0 +1,53 @@
+"""One FastAPI application: REST v1, and whatever faces are mounted on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from promptseg.app.metrics import Metrics
+from promptseg.app.service import jobs, results, sessions, studies, system
+from promptseg.app.service.errors import add_error_handlers
+from promptseg.app.settings import ServeSettings
+from promptseg.app.state import AppState
+
+__all__ = ["API", "create_app"]
+
+API = "/api/v1"
+ABOUT = "Promptable segmentation of medical images. Research use only: not a medical device."
+
+
+def create_app(settings: ServeSettings) -> FastAPI:
+    """Make the application; its state opens here and closes with it.
+
+    Raises:
+        SettingsError: the store or the data folder cannot be used.
+    """
+    state = AppState.make(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            state.close()
+
+    app = FastAPI(
+        title="promptseg",
+        version="1",
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts from other hosts
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.promptseg = state
+    app.state.metrics = Metrics()
+    add_error_handlers(app)
+    api = APIRouter(prefix=API)
+    for router in (studies.router, sessions.router, results.router, jobs.router, system.router, system.open_router):
+        api.include_router(router)
+    app.include_router(api)
+    return app

@@ -1,0 +1,144 @@
+"""Routes: the image, the labels, what they measure, and files to take away."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from promptseg.app.exporting import FORMATS, OF_THE_ENGINE, export
+from promptseg.app.nifti import nifti_header
+from promptseg.app.served import Served
+from promptseg.app.service.access import Who
+from promptseg.app.service.errors import ERRORS
+from promptseg.app.service.schema import Carried, Plane
+from promptseg.app.service.work import ask, live, threaded
+from promptseg.app.store import Study
+from promptseg.app.studies import Content
+from promptseg.session import Session
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/sessions/{session_id}", tags=["results"], responses=ERRORS)
+NIFTI = "application/octet-stream"
+BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {NIFTI: {}}, "description": "NIfTI-1, uncompressed"}}
+BLOCK = 1024**2
+
+
+@router.get("/image.nii", response_class=FileResponse, responses=BYTES)
+async def image(who: Who, session_id: str) -> Response:
+    """Return the image for a viewer: int16, uint8, float32 or RGB24; voxel (i, j, k) is our (z, y, x) = (k, j, i)."""
+    served = await live(who, session_id)
+    tag = f'"{served.session.volume.content_hash}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if who.request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    row = await threaded(who.state.sessions.row, who.user, session_id)
+    study = await threaded(who.state.catalogue.get, who.user, row.study_id)
+    series = Content.from_dict(study.content).get(row.series)
+    path = await threaded(who.state.shelf.image_file, study.id, series, row.frame, served.session.volume)
+    return FileResponse(path, media_type=NIFTI, headers=headers)
+
+
+@router.get("/labels.nii", response_class=StreamingResponse, responses=BYTES)
+async def labels(who: Who, session_id: str) -> Response:
+    """Return the labels as they stand, uint8, on the image's grid; the header X-Revision says which state it is."""
+    served = await live(who, session_id)
+    revision = served.shown.revision
+    array = await threaded(served.array.copy)
+    head = nifti_header(array, served.session.volume.geometry)
+
+    def blocks() -> Iterator[bytes]:
+        yield head
+        flat = memoryview(array.tobytes())
+        for start in range(0, len(flat), BLOCK):
+            yield bytes(flat[start : start + BLOCK])
+
+    headers = {
+        "Content-Length": str(len(head) + array.nbytes),
+        "X-Revision": str(revision),
+        "Cache-Control": "no-store",
+    }
+    return StreamingResponse(blocks(), media_type=NIFTI, headers=headers)
+
+
+@router.get("/review", response_model=list[Carried])
+async def review(who: Who, session_id: str, label: Annotated[int | None, Query(ge=1, le=255)] = None) -> Any:
+    """List the slices of a label, the least sure first, with the reason."""
+    return await ask(who, session_id, lambda session: _review(session, label))
+
+
+def _review(session: Session, label: int | None) -> list[dict[str, Any]]:
+    if not session.labels:
+        return []
+    return [
+        {"plane": one.plane.value, "index": one.index, "confidence": one.confidence, "reason": one.reason}
+        for one in session.review(label)
+    ]
+
+
+@router.get("/confidence", response_model=list[float | None])
+async def confidence(
+    who: Who,
+    session_id: str,
+    label: Annotated[int | None, Query(ge=1, le=255)] = None,
+    plane: Plane = "axial",
+) -> Any:
+    """Return a label's confidence, 0 to 1, for every slice of a plane; null where it has no voxel."""
+    return await ask(who, session_id, lambda session: _confidence(session, label, plane))
+
+
+def _confidence(session: Session, label: int | None, plane: str) -> list[float | None]:
+    if not session.labels:
+        return []
+    values = session.confidence(label, plane)
+    return [None if math.isnan(value) else round(float(value), 4) for value in values]
+
+
+@router.get("/measurements", response_model=list[dict[str, Any]])
+async def measurements(who: Who, session_id: str) -> Any:
+    """Measure every label that has a voxel: one row per label and quantity."""
+    served = await live(who, session_id)
+    return await threaded(_measure, served)
+
+
+def _measure(served: Served) -> list[dict[str, Any]]:
+    from promptseg.commands_measure import measure_masks
+
+    labelmap = served.labelmap()
+    if not labelmap.array.any():
+        return []
+    volume = None if served.session.volume.is_rgb else served.session.volume
+    return measure_masks(labelmap, volume, (), ())
+
+
+@router.get(
+    "/export",
+    response_class=FileResponse,
+    responses={200: {"content": {NIFTI: {}}, "description": "The file; several come as one zip archive"}},
+)
+async def export_labels(
+    who: Who,
+    session_id: str,
+    format: Annotated[Literal[FORMATS], Query()],  # type: ignore[valid-type]  # a tuple of names, as Literal takes it
+    label: Annotated[int | None, Query(ge=1, le=255)] = None,
+) -> Response:
+    """Take the labels away as a file."""
+    served = await live(who, session_id)
+    row = await threaded(who.state.sessions.row, who.user, session_id)
+    study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
+    if format in OF_THE_ENGINE:
+        made = await ask(who, session_id, lambda _: export(served, row, study, format, label), long=True)
+    else:
+        made = await threaded(export, served, row, study, format, label)
+    name, content, kind = made
+    await threaded(
+        who.state.audit.note_now, who.user, f"export {format}", served.session.volume.content_hash, session_id
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-SHA256": digest}
+    return Response(content, media_type=kind, headers=headers)

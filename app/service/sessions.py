@@ -1,0 +1,265 @@
+"""Routes: sessions, prompts, edits, labels. Every change answers with a Delta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from promptseg.app.jobs import Watch
+from promptseg.app.queueing import Turn
+from promptseg.app.served import Served
+from promptseg.app.service.access import Caller, Who
+from promptseg.app.service.errors import ERRORS
+from promptseg.app.service.jobs import shown_job
+from promptseg.app.service.schema import (
+    AcceptIn,
+    Delta,
+    EditIn,
+    JobOut,
+    LabelIn,
+    LabelPatch,
+    MergeIn,
+    PromptsIn,
+    PropagateIn,
+    ReplaceIn,
+    SessionIn,
+    SessionState,
+    SessionSummary,
+)
+from promptseg.app.service.work import live, step, threaded
+from promptseg.app.store import SessionRow
+from promptseg.app.studies import Content
+from promptseg.check.finding import Finding
+from promptseg.engine.edits import edit_from_dict
+from promptseg.layers import Changed
+from promptseg.prompts import Prompt, prompt_from_dict
+from promptseg.session import Session
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
+
+
+def state_of(served: Served, row: SessionRow) -> dict[str, Any]:
+    """Return a session as it goes out."""
+    volume = served.session.volume
+    return {
+        **served.shown.to_dict(),
+        "id": served.id,
+        "study": row.study_id,
+        "series": row.series,
+        "frame": row.frame,
+        "title": row.title,
+        "model": served.session.model_id,
+        "shape": list(volume.shape),
+        "spacing_mm": list(volume.geometry.spacing),
+        "colour": volume.is_rgb,
+        "modality": volume.modality,
+        "window": vars(volume.window),
+        "findings": [Finding.of(finding).to_dict() for finding in volume.findings],
+        "job": served.job or None,
+        "created": row.created,
+        "changed_at": served.last_seen,
+    }
+
+
+@router.post("", status_code=201, response_model=SessionState)
+async def open_session(who: Who, wanted: SessionIn) -> Any:
+    """Open a session on a series of a study."""
+    study = await threaded(who.state.catalogue.get, who.user, wanted.study)
+    series = Content.from_dict(study.content).get(wanted.series)
+    served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
+    who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
+    return state_of(served, await threaded(who.state.sessions.row, who.user, served.id))
+
+
+@router.get("", response_model=list[SessionSummary])
+async def list_sessions(who: Who) -> Any:
+    """List your sessions, the last used first; also those that are not in memory."""
+    rows = await threaded(who.state.sessions.rows, who.user)
+    return [
+        {
+            "id": row.id,
+            "study": row.study_id,
+            "series": row.series,
+            "title": row.title,
+            "model": row.model,
+            "created": row.created,
+            "changed_at": row.last_seen,
+        }
+        for row in rows
+    ]
+
+
+@router.get("/{session_id}", response_model=SessionState)
+async def get_session(who: Who, session_id: str) -> Any:
+    """Return a session; one that is not in memory is brought back first."""
+    served = await live(who, session_id)
+    return state_of(served, await threaded(who.state.sessions.row, who.user, session_id))
+
+
+@router.delete("/{session_id}", status_code=204)
+async def delete_session(who: Who, session_id: str) -> Response:
+    """Delete a session for good, with its masks and prompts."""
+    row = await threaded(who.state.sessions.row, who.user, session_id)
+    study = await threaded(who.state.catalogue.get, who.user, row.study_id)
+    await threaded(who.state.sessions.remove, who.user, session_id)
+    await threaded(who.state.audit.note_now, who.user, "session deleted", study.hash, session_id)
+    return Response(status_code=204)
+
+
+@router.post("/{session_id}/close", status_code=204)
+async def close_session(who: Who, session_id: str) -> Response:
+    """Free a session's memory; nothing is lost, the next request brings it back."""
+    await threaded(who.state.sessions.row, who.user, session_id)
+    await threaded(who.state.sessions.put_away, session_id)
+    return Response(status_code=204)
+
+
+# --- prompts and edits --------------------------------------------------------------------------------------------
+
+
+def _choose(session: Session, label: int | None) -> None:
+    """Select the label that a request names; label 1 comes into being by itself."""
+    if label is not None and label != session.selected and not (label == 1 and not session.labels):
+        session.select(label)
+
+
+def _prompt(data: Any) -> Prompt:
+    return prompt_from_dict(data.model_dump(exclude_none=True))
+
+
+@router.post("/{session_id}/prompts", response_model=Delta)
+async def add_prompts(who: Who, session_id: str, body: PromptsIn) -> Response:
+    """Add prompts to a label and answer the slices that they lie on (and all others with ``propagate``)."""
+    prompts = [_prompt(one) for one in body.prompts]
+
+    def call(session: Session, turn: Turn) -> Changed | None:
+        _choose(session, body.label)
+        return session.add(*prompts, propagate=body.propagate, on_progress=lambda _: turn.pause())
+
+    return await step(who, session_id, "prompt", call)
+
+
+@router.put("/{session_id}/prompts/{prompt_id}", response_model=Delta)
+async def replace_prompt(who: Who, session_id: str, prompt_id: int, body: ReplaceIn) -> Response:
+    """Put another prompt in the place of one: what moving it means."""
+    prompt = _prompt(body.prompt)
+    return await step(
+        who, session_id, "prompt", lambda s, t: s.replace_prompt(prompt_id, prompt, on_progress=lambda p: t.pause())
+    )
+
+
+@router.delete("/{session_id}/prompts/{prompt_id}", response_model=Delta)
+async def remove_prompt(who: Who, session_id: str, prompt_id: int) -> Response:
+    """Take a prompt away as if it had never been."""
+    return await step(
+        who, session_id, "prompt", lambda s, t: s.remove_prompt(prompt_id, on_progress=lambda p: t.pause())
+    )
+
+
+@router.post("/{session_id}/propagate", status_code=202, response_model=JobOut)
+async def propagate(who: Who, session_id: str, body: PropagateIn | None = None) -> Any:
+    """Carry a label from its prompted slices to the others; a job with progress."""
+    served = await live(who, session_id)
+    label = None if body is None else body.label
+
+    def call(session: Session, watch: Watch) -> Changed | None:
+        return session.propagate(label, on_progress=watch)
+
+    job = await threaded(who.state.jobs.on_session, served, "propagate", call)
+    who.state.audit.note(who.user, "propagate", served.session.volume.content_hash, session_id)
+    return shown_job(job)
+
+
+@router.post("/{session_id}/undo", response_model=Delta)
+async def undo(who: Who, session_id: str) -> Response:
+    """Take the last step back."""
+    return await step(who, session_id, "undo", lambda session, _: session.undo())
+
+
+@router.post("/{session_id}/redo", response_model=Delta)
+async def redo(who: Who, session_id: str) -> Response:
+    """Bring back the step that was undone last."""
+    return await step(who, session_id, "redo", lambda session, _: session.redo())
+
+
+@router.post("/{session_id}/edits", response_model=Delta)
+async def edit(who: Who, session_id: str, body: EditIn) -> Response:
+    """Edit a label by hand."""
+    wanted = edit_from_dict(body.edit.model_dump(exclude_none=True))
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        _choose(session, body.label)
+        return session.edit(wanted)
+
+    return await step(who, session_id, "edit", call)
+
+
+@router.post("/{session_id}/accept", response_model=Delta)
+async def accept(who: Who, session_id: str, body: AcceptIn) -> Response:
+    """Say that a slice is right: later prompts elsewhere never change it."""
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        _choose(session, body.label)
+        session.accept(body.index, body.plane)
+        return None
+
+    return await step(who, session_id, "accept", call)
+
+
+# --- labels -------------------------------------------------------------------------------------------------------
+
+
+@router.post("/{session_id}/labels", response_model=Delta)
+async def new_label(who: Who, session_id: str, body: LabelIn | None = None) -> Response:
+    """Add a label and select it."""
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        session.new_label(None if body is None else body.name)
+        return None
+
+    return await step(who, session_id, "label", call)
+
+
+@router.patch("/{session_id}/labels/{value}", response_model=Delta)
+async def change_label(who: Who, session_id: str, value: int, body: LabelPatch) -> Response:
+    """Rename, recolour, lock, show, or select a label."""
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        known = session.labels
+        if value not in known:
+            session.select(value)
+        if body.name is not None and body.name != known[value].name:
+            session.rename(value, body.name)
+        if body.colour is not None:
+            session.recolour(value, tuple(bytes.fromhex(body.colour[1:])))
+        if body.locked is not None:
+            session.lock(value, body.locked)
+        if body.selected:
+            session.select(value)
+        return None
+
+    view = body.model_dump(include={"visible", "opacity"}, exclude_none=True)
+    if view:
+        served = await live(who, session_id)
+        await threaded(_show, who, served, value, view)
+    return await step(who, session_id, "label", call)
+
+
+def _show(who: Caller, served: Served, value: int, view: dict[str, Any]) -> None:
+    if any(label["value"] == value for label in served.shown.labels):
+        who.state.sessions.set_view(served, value, **view)
+
+
+@router.delete("/{session_id}/labels/{value}", response_model=Delta)
+async def delete_label(who: Who, session_id: str, value: int) -> Response:
+    """Delete a label and its voxels; undo brings it back."""
+    return await step(who, session_id, "label", lambda s, _: s.delete_label(value))
+
+
+@router.post("/{session_id}/labels/{value}/merge", response_model=Delta)
+async def merge_label(who: Who, session_id: str, value: int, body: MergeIn) -> Response:
+    """Give a label's voxels to another one and delete it."""
+    return await step(who, session_id, "label", lambda s, _: s.merge_labels(value, body.into))

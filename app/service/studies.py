@@ -1,0 +1,127 @@
+"""Routes: studies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+
+from promptseg.app.service.access import Who
+from promptseg.app.service.errors import ERRORS
+from promptseg.app.service.schema import StudyIn, StudyOut
+from promptseg.app.service.work import threaded
+from promptseg.app.store import Study
+from promptseg.app.studies import Content
+from promptseg.errors import PromptsegError, ReadError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/studies", tags=["studies"], responses=ERRORS)
+BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+                },
+                "required": ["files"],
+            }
+        },
+        "application/json": {"schema": StudyIn.model_json_schema()},
+    },
+}
+
+
+class UnreadableBodyError(PromptsegError):
+    """The request's body is neither of the two kinds."""
+
+
+def shown(study: Study) -> dict[str, Any]:
+    """Return a study as it goes out."""
+    content = Content.from_dict(study.content).to_dict()
+    series = [{key: one[key] for key in one if key not in ("file", "dicom")} for one in content["series"]]
+    plain = {"id": study.id, "created": study.created, "title": study.title}
+    return {**plain, "series": series, "findings": content["findings"]}
+
+
+@router.post("", status_code=201, response_model=StudyOut, openapi_extra={"requestBody": BODY})
+async def add_study(who: Who) -> Any:
+    """Upload files (their names may hold folders; a zip archive is unpacked), or name a path or the example."""
+    kind = who.request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        study = await _uploaded(who)
+    elif kind == "application/json":
+        study = await _named(who)
+    else:
+        raise UnreadableBodyError(f"expected multipart/form-data with files, or JSON, got {kind[:100] or 'nothing'!r}")
+    who.state.audit.note(who.user, "study added", study.hash)
+    return shown(study)
+
+
+async def _uploaded(who: Who) -> Study:
+    limits = who.state.settings.limits
+    try:
+        form = await who.request.form(max_files=limits.upload_files, max_fields=10)
+    except ClientDisconnect:
+        raise ReadError("the upload ended too early") from None
+    try:
+        files = [(one.filename or "file", one.file) for one in form.getlist("files") if isinstance(one, UploadFile)]
+        if not files:
+            raise ReadError("expected at least one file in the field files, got none")
+        return await threaded(who.state.catalogue.upload, who.user, files)
+    finally:
+        await form.close()
+
+
+async def _named(who: Who) -> Study:
+    try:
+        wanted = StudyIn.model_validate_json(await who.request.body())
+    except ValidationError as exc:
+        raise UnreadableBodyError(f"expected {{path}} or {{example: true}}: {exc.errors()[0]['msg'][:200]}") from None
+    if wanted.example and wanted.path is None:
+        return await threaded(who.state.catalogue.example, who.user)
+    if wanted.path is not None and not wanted.example:
+        return await threaded(who.state.catalogue.refer, who.user, wanted.path)
+    raise UnreadableBodyError("expected either a path or the example")
+
+
+@router.get("", response_model=list[StudyOut])
+async def list_studies(who: Who) -> Any:
+    """List your studies, the newest first."""
+    return [shown(study) for study in await threaded(who.state.catalogue.list, who.user)]
+
+
+@router.get("/{study_id}", response_model=StudyOut)
+async def get_study(who: Who, study_id: str) -> Any:
+    """Say what a study holds."""
+    return shown(await threaded(who.state.catalogue.get, who.user, study_id))
+
+
+@router.delete("/{study_id}", status_code=204)
+async def delete_study(who: Who, study_id: str) -> Response:
+    """Delete a study and its files; its sessions must go first."""
+    study = await threaded(who.state.catalogue.get, who.user, study_id)
+    await threaded(who.state.catalogue.remove, who.user, study_id)
+    await threaded(who.state.audit.note_now, who.user, "study deleted", study.hash)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{study_id}/series/{series_id}/thumbnail.png",
+    response_class=FileResponse,
+    responses={200: {"content": {"image/png": {}}, "description": "The middle slice"}},
+)
+async def thumbnail(who: Who, study_id: str, series_id: str) -> FileResponse:
+    """Show a series' middle slice."""
+    from pathlib import Path
+
+    study = await threaded(who.state.catalogue.get, who.user, study_id)
+    series = Content.from_dict(study.content).get(series_id)
+    path = await threaded(who.state.shelf.thumbnail, study.id, Path(study.folder), series)
+    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})

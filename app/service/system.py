@@ -1,0 +1,109 @@
+"""Routes: models, device, health, metrics."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from promptseg.app.jobs import Report
+from promptseg.app.queueing import Priority
+from promptseg.app.service.access import Caller, Who
+from promptseg.app.service.errors import ERRORS
+from promptseg.app.service.jobs import shown_job
+from promptseg.app.service.schema import JobOut, ModelOut, PullIn
+from promptseg.app.service.work import threaded
+from promptseg.errors import UnknownModelError
+from promptseg.models.loading import loaded_models
+from promptseg.models.registry import ModelCard, model_card, model_cards
+from promptseg.models.runtime import choose_device
+from promptseg.models.store import Store
+
+__all__ = ["open_router", "router"]
+
+router = APIRouter(responses=ERRORS)
+open_router = APIRouter(tags=["system"])
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _cards(who: Caller) -> list[ModelCard]:
+    allowed = who.state.settings.models
+    cards = model_cards()
+    listed = cards.values() if isinstance(cards, dict) else cards
+    return [card for card in listed if not allowed or card.id in allowed]
+
+
+@router.get("/models", response_model=list[ModelOut], tags=["models"])
+async def models(who: Who) -> Any:
+    """List the models that can be chosen, with licence and whether they are on this machine."""
+    return await threaded(_listed, who)
+
+
+def _listed(who: Caller) -> list[dict[str, Any]]:
+    store = Store()
+    return [
+        {
+            "id": card.id,
+            "title": card.title,
+            "licence": card.licence,
+            "commercial_use": card.commercial_use,
+            "speed_note": card.advice,
+            "downloaded": store.is_here(card),
+            "size_bytes": sum(file.bytes for file in card.files),
+            "prompts": list(card.prompts),
+        }
+        for card in _cards(who)
+        if card.dimensions == 2
+    ]
+
+
+@router.post("/models/{model_id}/pull", status_code=202, response_model=JobOut, tags=["models"])
+async def pull(who: Who, model_id: str, body: PullIn | None = None) -> Any:
+    """Download a model; a job with progress."""
+    wanted = body or PullIn()
+    if not any(card.id == model_id for card in await threaded(_cards, who)):
+        raise UnknownModelError(f"no model {model_id!r} here; GET /models lists them")
+    card = model_card(model_id)
+
+    def call(report: Report) -> None:
+        Store().pull(
+            card,
+            accept_licence=wanted.accept_licence,
+            trust_on_first_use=wanted.trust_on_first_use,
+            on_bytes=lambda done, total: report(int(done), int(total or 0), 0.0),
+        )
+
+    job = await threaded(who.state.jobs.plain, who.user, "pull", call)
+    return shown_job(job)
+
+
+@router.get("/device", response_model=dict[str, Any], tags=["system"])
+async def device(who: Who) -> Any:
+    """Say where models run, and which are loaded."""
+    chosen = await threaded(choose_device, who.state.settings.device)
+    loaded = [
+        {key: value for key, value in vars(one).items() if isinstance(value, str | int | float)}
+        for one in loaded_models().report()
+    ]
+    waits = {
+        name: round(queue.wait_s(who.user, Priority.INTERACTIVE), 3)
+        for name, queue in who.state.sessions.queues().items()
+    }
+    return {"device": str(chosen), "loaded": loaded, "wait_s": waits}
+
+
+@open_router.get("/health", response_model=dict[str, str])
+async def health() -> dict[str, str]:
+    """Say that the server is up; needs no login and tells nothing else."""
+    return {"status": "ok", "version": version("promptseg")}
+
+
+@router.get("/metrics", response_class=Response, tags=["system"], responses={200: {"content": {PROMETHEUS: {}}}})
+async def metrics(who: Who) -> Response:
+    """Return this process's numbers for Prometheus."""
+    numbers = who.request.app.state.metrics
+    for name, value in who.state.sessions.counts().items():
+        numbers.gauge(name, f"present number of {name.replace('_', ' ')}", value)
+    numbers.gauge("jobs", "jobs that have not ended", who.state.jobs.running())
+    return Response(numbers.text(), media_type=PROMETHEUS)

@@ -1,0 +1,85 @@
+"""From the event loop to the model's thread and back; the loop itself never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from promptseg.app.queueing import Priority, Work
+from promptseg.app.served import Change, Served
+from promptseg.app.service.access import Caller
+from promptseg.app.sessions import HeldElsewhereError, Step
+from promptseg.errors import Cancelled
+from promptseg.session import Session
+
+__all__ = ["ask", "live", "step", "threaded"]
+
+T = TypeVar("T")
+
+
+async def threaded(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Run something that reads files or asks the store."""
+    return await run_in_threadpool(call, *arguments, **named)
+
+
+async def live(who: Caller, session_id: str) -> Served:
+    """Return a session of the caller, from memory or from its journal."""
+    served = who.state.sessions.find(who.user, session_id)
+    if served is None:
+        served = await threaded(who.state.sessions.get, who.user, session_id)
+    return served
+
+
+async def step(who: Caller, session_id: str, action: str, call: Step) -> Response:
+    """Do a step on a session and answer with its Delta; once more where the session was put away meanwhile."""
+    for last in (False, True):
+        served = await live(who, session_id)
+        try:
+            change = await _finished(who, who.state.sessions.submit(served, call))
+        except HeldElsewhereError:
+            if last:
+                raise
+        else:
+            who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
+            return await _delta(change)
+    raise HeldElsewhereError("the session moved to another process; try again")
+
+
+async def ask(who: Caller, session_id: str, question: Callable[[Session], T], *, long: bool = False) -> T:
+    """Ask a session something that only its own thread may read; a long question waits behind all clicks."""
+    served = await live(who, session_id)
+    priority = Priority.BATCH if long else Priority.INTERACTIVE
+    answer: T = await _finished(who, who.state.sessions.ask(served, question, priority))
+    return answer
+
+
+async def _finished(who: Caller, work: Work) -> Any:
+    """Wait for a step; when the caller hangs up first, a step that has not begun never does."""
+    future = asyncio.wrap_future(work.future)
+    if work.future.done():
+        return await future
+    gone = asyncio.ensure_future(_hung_up(who))
+    try:
+        done, _ = await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if future not in done:
+            work.cancel()
+            raise Cancelled("the caller hung up")
+        return future.result()
+    finally:
+        gone.cancel()
+
+
+async def _hung_up(who: Caller) -> None:
+    while (await who.request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _delta(change: Change) -> Response:
+    large = change.voxels is not None and change.voxels.size > 1_000_000
+    data = await threaded(change.to_dict) if large else change.to_dict()
+    return Response(json.dumps(data, separators=(",", ":")), media_type="application/json")

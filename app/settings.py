@@ -1,0 +1,132 @@
+"""How a server runs: one frozen object, filled by ``promptseg serve`` or by a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from promptseg.errors import SettingsError, did_you_mean
+
+__all__ = ["AUTH_KINDS", "Limits", "ServeSettings", "is_loopback"]
+
+MIB = 1024**2
+GIB = 1024**3
+AUTH_KINDS = ("none", "keys", "password", "oidc")
+LOOPBACK = ("localhost", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Return True for an address that only this machine can reach."""
+    return host in LOOPBACK or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one person, and all together, may use. Sizes in bytes, times in seconds.
+
+    Attributes:
+        upload_bytes: of one request with files, and of everything unpacked from it.
+        upload_files: files of one request, or entries of one archive.
+        archive_ratio: largest ratio of unpacked to packed bytes of an archive's entry.
+        user_bytes: of all stored studies of one user.
+        body_bytes: of any other request.
+        voxels: of one volume.
+        sessions_per_user: sessions of one user in memory; the longest idle one is put away for a new one.
+        memory_bytes: of all volumes and sessions in memory.
+        embedding_bytes: of a session's embeddings.
+        queue_per_user: waiting jobs of one user; beyond it the answer is 429.
+        queue_total: waiting jobs of one model; beyond it the answer is 503.
+        requests_per_s: of one user, with a burst of ``request_burst``.
+        request_burst: requests at once.
+        logins_per_minute: wrong passwords from one address.
+        idle_s: a session that nobody asked for leaves the memory after it.
+        lease_s: another process may take a session over when its process was silent for it.
+        body_s: longest silence inside a request's body.
+        login_s: how long a browser stays logged in.
+    """
+
+    upload_bytes: int = 4 * GIB
+    upload_files: int = 20_000
+    archive_ratio: float = 200.0
+    user_bytes: int = 100 * GIB
+    body_bytes: int = 16 * MIB
+    voxels: int = 2_000_000_000
+    sessions_per_user: int = 8
+    memory_bytes: int = 8 * GIB
+    embedding_bytes: int = 96 * MIB
+    queue_per_user: int = 16
+    queue_total: int = 256
+    requests_per_s: float = 50.0
+    request_burst: int = 200
+    logins_per_minute: int = 10
+    idle_s: float = 15 * 60.0
+    lease_s: float = 15.0
+    body_s: float = 30.0
+    login_s: float = 12 * 3600.0
+
+
+@dataclass(frozen=True)
+class Oidc:
+    """An OpenID Connect provider: where it describes itself, and how it knows this server."""
+
+    discovery_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Everything that a server needs to know before it starts.
+
+    Attributes:
+        data: folder of studies and journals; several processes of one department share it.
+        store: SQLAlchemy URL; "" means ``store.sqlite`` in the data folder.
+        host: address to listen on.
+        port: port to listen on.
+        auth: "none", "keys", "password" or "oidc"; all but "none" take API keys too.
+        insecure: allow "none" on an address that others can reach.
+        roots: folders below which a study may be named by its path.
+        device: where models run.
+        models: ids that may be used; () means all.
+        origins: other origins (scheme://host:port) that browsers may call from, and public names behind a proxy.
+        secure_cookies: send cookies over https only; for servers behind a proxy that speaks https.
+        oidc: the provider, for auth "oidc".
+        limits: see ``Limits``.
+
+    Raises:
+        SettingsError: an unknown kind of auth; an open address without users.
+    """
+
+    data: Path
+    store: str = field(default="", repr=False)
+    host: str = "127.0.0.1"
+    port: int = 7860
+    auth: str = "none"
+    insecure: bool = False
+    roots: tuple[Path, ...] = ()
+    device: str = "auto"
+    models: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    secure_cookies: bool = False
+    oidc: Oidc | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.auth not in AUTH_KINDS:
+            raise SettingsError(
+                f"expected --auth {', '.join(AUTH_KINDS)}, got {self.auth!r}{did_you_mean(self.auth, AUTH_KINDS)}"
+            )
+        if self.auth == "none" and not self.insecure and not is_loopback(self.host):
+            raise SettingsError(
+                f"anyone who reaches {self.host} could read every image: expected --auth keys, password or oidc "
+                "on an address other than this machine's own; or --insecure if that is really meant"
+            )
+        if (self.auth == "oidc") != (self.oidc is not None):
+            raise SettingsError("expected --auth oidc together with an OIDC provider (--oidc-url, --oidc-client)")
+        object.__setattr__(self, "data", Path(self.data).expanduser().resolve())
+        object.__setattr__(self, "roots", tuple(Path(root).expanduser().resolve() for root in self.roots))
+
+    @property
+    def store_url(self) -> str:
+        """The store's SQLAlchemy URL."""
+        return self.store or f"sqlite:///{self.data / 'store.sqlite'}"

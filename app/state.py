@@ -1,0 +1,71 @@
+"""Everything that one server process holds, made from its settings and closed in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptseg.app.accounts import LOCAL_USER, Accounts
+from promptseg.app.audit import Audit
+from promptseg.app.catalogue import Catalogue
+from promptseg.app.jobs import Jobs
+from promptseg.app.sessions import ServedSessions
+from promptseg.app.settings import ServeSettings
+from promptseg.app.store import Database
+from promptseg.app.studies import Shelf
+
+__all__ = ["AppState"]
+
+
+@dataclass(eq=False)
+class AppState:
+    """What faces (REST, browser page, protocols) share.
+
+    Attributes:
+        settings: see ``ServeSettings``.
+        database: the store.
+        accounts: users, keys, logins.
+        shelf: volumes in memory.
+        catalogue: studies.
+        sessions: served sessions, queues, leases.
+        jobs: long work.
+        audit: the audit log.
+    """
+
+    settings: ServeSettings
+    database: Database
+    accounts: Accounts
+    shelf: Shelf
+    catalogue: Catalogue
+    sessions: ServedSessions
+    jobs: Jobs
+    audit: Audit
+
+    @staticmethod
+    def make(settings: ServeSettings) -> AppState:
+        """Open the store and start the keeper; nothing listens yet.
+
+        Raises:
+            SettingsError: the store or the data folder cannot be used.
+        """
+        from promptseg.errors import SettingsError
+
+        try:
+            for name in ("studies", "sessions", "cache"):
+                (settings.data / name).mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise SettingsError(f"cannot use the data folder {settings.data}: {exc.strerror}") from exc
+        database = Database(settings.store_url)
+        accounts = Accounts(database, settings)
+        if settings.auth == "none":
+            accounts.ensure(LOCAL_USER)
+        shelf = Shelf(settings.data / "cache")
+        sessions = ServedSessions(settings, database, shelf)
+        jobs, audit = Jobs(database, sessions), Audit(database)
+        return AppState(settings, database, accounts, shelf, Catalogue(settings, database), sessions, jobs, audit)
+
+    def close(self) -> None:
+        """Stop work, give leases up, write the audit log, close the store."""
+        self.jobs.close()
+        self.sessions.close()
+        self.audit.close()
+        self.database.close()

@@ -1,0 +1,65 @@
+"""Servers for the tests of ``promptseg.app``: real ones, on an empty data folder."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+from promptseg.app.service.application import create_app
+from promptseg.app.settings import ServeSettings
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServeSettings:
+    return ServeSettings(data=tmp_path / "data")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[ServeSettings], TestClient]]:
+    """Start applications in this process; all end with the test."""
+    running: list[TestClient] = []
+
+    def start(settings: ServeSettings) -> TestClient:
+        client = TestClient(create_app(settings), base_url="http://127.0.0.1:7860")
+        client.__enter__()
+        running.append(client)
+        return client
+
+    yield start
+    for client in reversed(running):
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(serve: Callable[[ServeSettings], TestClient], settings: ServeSettings) -> TestClient:
+    return serve(settings)
+
+
+@pytest.fixture
+def example(client: TestClient) -> str:
+    """Return the id of a session on the example."""
+    return open_example(client)
+
+
+def open_example(client: TestClient) -> str:
+    study = client.post(f"{API}/studies", json={"example": True}).json()["id"]
+    answer = client.post(f"{API}/sessions", json={"study": study, "model": "classical"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def voxels(delta: dict[str, Any]) -> NDArray[np.uint8]:
+    """Return a Delta's voxels as (z, y, x)."""
+    low, high = delta["changed"]
+    shape = [b - a for a, b in zip(low, high, strict=True)]
+    return np.frombuffer(zlib.decompress(base64.b64decode(delta["voxels"])), np.uint8).reshape(shape)
