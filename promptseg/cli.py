@@ -1,6 +1,7 @@
 """The command line: parse, call, format. Errors become one paragraph and an exit code here and nowhere else.
 
-Exit codes: 0 success; 2 bad usage; 3 `check` found errors; 1 anything else that went wrong; 130 interrupted.
+Exit codes: 0 success; 2 bad usage; 3 `check` found errors; 4 `batch` ended with failed cases; 130 interrupted;
+1 anything else that went wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptseg.cli_batch import batch
 from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
@@ -40,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.command()(batch)
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)

@@ -1,0 +1,48 @@
+"""Job "wholebody": every case through one task of TotalSegmentator, its networks kept loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from promptseg.batch.case import Case
+from promptseg.batch.job import JobSpec, Result
+from promptseg.batch.job_segment import read_case
+from promptseg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from promptseg.wholebody import WholeBody
+
+__all__ = ["WholeBodyJob"]
+
+OPTIONS = ("task", "fast", "fastest", "roi_subset")
+
+
+class WholeBodyJob:
+    """See ``promptseg.batch.job.Job``. Options: those of ``promptseg.wholebody.WholeBody``."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        from promptseg.wholebody import WholeBody
+
+        unknown = set(spec.options) - set(OPTIONS)
+        if unknown:
+            raise SettingsError(f"the job wholebody knows the options {', '.join(OPTIONS)}, not {', '.join(unknown)}")
+        self._engine: WholeBody = WholeBody(**spec.options, device=spec.device)
+
+    def load(self) -> None:
+        """Load the task's networks."""
+        self._engine.load()
+
+    def prepare(self, case: Case) -> Any:
+        """Read the image and bring it onto the first network's grid."""
+        volume, _ = read_case(case)
+        return self._engine.prepare(volume)
+
+    def infer(self, prepared: Any) -> Any:
+        """Run the networks."""
+        return self._engine.infer(prepared)
+
+    def finish(self, prepared: Any, inferred: Any) -> Result:
+        """Bring the classes back onto the image's grid."""
+        labelmap = self._engine.finish(prepared, inferred)
+        name = f"TotalSegmentator {self._engine.task.name}"
+        return Result(prepared.volume, labelmap, None, name, prepared.volume.findings)

@@ -1,0 +1,101 @@
+"""The files of one finished case: masks, prompt log, a small picture, and the numbers that go into the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from promptseg.batch.case import Case
+from promptseg.batch.job import DICOM_SEG, Result
+from promptseg.volume import Geometry, Label, Labelmap, Volume
+
+__all__ = ["PROMPTS_NAME", "THUMBNAIL_NAME", "measured", "write_results"]
+
+MASK_STEM, PROMPTS_NAME, THUMBNAIL_NAME = "mask", "prompts.json", "thumbnail.jpg"
+THUMBNAIL_PX = (720, 260)  # width, height that the three cuts fit into
+GAP_PX = 8  # between the cuts
+JPEG_QUALITY = 85
+
+
+def write_results(result: Result, case: Case, formats: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Write a case's files into a folder, which is made.
+
+    Returns:
+        What the receipt tells: ``algorithm``, ``findings``, ``files``, and ``labels`` as ``measured`` gives them.
+
+    Raises:
+        WriteError: a format that does not hold the result, a DICOM SEG for an image that is not DICOM.
+    """
+    from promptseg.io import write_labelmap
+    from promptseg.promptlog import write_log
+
+    folder.mkdir(parents=True, exist_ok=True)
+    findings = list(result.findings)
+    for name in formats:
+        if name != DICOM_SEG:
+            write_labelmap(result.labelmap, folder / f"{MASK_STEM}.{name}")
+        elif result.labelmap.array.any():
+            _write_dicom_seg(result, case, folder / f"{MASK_STEM}.dcm")
+        else:
+            findings.append("no voxel belongs to any label: no DICOM SEG was written")
+    if result.log is not None:
+        write_log(result.log, folder / PROMPTS_NAME)
+    _write_thumbnail(result, folder / THUMBNAIL_NAME)
+    return {
+        "algorithm": result.algorithm,
+        "findings": [str(finding) for finding in findings],
+        "files": sorted(path.name for path in folder.iterdir()),
+        "labels": measured(result.labelmap, result.volume),
+    }
+
+
+def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
+    """Return a row per label that has voxels: ``label``, ``value``, ``volume_ml``, and of a grey image the ``unit``,
+    ``mean``, ``std``, ``min``, ``p10``, ``median``, ``p90`` and ``max`` of its intensities inside
+    (``promptseg.measure`` has the definitions).
+    """
+    from scipy.ndimage import find_objects
+
+    from promptseg.measure import measure_intensity
+
+    rows: list[dict[str, Any]] = []
+    for value, box in enumerate(find_objects(labelmap.array), start=1):
+        if box is None:
+            continue
+        mask = labelmap.array[box] == value
+        label = labelmap.labels.get(value) or Label.default(value)
+        ml = float(mask.sum()) * labelmap.geometry.voxel_volume_mm3 / 1000.0
+        row: dict[str, Any] = {"label": label.name, "value": value, "volume_ml": ml}
+        if not volume.is_rgb:
+            crop = Volume(volume.array[box], Geometry(mask.shape), volume.window, volume.modality)
+            found = measure_intensity(mask, crop)
+            row["unit"] = found.unit
+            row |= {quantity.name: quantity.value for quantity in found.quantities()}
+        rows.append(row)
+    return rows
+
+
+def _write_dicom_seg(result: Result, case: Case, path: Path) -> None:
+    from promptseg.export import Provenance, provenance_of, read_source, write_dicom_seg
+
+    source = read_source(case.image, series=case.series, frame=case.frame)
+    made = provenance_of(result.log) if result.log is not None else Provenance("AUTOMATIC", model_id=result.algorithm)
+    write_dicom_seg(result.labelmap, path, source, provenance=made)
+
+
+def _write_thumbnail(result: Result, path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    from promptseg.overlay import render_planes
+
+    panels = [plane.picture for plane in render_planes(result.volume, result.labelmap, room=THUMBNAIL_PX)]
+    height = max(panel.shape[0] for panel in panels)
+    spaces = [(height - panel.shape[0]) // 2 for panel in panels]
+    columns = [
+        np.pad(panel, ((space, height - panel.shape[0] - space), (GAP_PX // 2, GAP_PX // 2), (0, 0)))
+        for panel, space in zip(panels, spaces, strict=True)
+    ]
+    _, data = cv2.imencode(".jpg", np.hstack(columns)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    path.write_bytes(data.tobytes())
