@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import secrets
 import time
+from collections.abc import Callable
+
+from sqlalchemy import delete, select, update
 
 from promptseg.app.settings import ServeSettings
-from promptseg.app.store import Database, User
+from promptseg.app.store import ApiKey, Database, Login, User
+from promptseg.errors import SettingsError
 
-__all__ = ["LOCAL_USER", "Accounts"]
+__all__ = ["KEY_PREFIX", "LOCAL_USER", "Accounts"]
 
 LOCAL_USER = "local"  # everyone, where the server only listens to its own machine
+KEY_PREFIX = "ps_"
+KNOWN_S = 20.0  # how long a key or cookie that was found is not looked up again: what revoking one may take
+KNOWN_AT_MOST = 10_000
+NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
+SHORTEST_PASSWORD = 10
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Accounts:
@@ -21,10 +37,166 @@ class Accounts:
     """
 
     def __init__(self, database: Database, settings: ServeSettings) -> None:
+        from argon2 import PasswordHasher, Type
+
         self._database, self._settings = database, settings
+        self._hasher = PasswordHasher(type=Type.ID)
+        self._nobody = self._hasher.hash(secrets.token_hex(16))  # checked where there is no such user: same time
+        self._known: dict[str, tuple[str, float]] = {}
+
+    # --- users --------------------------------------------------------------------------------------------------
 
     def ensure(self, name: str) -> None:
         """Add a user whose id is its name, unless it is there."""
         with self._database.transaction() as store:
             if store.get(User, name) is None:
                 store.add(User(id=name, name=name, created=time.time()))
+
+    def add(self, name: str, password: str | None = None) -> str:
+        """Add a user; return the id.
+
+        Raises:
+            SettingsError: the name is taken or not usable, the password too short.
+        """
+        if not NAME.fullmatch(name) or name == LOCAL_USER:
+            raise SettingsError("expected a user's name of 1 to 100 letters, digits, '_', '.', '@' and '-'")
+        user = User(id=secrets.token_hex(8), name=name, created=time.time())
+        user.password_hash = None if password is None else self._password_hash(password)
+        with self._database.transaction() as store:
+            if store.scalar(select(User).where(User.name == name)) is not None:
+                raise SettingsError(f"there is a user {name!r} already")
+            store.add(user)
+        return user.id
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give a user another password; browsers that are logged in must log in again.
+
+        Raises:
+            SettingsError: no such user, or the password is too short.
+        """
+        hashed = self._password_hash(password)
+        user = self._named(name)
+        with self._database.transaction() as store:
+            store.execute(update(User).where(User.id == user.id).values(password_hash=hashed))
+            store.execute(delete(Login).where(Login.user_id == user.id))
+        self._known.clear()
+
+    def names(self) -> list[str]:
+        """Return the names of all users."""
+        with self._database.transaction() as store:
+            return list(store.scalars(select(User.name).order_by(User.name)))
+
+    def of_identity(self, subject: str, name: str) -> str:
+        """Return the user of an identity provider's subject, made at the first login."""
+        with self._database.transaction() as store:
+            user = store.scalar(select(User).where(User.subject == subject))
+            if user is None:
+                shown = name if NAME.fullmatch(name) else "user"
+                if store.scalar(select(User).where(User.name == shown)) is not None:
+                    shown = f"{shown[:80]}-{secrets.token_hex(4)}"
+                user = User(id=secrets.token_hex(8), name=shown, subject=subject, created=time.time())
+                store.add(user)
+            return user.id
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    def new_key(self, name: str, label: str = "") -> str:
+        """Make a key for a user and return its text, which is not kept.
+
+        Raises:
+            SettingsError: no such user.
+        """
+        text = KEY_PREFIX + secrets.token_urlsafe(32)
+        key = ApiKey(hash=_hashed(text), user_id=self._named(name).id, name=label[:200], created=time.time())
+        with self._database.transaction() as store:
+            store.add(key)
+        return text
+
+    def revoke_keys(self, name: str) -> int:
+        """Revoke all keys of a user; return how many there were."""
+        user = self._named(name)
+        with self._database.transaction() as store:
+            live = list(store.scalars(select(ApiKey).where(ApiKey.user_id == user.id, ApiKey.revoked.is_(None))))
+            for key in live:
+                key.revoked = time.time()
+        self._known.clear()
+        return len(live)
+
+    def of_key(self, text: str) -> str | None:
+        """Return the id of a key's user, None for an unknown or revoked key."""
+
+        def look(hashed: str) -> str | None:
+            with self._database.transaction() as store:
+                key = store.get(ApiKey, hashed)
+                return key.user_id if key is not None and key.revoked is None else None
+
+        return self._remembered(_hashed(text), look) if text.startswith(KEY_PREFIX) else None
+
+    # --- logins -------------------------------------------------------------------------------------------------
+
+    def check_password(self, name: str, password: str) -> str | None:
+        """Return the user's id, None where name or password are wrong; takes the same time either way."""
+        from argon2.exceptions import InvalidHashError, VerificationError
+
+        with self._database.transaction() as store:
+            user = store.scalar(select(User).where(User.name == name[:200]))
+        known = user.password_hash if user is not None and user.password_hash else self._nobody
+        try:
+            self._hasher.verify(known, password)
+        except (VerificationError, InvalidHashError):
+            return None
+        return user.id if user is not None and user.password_hash else None
+
+    def new_login(self, user_id: str) -> str:
+        """Return a cookie's text for a user who has just proved who it is."""
+        text, now = secrets.token_urlsafe(32), time.time()
+        with self._database.transaction() as store:
+            store.execute(delete(Login).where(Login.expires < now))
+            store.add(Login(hash=_hashed(text), user_id=user_id, expires=now + self._settings.limits.login_s))
+        return text
+
+    def of_cookie(self, text: str) -> str | None:
+        """Return the id of a cookie's user, None for an unknown or old one."""
+
+        def look(hashed: str) -> str | None:
+            with self._database.transaction() as store:
+                login = store.get(Login, hashed)
+                return login.user_id if login is not None and login.expires > time.time() else None
+
+        return self._remembered(_hashed(text), look)
+
+    def end_login(self, text: str) -> None:
+        """Make a cookie worthless."""
+        self._known.pop(_hashed(text), None)
+        with self._database.transaction() as store:
+            store.execute(delete(Login).where(Login.hash == _hashed(text)))
+
+    def is_known(self, secret: str) -> bool:
+        """Return True where ``of_key`` or ``of_cookie`` will not ask the store."""
+        found = self._known.get(_hashed(secret))
+        return found is not None and found[1] > time.monotonic()
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _remembered(self, hashed: str, look: Callable[[str], str | None]) -> str | None:
+        found = self._known.get(hashed)
+        if found is not None and found[1] > time.monotonic():
+            return found[0]
+        user = look(hashed)
+        if user is not None:
+            if len(self._known) >= KNOWN_AT_MOST:
+                self._known.clear()
+            self._known[hashed] = (user, time.monotonic() + KNOWN_S)
+        return user
+
+    def _named(self, name: str) -> User:
+        with self._database.transaction() as store:
+            user = store.scalar(select(User).where(User.name == name))
+        if user is None:
+            raise SettingsError(f"no user {name!r}; known: {', '.join(self.names()) or 'none'}")
+        return user
+
+    def _password_hash(self, password: str) -> str:
+        if len(password) < SHORTEST_PASSWORD:
+            raise SettingsError(f"expected a password of at least {SHORTEST_PASSWORD} characters")
+        return self._hasher.hash(password)

@@ -23,6 +23,7 @@ from promptseg.example import example_path
 
 __all__ = ["Catalogue"]
 
+MOST_LISTED = 5000  # entries of one folder
 EXAMPLE = "Example: a torso in CT (synthetic)"
 
 
@@ -126,18 +127,37 @@ class Catalogue:
         if int(held) + more > self._settings.limits.user_bytes:
             raise UploadTooLargeError("your studies take all the room that you have here; delete some first")
 
+    def listing(self, path: str) -> list[tuple[str, str, str]]:
+        """Return (name, path, "folder" or "file") of what lies in a folder below the roots; of the roots for "".
+
+        Raises:
+            ReadError: outside of every root.
+        """
+        if not path:
+            return [(root.name or str(root), str(number), "folder") for number, root in enumerate(self._settings.roots)]
+        where = self._below_roots(path)
+        if not where.is_dir():
+            raise ReadError("there is no such folder below the folders that this server offers")
+        found = sorted(one for one in where.iterdir() if not one.name.startswith("."))
+        return [
+            (one.name, f"{path.rstrip('/')}/{one.name}", "folder" if one.is_dir() else "file")
+            for one in found[:MOST_LISTED]
+        ]
+
     def _below_roots(self, path: str) -> Path:
-        if not self._settings.roots:
+        """Return what a path names: ``<number of a root>/<path below it>``, or a path below the only root there is."""
+        roots = self._settings.roots
+        if not roots:
             raise ReadError("this server offers no folders of its own; upload the files instead")
-        if "\0" in path:
-            raise ReadError("expected a path, got one with a zero byte in it")
-        for root in self._settings.roots:
+        number, _, rest = path.partition("/")
+        tried = [(roots[int(number)], rest)] if number.isdecimal() and int(number) < len(roots) else []
+        for root, below in [*tried, *((root, path) for root in roots)]:
             try:
-                found = (root / path).resolve()
-            except (OSError, RuntimeError, ValueError):
+                found = (root / below).resolve()
+                if found.is_relative_to(root) and found.exists():
+                    return found
+            except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long, a zero byte
                 continue
-            if found.is_relative_to(root) and found.exists():
-                return found
         raise ReadError("there is no such file or folder below the folders that this server offers")
 
     def _add(

@@ -77,6 +77,7 @@ class Served:
         view: per label value what is not part of the mask: {"visible": bool, "opacity": 0 ... 1}.
         lease_until: monotonic time until which this process may write the journal.
         job: id of the long job that runs on it, "" for none.
+        cancel_job: asks that job to stop.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Served:
     lease_until: float = 0.0
     last_seen: float = field(default_factory=time.time)
     job: str = ""
+    cancel_job: Callable[[], None] = field(default=lambda: None, repr=False)
     array: NDArray[np.uint8] = field(init=False, repr=False)
     counts: NDArray[np.int64] = field(init=False, repr=False)
     shown: Shown = field(init=False)

@@ -219,12 +219,14 @@ class ServedSessions:
             served: the session.
             step: what to do.
             priority: when.
-            job: id of the long job that the step is; until its end no other step is taken.
+            job: id of the long job that the step is. A click on the same session cancels it and is answered then.
             then: called with the future when the step has ended, whatever its end.
 
         Raises:
-            BusyError: too much is waiting, or a long job runs on this very session.
+            BusyError: too much is waiting, or the step is long and another long one runs on this session.
         """
+        if served.job and priority is Priority.INTERACTIVE:
+            served.cancel_job()
         return self._queued(served, lambda turn: served.do(lambda session: step(session, turn)), priority, job, then)
 
     def ask(self, served: Served, question: Callable[[Session], T], priority: Priority = Priority.INTERACTIVE) -> Work:
@@ -250,14 +252,16 @@ class ServedSessions:
 
         work = Work(served.owner, served.id, priority, checked)
         with self._lock:
-            if served.job:
+            if served.job and (job or priority is Priority.BATCH):
                 raise BusyError("a long job runs on this session; wait for it, or cancel it first", 1.0, own=True)
-            served.job = job
+            if job:
+                served.job, served.cancel_job = job, work.cancel
             self._enter(served.id)
         try:
             self.queue(served.session.model_id).submit(work)
         except BusyError:
-            served.job = ""
+            if job:
+                served.job = ""
             self._leave(served.id)
             raise
         work.future.add_done_callback(lambda _: self._leave(served.id))

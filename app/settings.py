@@ -7,7 +7,7 @@ from pathlib import Path
 
 from promptseg.errors import SettingsError, did_you_mean
 
-__all__ = ["AUTH_KINDS", "Limits", "ServeSettings", "is_loopback"]
+__all__ = ["AUTH_KINDS", "Limits", "Oidc", "ServeSettings", "is_loopback"]
 
 MIB = 1024**2
 GIB = 1024**3
@@ -91,6 +91,7 @@ class ServeSettings:
         origins: other origins (scheme://host:port) that browsers may call from, and public names behind a proxy.
         secure_cookies: send cookies over https only; for servers behind a proxy that speaks https.
         oidc: the provider, for auth "oidc".
+        ui: mount the browser app at "/".
         limits: see ``Limits``.
 
     Raises:
@@ -109,6 +110,7 @@ class ServeSettings:
     origins: tuple[str, ...] = ()
     secure_cookies: bool = False
     oidc: Oidc | None = None
+    ui: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

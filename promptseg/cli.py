@@ -20,7 +20,7 @@ from promptseg.cli_check import check, deidentify
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
-from promptseg.cli_serve import serve
+from promptseg.cli_serve import serve, users_app
 from promptseg.cli_wholebody import wholebody
 from promptseg.errors import PromptsegError
 
@@ -43,6 +43,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.command()(batch)
+app.add_typer(users_app, name="users")
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)

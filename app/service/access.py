@@ -22,8 +22,8 @@ class Caller:
 
 
 def caller(request: Request) -> Caller:
-    """Return who asks."""
-    return Caller("local", request.app.state.promptseg, request)
+    """Return who asks; the guard has found out."""
+    return Caller(request.scope["state"]["user"], request.app.state.promptseg, request)
 
 
 Who = Annotated[Caller, Depends(caller)]

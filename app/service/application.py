@@ -10,6 +10,8 @@ from fastapi import APIRouter, FastAPI
 from promptseg.app.metrics import Metrics
 from promptseg.app.service import jobs, results, sessions, studies, system
 from promptseg.app.service.errors import add_error_handlers
+from promptseg.app.service.guard import Guard
+from promptseg.app.service.login import add_login
 from promptseg.app.settings import ServeSettings
 from promptseg.app.state import AppState
 
@@ -50,4 +52,10 @@ def create_app(settings: ServeSettings) -> FastAPI:
     for router in (studies.router, sessions.router, results.router, jobs.router, system.router, system.open_router):
         api.include_router(router)
     app.include_router(api)
+    add_login(app, state)
+    app.add_middleware(Guard, state=state, metrics=app.state.metrics)
+    if settings.ui:
+        from promptseg.app.ui import mount_ui
+
+        mount_ui(app)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -13,7 +14,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from promptseg.app.exporting import FORMATS, OF_THE_ENGINE, export
 from promptseg.app.nifti import nifti_header
 from promptseg.app.served import Served
-from promptseg.app.service.access import Who
+from promptseg.app.service.access import Caller, Who
 from promptseg.app.service.errors import ERRORS
 from promptseg.app.service.schema import Carried, Plane
 from promptseg.app.service.work import ask, live, threaded
@@ -30,18 +31,30 @@ BLOCK = 1024**2
 
 
 @router.get("/image.nii", response_class=FileResponse, responses=BYTES)
-async def image(who: Who, session_id: str) -> Response:
-    """Return the image for a viewer: int16, uint8, float32 or RGB24; voxel (i, j, k) is our (z, y, x) = (k, j, i)."""
+async def image(who: Who, session_id: str, frame: Annotated[int | None, Query(ge=0, le=100_000)] = None) -> Response:
+    """Return the image for a viewer: int16, uint8, float32 or RGB24; voxel (i, j, k) is our (z, y, x) = (k, j, i).
+
+    ``frame`` shows another frame of a 4D image; the session's labels belong to its own.
+    """
     served = await live(who, session_id)
-    tag = f'"{served.session.volume.content_hash}"'
+    tag = f'"{served.session.volume.content_hash}-{frame}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if who.request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    row = await threaded(who.state.sessions.row, who.user, session_id)
-    study = await threaded(who.state.catalogue.get, who.user, row.study_id)
-    series = Content.from_dict(study.content).get(row.series)
-    path = await threaded(who.state.shelf.image_file, study.id, series, row.frame, served.session.volume)
+    path = await threaded(_image_file, who, served, frame)
     return FileResponse(path, media_type=NIFTI, headers=headers)
+
+
+def _image_file(who: Caller, served: Served, frame: int | None) -> Path:
+    row = who.state.sessions.row(who.user, served.id)
+    study = who.state.catalogue.get(who.user, row.study_id)
+    series = Content.from_dict(study.content).get(row.series)
+    volume, shelf = served.session.volume, who.state.shelf
+    if frame is not None and frame != (row.frame or 0):
+        volume = shelf.volume(study.id, Path(study.folder), series, frame)
+    else:
+        frame = row.frame
+    return shelf.image_file(study.id, series, frame, volume)
 
 
 @router.get("/labels.nii", response_class=StreamingResponse, responses=BYTES)

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "AcceptIn",
     "Carried",
+    "ConfigOut",
     "Delta",
     "EditIn",
+    "EntryOut",
     "Error",
     "JobOut",
     "LabelIn",
@@ -19,6 +21,7 @@ __all__ = [
     "ModelOut",
     "PromptsIn",
     "PropagateIn",
+    "PullIn",
     "ReplaceIn",
     "SessionIn",
     "SessionState",
@@ -327,6 +330,7 @@ class SessionState(Shown):
     study: str
     series: str
     frame: int | None
+    frames: int
     title: str
     model: str
     shape: list[int]
@@ -395,6 +399,27 @@ class ModelOut(BaseModel):
     downloaded: bool
     size_bytes: int
     prompts: list[str]
+
+
+class ConfigOut(BaseModel):
+    """What this server can do, and for whom."""
+
+    version: str
+    user: str
+    auth: str
+    max_upload_bytes: int
+    folders: bool
+    extras: dict[str, bool]
+    install: dict[str, str]
+    formats: list[str]
+
+
+class EntryOut(BaseModel):
+    """A file or folder below the server's roots; ``path`` is what POST /studies takes."""
+
+    name: str
+    path: str
+    kind: Literal["folder", "file"]
 
 
 class PullIn(Strict):

@@ -29,7 +29,7 @@ from promptseg.app.service.schema import (
 )
 from promptseg.app.service.work import live, step, threaded
 from promptseg.app.store import SessionRow
-from promptseg.app.studies import Content
+from promptseg.app.studies import Content, Series
 from promptseg.check.finding import Finding
 from promptseg.engine.edits import edit_from_dict
 from promptseg.layers import Changed
@@ -41,7 +41,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
 
 
-def state_of(served: Served, row: SessionRow) -> dict[str, Any]:
+def state_of(served: Served, row: SessionRow, frames: int) -> dict[str, Any]:
     """Return a session as it goes out."""
     volume = served.session.volume
     return {
@@ -50,6 +50,7 @@ def state_of(served: Served, row: SessionRow) -> dict[str, Any]:
         "study": row.study_id,
         "series": row.series,
         "frame": row.frame,
+        "frames": frames,
         "title": row.title,
         "model": served.session.model_id,
         "shape": list(volume.shape),
@@ -64,6 +65,13 @@ def state_of(served: Served, row: SessionRow) -> dict[str, Any]:
     }
 
 
+def origin_of(who: Caller, session_id: str) -> tuple[SessionRow, Series]:
+    """Return a session's row and the series that it shows."""
+    row = who.state.sessions.row(who.user, session_id)
+    study = who.state.catalogue.get(who.user, row.study_id)
+    return row, Content.from_dict(study.content).get(row.series)
+
+
 @router.post("", status_code=201, response_model=SessionState)
 async def open_session(who: Who, wanted: SessionIn) -> Any:
     """Open a session on a series of a study."""
@@ -71,7 +79,7 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
     series = Content.from_dict(study.content).get(wanted.series)
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
-    return state_of(served, await threaded(who.state.sessions.row, who.user, served.id))
+    return state_of(served, await threaded(who.state.sessions.row, who.user, served.id), series.frames)
 
 
 @router.get("", response_model=list[SessionSummary])
@@ -96,7 +104,8 @@ async def list_sessions(who: Who) -> Any:
 async def get_session(who: Who, session_id: str) -> Any:
     """Return a session; one that is not in memory is brought back first."""
     served = await live(who, session_id)
-    return state_of(served, await threaded(who.state.sessions.row, who.user, session_id))
+    row, series = await threaded(origin_of, who, session_id)
+    return state_of(served, row, series.frames)
 
 
 @router.delete("/{session_id}", status_code=204)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from importlib.util import find_spec
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
+from promptseg.app.exporting import FORMATS
 from promptseg.app.jobs import Report
 from promptseg.app.queueing import Priority
 from promptseg.app.service.access import Caller, Who
 from promptseg.app.service.errors import ERRORS
 from promptseg.app.service.jobs import shown_job
-from promptseg.app.service.schema import JobOut, ModelOut, PullIn
+from promptseg.app.service.schema import ConfigOut, EntryOut, JobOut, ModelOut, PullIn
 from promptseg.app.service.work import threaded
 from promptseg.errors import UnknownModelError
 from promptseg.models.loading import loaded_models
@@ -76,6 +78,36 @@ async def pull(who: Who, model_id: str, body: PullIn | None = None) -> Any:
 
     job = await threaded(who.state.jobs.plain, who.user, "pull", call)
     return shown_job(job)
+
+
+EXTRAS = {"wholebody": ("totalsegmentator", "wholebody"), "sam": ("torch", "sam"), "report_pdf": ("reportlab", "app")}
+
+
+@router.get("/config", response_model=ConfigOut, tags=["system"])
+async def config(who: Who) -> Any:
+    """Say what this server can do: for a page that shows only what works."""
+    settings = who.state.settings
+    here = {name: find_spec(module) is not None for name, (module, _) in EXTRAS.items()}
+    missing = {name: f'pip install "promptseg[{EXTRAS[name][1]}]"' for name, there in here.items() if not there}
+    return {
+        "version": version("promptseg"),
+        "user": who.user,
+        "auth": settings.auth,
+        "max_upload_bytes": settings.limits.upload_bytes,
+        "folders": bool(settings.roots),
+        "extras": here,
+        "install": missing,
+        "formats": [name for name in FORMATS if name != "report.pdf" or here["report_pdf"]],
+    }
+
+
+@router.get("/folder", response_model=list[EntryOut], tags=["studies"])
+async def folder(who: Who, path: Annotated[str, Query(max_length=4096)] = "") -> Any:
+    """List a folder below the server's roots; the roots themselves without a path."""
+    return [
+        {"name": name, "path": below, "kind": kind}
+        for name, below, kind in await threaded(who.state.catalogue.listing, path)
+    ]
 
 
 @router.get("/device", response_model=dict[str, Any], tags=["system"])

@@ -1,0 +1,67 @@
+"""The process that listens: uvicorn, with a limit on how slowly a request's head may come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from promptseg.app.service.application import create_app
+from promptseg.app.settings import ServeSettings
+
+__all__ = ["PatientProtocol", "run"]
+
+HEAD_S = 20.0
+STOP_S = 10
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on a client which does not get its request's head out in ``HEAD_S`` seconds."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start waiting for the first request."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_S, self._hang_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the head's end, request by request."""
+        super().data_received(data)
+        waiting = self.cycle is None or self.cycle.response_complete
+        if self._late is not None and not waiting:
+            self._late.cancel()
+            self._late = None
+        elif self._late is None and waiting and not self.transport.is_closing():
+            self._late = self.loop.call_later(HEAD_S, self._hang_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _hang_up(self) -> None:
+        self._late = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+def run(settings: ServeSettings) -> None:
+    """Serve until somebody stops the process.
+
+    Raises:
+        SettingsError: the store, the data folder or the address cannot be used.
+    """
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http=PatientProtocol,
+        log_level="warning",
+        access_log=False,  # paths hold ids; who did what stands in the audit log
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    uvicorn.Server(config).run()
