@@ -99,7 +99,7 @@ class Catalogue:
             raise NotFoundError(f"no study {study_id!r}")
         return study
 
-    def list(self, owner: str) -> list[Study]:
+    def all(self, owner: str) -> list[Study]:
         """Return all studies of a user, the newest first."""
         with self._database.transaction() as store:
             return list(store.scalars(select(Study).where(Study.owner == owner).order_by(Study.created.desc())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -55,7 +56,5 @@ def create_app(settings: ServeSettings) -> FastAPI:
     add_login(app, state)
     app.add_middleware(Guard, state=state, metrics=app.state.metrics)
     if settings.ui:
-        from promptseg.app.ui import mount_ui
-
-        mount_ui(app)
+        importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
     return app

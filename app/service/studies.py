@@ -94,7 +94,7 @@ async def _named(who: Who) -> Study:
 @router.get("", response_model=list[StudyOut])
 async def list_studies(who: Who) -> Any:
     """List your studies, the newest first."""
-    return [shown(study) for study in await threaded(who.state.catalogue.list, who.user)]
+    return [shown(study) for study in await threaded(who.state.catalogue.all, who.user)]
 
 
 @router.get("/{study_id}", response_model=StudyOut)
