@@ -46,7 +46,9 @@ def test_ids_are_stable_different_and_tell_nothing(tmp_path, monkeypatch):
 def test_series_are_found_by_header_whatever_the_files_are_called(tmp_path):
     write_dicom(tmp_path / "x" / "Doe_Jane", ARRAY, GEOMETRY, uid="1.2.3.1")
     write_dicom(tmp_path / "x" / "y", ARRAY + 1, GEOMETRY, uid="1.2.3.2")
-    write_dicom(tmp_path / "scout", ARRAY, GEOMETRY, uid="1.2.3.3", tags={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]})
+    write_dicom(
+        tmp_path / "scout", ARRAY, GEOMETRY, uid="1.2.3.3", tags={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    )
     write(tmp_path / "volume.nii.gz")
     cases, notes = find_cases([tmp_path])
     assert {case.series for case in cases} == {None, "1.2.3.1", "1.2.3.2"}
@@ -71,7 +73,9 @@ def test_prompts_beside_an_image_belong_to_it(tmp_path):
 
 
 def test_a_case_survives_its_json():
-    case = Case("id", "/a", "1.2", ("/a/1", "/a/2"), 3, Hints("log", ({"type": "point"},), ((1.0, 2.0, 3.0, 4.0, 5.0),)))
+    case = Case(
+        "id", "/a", "1.2", ("/a/1", "/a/2"), 3, Hints("log", ({"type": "point"},), ((1.0, 2.0, 3.0, 4.0, 5.0),))
+    )
     assert Case.from_json("id", case.to_json()) == case
 
 

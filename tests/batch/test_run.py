@@ -31,7 +31,9 @@ def states(output):
 
 
 def no_worker_is_left():
-    return not [p for p in psutil.Process().children(recursive=True) if "promptseg.batch.worker" in " ".join(p.cmdline())]
+    return not [
+        p for p in psutil.Process().children(recursive=True) if "promptseg.batch.worker" in " ".join(p.cmdline())
+    ]
 
 
 def test_good_cases_are_done_whatever_the_others_do(trouble, cases, tmp_path):
@@ -157,7 +159,11 @@ def test_resume_needs_the_same_job_and_no_second_batch(trouble, cases, tmp_path)
 
 @pytest.mark.parametrize(
     ("job", "sentence"),
-    [("segmnt", "did you mean 'segment'"), ("trouble:Nothing", "cannot be loaded"), ("no_such:Job", "cannot be loaded")],
+    [
+        ("segmnt", "did you mean 'segment'"),
+        ("trouble:Nothing", "cannot be loaded"),
+        ("no_such:Job", "cannot be loaded"),
+    ],
 )
 def test_unknown_jobs_are_refused_before_anything_is_written(trouble, tmp_path, job, sentence):
     with pytest.raises(SettingsError, match=sentence):

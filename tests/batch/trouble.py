@@ -44,7 +44,9 @@ class TroubleJob:
     def finish(self, prepared, inferred):
         _, volume = prepared
         labels, *findings = inferred
-        return Result(volume, Labelmap(labels, volume.geometry, {1: Label.default(1, "bright")}), None, "t", tuple(findings))
+        return Result(
+            volume, Labelmap(labels, volume.geometry, {1: Label.default(1, "bright")}), None, "t", tuple(findings)
+        )
 
     def _hangs(self, case):
         time.sleep(3600)

@@ -1,0 +1,70 @@
+"""A real Ray cluster of two nodes (as processes) on this machine; one of them is killed in the middle."""
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from promptseg.batch.events import Note
+from promptseg.batch.job import JobSpec
+from promptseg.batch.run import BatchOptions, run_batch
+from promptseg.errors import SettingsError
+
+ray = pytest.importorskip("ray")
+pytestmark = [
+    # Ray 2.60 leaves sockets and log files to the garbage collector when it shuts down
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # Ray 2.60 says so of its own future default for workers without a GPU
+    pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning"),
+]
+
+
+@pytest.fixture
+def cluster(trouble, monkeypatch):
+    """Start a head without room for work and two nodes of one line each."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made.nodes = [made.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def line_of(output, case_id):
+    return json.loads((output / "cases" / case_id / "case.json").read_text())["findings"][0]
+
+
+def test_a_node_killed_in_the_middle_costs_no_case(cluster, trouble, cases, tmp_path):
+    from promptseg.batch.events import CaseEnded
+
+    names = [f"good-{n}" for n in range(14)] + ["bug-1", "crashes-1"]
+    spec = JobSpec(trouble.job, {"slow": "0.5"}, device="cpu")
+    events, killed_at = [], []
+
+    def on_event(event):
+        events.append(event)
+        done = [e.id for e in events if isinstance(e, CaseEnded) and e.state == "done"]
+        both = len({line_of(tmp_path / "out", name) for name in done}) == 2  # both nodes have finished cases
+        if both and not killed_at:
+            killed_at.append(len(done))
+            cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+
+    options = BatchOptions(cluster=cluster.address, retries=0)
+    started = time.monotonic()
+    finished = run_batch(cases(*names), spec, tmp_path / "out", options, on_event)
+    assert (finished.done, finished.failed, finished.pending) == (14, 2, 0), time.monotonic() - started
+    assert killed_at[0] < 14
+    assert any(isinstance(e, Note) and "went away" in e.text for e in events)
+    ended = Counter(e.id for e in events if isinstance(e, CaseEnded))
+    assert set(ended.values()) == {1}  # nothing was done twice
+    assert {path.name for path in (tmp_path / "out" / "cases").iterdir()} == {f"good-{n}" for n in range(14)}
+
+
+def test_an_address_where_no_cluster_answers_is_one_sentence(trouble, cases, tmp_path):
+    with pytest.raises(SettingsError, match="expected a Ray cluster at 'auto', none answers there"):
+        run_batch(cases("a"), trouble, tmp_path / "out", BatchOptions(cluster="auto"))
