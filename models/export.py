@@ -21,7 +21,7 @@ import numpy as np
 from promptseg.errors import MissingExtraError, ModelError
 from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
 
-__all__ = ["EXPORT_PRECISIONS", "ExportReport", "exported", "write_export"]
+__all__ = ["EXPORT_PRECISIONS", "ExportReport", "Tracer", "exported", "sam2_tracer", "sam_tracer", "write_export"]
 
 EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 17
@@ -75,8 +75,12 @@ def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
     return found
 
 
+Tracer = Callable[[Path, Path], None]
+"""Writes an encoder and a decoder in fp32."""
+
+
 def write_export(
-    network: Any,
+    tracer: Tracer,
     folder: Path,
     precision: str,
     *,
@@ -87,7 +91,7 @@ def write_export(
     """Write the pair, compare it with torch, and put it in place.
 
     Args:
-        network: a ``SamNetwork`` in fp32 on the CPU.
+        tracer: see ``sam_tracer`` and ``sam2_tracer``.
         folder: the model's folder.
         precision: fp32, fp16 or int8.
         open_pair: makes a predictor of (encoder, decoder).
@@ -109,7 +113,7 @@ def write_export(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         work = Path(name)
-        encoder, decoder = _write_pair(network, work, precision)
+        encoder, decoder = _write_pair(tracer, work, precision)
         measured = _compare(reference, open_pair(encoder, decoder))
         report = ExportReport(
             precision=precision,
@@ -132,15 +136,50 @@ def _put_in_place(work: Path, final: Path) -> None:
         shutil.move(path, final / path.name)
 
 
-def _write_pair(network: Any, work: Path, precision: str) -> tuple[Path, Path]:
+def _write_pair(tracer: Tracer, work: Path, precision: str) -> tuple[Path, Path]:
     encoder, decoder = work / FILES["encoder"], work / FILES["decoder"]
-    _trace_encoder(network, encoder)
-    _trace_decoder(network, decoder)
+    tracer(encoder, decoder)
     if precision == "int8":
         _quantise(encoder)
     elif precision == "fp16":
         _halve(encoder)
     return encoder, decoder
+
+
+def sam_tracer(network: Any) -> Tracer:
+    """Write a ``SamNetwork`` that is in fp32 on the CPU."""
+
+    def write(encoder: Path, decoder: Path) -> None:
+        _trace_encoder(network, encoder)
+        _trace_decoder(network, decoder)
+
+    return write
+
+
+def sam2_tracer(model: Any, input_px: int) -> Tracer:
+    """Write transformers' ``Sam2Model`` that is in fp32 on the CPU; it cannot be used for anything else afterwards."""
+
+    def write(encoder: Path, decoder: Path) -> None:
+        import torch
+
+        from promptseg.models.families.sam2_onnx import DECODER_INPUTS, DECODER_OUTPUTS, ENCODER_OUTPUTS, traceable
+
+        encodes, decodes = traceable(model)
+        pixels = torch.zeros(1, 3, input_px, input_px)
+        with torch.no_grad():
+            levels = encodes(pixels)
+        _trace(encodes, (pixels,), encoder, ["pixels"], list(ENCODER_OUTPUTS), {})
+        example = (
+            *levels,
+            torch.zeros(1, 3, 2),
+            torch.tensor([[1.0, 0.0, -1.0]]),
+            torch.zeros(1, 1, input_px // 4, input_px // 4),
+            torch.zeros(1),
+        )
+        free = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
+        _trace(decodes, example, decoder, list(DECODER_INPUTS), list(DECODER_OUTPUTS), free)
+
+    return write
 
 
 def _trace_encoder(network: Any, path: Path) -> None:

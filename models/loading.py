@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import DeviceError, ModelError
-from promptseg.models.export import ExportReport, exported, write_export
+from promptseg.models.export import ExportReport, Tracer, exported, sam2_tracer, sam_tracer, write_export
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
 from promptseg.models.registry import ModelCard, model_card
@@ -61,14 +61,13 @@ def placement_of(card: ModelCard, device: str, settings: ModelSettings | None = 
 
 
 def _placed(card: ModelCard, weights: _Weights, device: str, settings: ModelSettings) -> Placement:
-    runtime = "torch" if card.family == "sam2" else settings.runtime
     if device in ("auto", "cuda") and (count := torch_cuda_count()) > 1:
         device = f"cuda:{loaded_models().emptiest(count)}"
     return choose_placement(
         device,
         has_checkpoint="checkpoint" in weights.files,
         exports=tuple(weights.exports),
-        runtime=runtime,
+        runtime=settings.runtime,
         precision=settings.precision,
     )
 
@@ -92,8 +91,8 @@ def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelS
     trim = settings.trim and placed.runtime == "torch"
     options = SamOptions(card.preprocess or "sam", card.score, trim)
     runner: SamRunner
-    if placed.runtime == "onnx":
-        runner = _onnx_runner(card, weights.exports[placed.precision], placed, settings)
+    if placed.runtime != "torch":
+        runner = _onnx_runner(card, _pair(weights, placed), placed, settings)
     else:
         from promptseg.models.families.sam_torch import TorchSamRunner
 
@@ -101,6 +100,11 @@ def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelS
             card.arch, weights.files["checkpoint"], placed.device, placed.precision, _known_bytes(card)
         )
     return SamPredictor(runner, card.id, options)
+
+
+def _pair(weights: _Weights, placed: Placement) -> dict[str, Path]:
+    """The files of a placement; OpenVINO itself makes bf16 of those in fp32."""
+    return weights.exports["fp32" if placed.runtime == "openvino" else placed.precision]
 
 
 def _onnx_runner(
@@ -114,6 +118,7 @@ def _onnx_runner(
         placed.device,
         input_px=card.input_px or 1024,
         precision=placed.precision,
+        runtime=placed.runtime,
         graph_cache=settings.cache_dir / "graphs" if settings is not None else None,
     )
 
@@ -123,10 +128,23 @@ def _known_bytes(card: ModelCard) -> int:
     return file.bytes if file is not None else 0
 
 
-def _sam2(card: ModelCard, weights: _Weights, placed: Placement, _settings: ModelSettings) -> Predictor:
-    from promptseg.models.families.sam2 import load_sam2
+def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
+    from promptseg.models.families.sam2 import load_sam2, with_memory
 
-    return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision)
+    checkpoint = weights.files["checkpoint"]
+    if placed.runtime == "torch":
+        return load_sam2(card, checkpoint, placed.device, placed.precision)
+    runner = _sam2_onnx_runner(card, _pair(weights, placed), placed, settings)
+    return with_memory(runner, card, checkpoint, Device("cpu"), "fp32")
+
+
+def _sam2_onnx_runner(
+    card: ModelCard, pair: dict[str, Path], placed: Placement, settings: ModelSettings | None
+) -> SamRunner:
+    from promptseg.models.families.sam2_onnx import Sam2OnnxRunner
+
+    graphs = settings.cache_dir / "graphs" if settings is not None else None
+    return Sam2OnnxRunner(pair["encoder"], pair["decoder"], placed, card.input_px or 1024, graphs)
 
 
 _INSIDE: dict[str, Callable[[ModelCard, Device], Predictor]] = {"builtin": _builtin, "classical": _classical}
@@ -188,32 +206,56 @@ def _no_class(card: ModelCard) -> str:
 
 
 def export_model(model_id: str, precision: str = "fp32") -> ExportReport:
-    """Write a model of the SAM family as an ONNX pair into its folder; from then on ``load_predictor`` uses it.
+    """Write a model as an ONNX pair into its folder; from then on ``load_predictor`` uses it.
 
     Raises:
         ModelError: the model has no checkpoint, or its family cannot be exported.
         MissingExtraError: torch or onnx is not installed.
     """
     card, settings = model_card(model_id), model_settings()
-    if card.family != "sam" or card.file("checkpoint") is None:
-        raise ModelError(f"expected a model of the family sam with a checkpoint, got {model_id!r} ({card.family})")
+    if card.family not in _ON_DISK or card.file("checkpoint") is None:
+        raise ModelError(
+            f"expected a model of the family {' or '.join(_ON_DISK)} with a checkpoint, "
+            f"got {model_id!r} ({card.family})"
+        )
     store = Store(settings)
     weights = _weights(card, store)
     choose_placement("cpu", has_checkpoint=True, exports=(), runtime="torch")  # torch must be here
+    tracer, reference = (_sam2_source if card.family == "sam2" else _sam_source)(card, weights)
+    onnx = Placement(Device("cpu"), "onnx", precision)
+
+    def open_pair(encoder: Path, decoder: Path) -> Predictor:
+        from promptseg.models.families.sam import SamOptions, SamPredictor
+
+        runner = _sam2_onnx_runner if card.family == "sam2" else _onnx_runner
+        options = SamOptions(card.preprocess or card.family, card.score)
+        return SamPredictor(runner(card, {"encoder": encoder, "decoder": decoder}, onnx, None), card.id, options)
+
+    return write_export(
+        tracer,
+        store.folder(card.id),
+        precision,
+        open_pair=open_pair,
+        reference=reference,
+        about={"model_id": card.id, "arch": card.arch, "source_sha256": weights.fingerprint},
+    )
+
+
+def _sam_source(card: ModelCard, weights: _Weights) -> tuple[Tracer, Predictor]:
+    """What writes a SAM, and the same on torch to compare with."""
     from promptseg.models.families.sam import SamOptions, SamPredictor
     from promptseg.models.families.sam_torch import TorchSamRunner
     from promptseg.models.networks.architectures import load_network
 
     network = load_network(card.arch, weights.files["checkpoint"], _known_bytes(card))
     options = SamOptions(card.preprocess or "sam", card.score)
-    placed = Placement(Device("cpu"), "onnx", precision)
-    return write_export(
-        network,
-        store.folder(card.id),
-        precision,
-        open_pair=lambda encoder, decoder: SamPredictor(
-            _onnx_runner(card, {"encoder": encoder, "decoder": decoder}, placed, None), card.id, options
-        ),
-        reference=SamPredictor(TorchSamRunner(network, Device("cpu")), card.id, options),
-        about={"model_id": card.id, "arch": card.arch, "source_sha256": weights.fingerprint},
-    )
+    return sam_tracer(network), SamPredictor(TorchSamRunner(network, Device("cpu")), card.id, options)
+
+
+def _sam2_source(card: ModelCard, weights: _Weights) -> tuple[Tracer, Predictor]:
+    """What writes a SAM 2, and the same on torch to compare with."""
+    from promptseg.models.families.sam2 import load_image_model, load_sam2
+
+    checkpoint = weights.files["checkpoint"]
+    tracer = sam2_tracer(load_image_model(card, checkpoint), card.input_px or 1024)
+    return tracer, load_sam2(card, checkpoint, Device("cpu"), "fp32")

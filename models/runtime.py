@@ -15,6 +15,7 @@ __all__ = [
     "Placement",
     "choose_device",
     "choose_placement",
+    "has_openvino",
     "onnx_distributions",
     "onnx_providers",
     "torch_cuda_count",
@@ -51,7 +52,7 @@ class Placement:
 
     Attributes:
         device: where.
-        runtime: "torch" or "onnx".
+        runtime: "torch", "onnx" (ONNX Runtime), "openvino" or "tensorrt" (ONNX Runtime with TensorRT).
         precision: "fp32", "bf16", "fp16" or "int8".
         reason: why, in one clause, for people.
     """
@@ -101,6 +102,11 @@ def _cuda_count() -> int:
     return count.value if ok else 0
 
 
+def has_openvino() -> bool:
+    """Return True when OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
 def torch_cuda_count() -> int:
     """Return how many GPUs torch can use; 0 without torch."""
     if find_spec("torch") is None:
@@ -148,14 +154,14 @@ def choose_placement(
 ) -> Placement:
     """Choose device, runtime and precision for a model that may be there in several forms.
 
-    A GPU that torch can use wins, then one that ONNX Runtime can use, then ONNX Runtime on the CPU (it is more than
-    twice as fast there), then torch on the CPU.
+    A GPU that torch can use wins, then one that ONNX Runtime can use, then OpenVINO on the CPU where it is installed
+    (fastest there), then ONNX Runtime on the CPU (more than twice as fast as torch), then torch on the CPU.
 
     Args:
         requested: see ``choose_device``.
         has_checkpoint: torch weights are on disk.
         exports: precisions in which an ONNX pair is on disk.
-        runtime: "auto", "torch" or "onnx".
+        runtime: "auto", "torch", "onnx", "openvino" or "tensorrt".
         precision: "auto", "fp32", "bf16", "fp16" or "int8".
 
     Raises:
@@ -165,10 +171,25 @@ def choose_placement(
     """
     if not DEVICE_PATTERN.fullmatch(requested):
         raise DeviceError(f"expected a device (auto, cpu, cuda or cuda:N), got {requested!r}")
-    torch_here = has_checkpoint and find_spec("torch") is not None and runtime != "onnx" and precision != "int8"
+    torch_here = (
+        has_checkpoint and find_spec("torch") is not None and runtime in ("auto", "torch") and precision != "int8"
+    )
     usable = tuple(p for p in exports if precision in ("auto", p)) if runtime != "torch" else ()
+    if runtime == "tensorrt":
+        return _on_tensorrt(requested, usable)
+    on_openvino = _on_openvino(runtime, precision, exports, ours=has_checkpoint)
+    if runtime == "openvino":
+        if on_openvino is None:
+            raise ModelError(
+                f"expected an ONNX pair in fp32 and the precision auto, fp32 or bf16 for the runtime openvino, "
+                f"found ONNX {', '.join(exports) or 'nothing'} and precision {precision}; "
+                f"make one with: promptseg models export ID"
+            )
+        if requested not in ("auto", "cpu"):
+            raise DeviceError(f"expected device cpu or auto for the runtime openvino, got {requested!r}")
+        return on_openvino
     if not torch_here and not usable:
-        if has_checkpoint and not exports and runtime != "onnx" and find_spec("torch") is None:
+        if has_checkpoint and not exports and runtime in ("auto", "torch") and find_spec("torch") is None:
             raise MissingExtraError("torch", "sam")
         found = ", ".join([*(["a checkpoint"] if has_checkpoint else []), *(f"ONNX {p}" for p in exports)]) or "nothing"
         raise ModelError(
@@ -179,11 +200,46 @@ def choose_placement(
         placed = _on_gpu(requested, torch_here, usable, precision)
         if placed is not None:
             return placed
+    if on_openvino is not None:
+        return on_openvino
     if usable:
         best = "fp32" if "fp32" in usable else usable[0]
         return Placement(Device("cpu"), "onnx", best, "an ONNX pair is here, the fastest on a CPU")
     chosen = "fp32" if precision == "auto" else precision
     return Placement(Device("cpu"), "torch", chosen, "no ONNX pair is here; promptseg models export makes one")
+
+
+def _on_openvino(runtime: str, precision: str, exports: tuple[str, ...], *, ours: bool) -> Placement | None:
+    """A placement on OpenVINO; None where another runtime is meant, or the files are not for it."""
+    if runtime not in ("auto", "openvino") or precision not in ("auto", "fp32", "bf16") or "fp32" not in exports:
+        return None
+    if not has_openvino() or (runtime == "auto" and not ours):
+        if runtime == "openvino":
+            raise MissingExtraError("openvino", "openvino")
+        return None
+    chosen = "bf16" if precision == "bf16" else "fp32"
+    return Placement(Device("cpu"), "openvino", chosen, "an ONNX pair and OpenVINO are here, the fastest on a CPU")
+
+
+def _on_tensorrt(requested: str, usable: tuple[str, ...]) -> Placement:
+    """A placement on TensorRT, through ONNX Runtime.
+
+    Raises:
+        DeviceError: the CPU was asked for, or there is no such GPU or no TensorRT.
+        ModelError: no ONNX pair is here.
+    """
+    count, offered = _cuda_count(), onnx_providers()
+    index = int(requested.partition(":")[2] or 0)
+    if requested == "cpu" or index >= count or "TensorrtExecutionProvider" not in offered:
+        raise DeviceError(
+            f"expected a CUDA device number {index} and TensorRT for the runtime tensorrt, got device {requested!r}, "
+            f"{count} usable GPU(s) and ONNX Runtime with {', '.join(offered) or 'nothing'}; install TensorRT and "
+            f"{SWAP_TO_GPU}, or choose another PROMPTSEG_RUNTIME"
+        )
+    if not usable:
+        raise ModelError("expected an ONNX pair for the runtime tensorrt; make it with: promptseg models export ID")
+    best = "fp32" if "fp32" in usable else usable[0]  # TensorRT itself computes in fp16
+    return Placement(Device("cuda", index), "tensorrt", best, f"ONNX Runtime sees {count} GPU(s) and TensorRT")
 
 
 def _on_gpu(requested: str, torch_here: bool, usable: tuple[str, ...], precision: str) -> Placement | None:

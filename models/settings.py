@@ -9,7 +9,7 @@
 | ``PROMPTSEG_OFFLINE``, ``HF_HUB_OFFLINE`` | 1: never open a connection | 0 |
 | ``PROMPTSEG_EMBEDDINGS_MB`` | limit of the embeddings on disk; 0 keeps none there | 0 |
 | ``PROMPTSEG_LOADED_MB`` | limit of loaded models in memory | half of the machine's memory |
-| ``PROMPTSEG_RUNTIME`` | auto, torch or onnx | auto |
+| ``PROMPTSEG_RUNTIME`` | auto, torch, onnx, openvino (CPU) or tensorrt (ONNX Runtime with TensorRT) | auto |
 | ``PROMPTSEG_PRECISION`` | auto, fp32, bf16, fp16 or int8 | auto |
 | ``PROMPTSEG_TRIM`` | 1: do not compute the padding of slices that are not square (answers change slightly) | 0 |
 
@@ -28,7 +28,7 @@ from promptseg.errors import SettingsError
 
 __all__ = ["PRECISIONS", "RUNTIMES", "ModelSettings", "available_memory_bytes", "model_settings"]
 
-RUNTIMES = ("auto", "torch", "onnx")
+RUNTIMES = ("auto", "torch", "onnx", "openvino", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 MIB = 1024**2
 DEFAULT_LOADED_BYTES = 8 * 1024**3  # where the platform does not tell its memory

@@ -16,7 +16,7 @@ from promptseg.errors import DeviceError, ModelError
 from promptseg.models.families.wire import WirePrompts
 from promptseg.models.runtime import SWAP_TO_GPU, Device
 
-__all__ = ["OnnxSamRunner", "open_session"]
+__all__ = ["OnnxSamRunner", "describe", "open_encoder", "open_session"]
 
 FloatArray = NDArray[np.float32]
 Features = dict[str, FloatArray]
@@ -24,14 +24,14 @@ Features = dict[str, FloatArray]
 OPTIMISED_MAX_BYTES = 1 << 30  # larger graphs are optimised at every start: a protobuf file ends at 2 GiB
 
 
-def open_session(path: Path, device: Device, *, threads: int = 0, graph_cache: Path | None = None) -> Any:
+def open_session(path: Path, device: Device, *, graph_cache: Path | None = None, tensorrt: bool = False) -> Any:
     """Open an ONNX file.
 
     Args:
         path: the file.
         device: where it runs.
-        threads: cores; 0 is ONNX Runtime's own choice.
         graph_cache: folder of optimised graphs; the second start on a machine then skips the optimisation.
+        tensorrt: let TensorRT take what it can of the graph, CUDA the rest; its engines are kept in ``graph_cache``.
 
     Raises:
         ModelError: it cannot be read.
@@ -40,10 +40,9 @@ def open_session(path: Path, device: Device, *, threads: int = 0, graph_cache: P
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     opened, partial = path, None
-    if graph_cache is not None and path.stat().st_size < OPTIMISED_MAX_BYTES:
+    if graph_cache is not None and not tensorrt and path.stat().st_size < OPTIMISED_MAX_BYTES:
         ready = _optimised_name(path, device, graph_cache)
         if ready.is_file():
             opened = ready
@@ -55,7 +54,8 @@ def open_session(path: Path, device: Device, *, threads: int = 0, graph_cache: P
             partial = Path(name)
             options.optimized_model_filepath = str(partial)
     try:
-        session = onnxruntime.InferenceSession(str(opened), options, providers=device.providers)
+        providers = [*([_tensorrt(device, graph_cache)] if tensorrt else []), *device.providers]
+        session = onnxruntime.InferenceSession(str(opened), options, providers=providers)
         if partial is not None:
             partial.replace(ready)
     except Exception as exc:
@@ -63,9 +63,20 @@ def open_session(path: Path, device: Device, *, threads: int = 0, graph_cache: P
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
-    if device.kind == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
-        raise DeviceError(f"expected {path.name} to run on {device}, but ONNX Runtime fell back; {SWAP_TO_GPU}")
+    wanted = "TensorrtExecutionProvider" if tensorrt else device.providers[0][0]
+    if device.kind == "cuda" and session.get_providers()[0] != wanted:
+        used = session.get_providers()[0]
+        raise DeviceError(f"expected {path.name} to run on {device} with {wanted}, but got {used}; {SWAP_TO_GPU}")
     return session
+
+
+def _tensorrt(device: Device, graph_cache: Path | None) -> Any:
+    settings: dict[str, Any] = {"device_id": device.index, "trt_fp16_enable": True}
+    if graph_cache is not None:
+        folder = graph_cache / "tensorrt"
+        folder.mkdir(parents=True, exist_ok=True)
+        settings |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
+    return ("TensorrtExecutionProvider", settings)
 
 
 def _optimised_name(path: Path, device: Device, folder: Path) -> Path:
@@ -85,6 +96,25 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def open_encoder(path: Path, device: Device, runtime: str, precision: str, graph_cache: Path | None = None) -> Any:
+    """Open an encoder on ONNX Runtime, or on OpenVINO where ``runtime`` says so; see ``open_session``."""
+    if runtime == "openvino":
+        from promptseg.models.families.sam_openvino import OpenVinoSession
+
+        return OpenVinoSession(path, precision, graph_cache)
+    return open_session(path, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt")
+
+
+def describe(encoder: Any, precision: str) -> str:
+    """Say what runs an encoder and in which precision."""
+    import onnxruntime
+
+    provider = encoder.get_providers()[0]
+    if provider == "OpenVINO":
+        return f"OpenVINO {encoder.version} on the CPU, {precision}; decoder on ONNX Runtime {onnxruntime.__version__}"
+    return f"ONNX Runtime {onnxruntime.__version__} on {provider}, {precision}"
+
+
 class OnnxSamRunner:
     """See ``families.sam.SamRunner``; the decoder's layout is read from the names of its inputs."""
 
@@ -96,18 +126,17 @@ class OnnxSamRunner:
         *,
         input_px: int = 1024,
         precision: str = "fp32",
+        runtime: str = "onnx",
         graph_cache: Path | None = None,
     ) -> None:
-        """Open both files.
+        """Open both files; ``runtime`` "openvino" runs the encoder there.
 
         Raises:
             ModelError: one cannot be read, or the decoder has inputs that are not known.
             DeviceError: see ``open_session``.
         """
-        import onnxruntime
-
-        self._encoder = open_session(encoder, device, graph_cache=graph_cache)
-        self._decoder = open_session(decoder, device, graph_cache=graph_cache)
+        self._encoder = open_encoder(encoder, device, runtime, precision, graph_cache)
+        self._decoder = open_session(decoder, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt")
         self._names = tuple(i.name for i in self._decoder.get_inputs())
         self._types = {i.name: i.type for i in self._decoder.get_inputs()}
         self._is_efficient = "batched_point_coords" in self._names
@@ -127,8 +156,7 @@ class OnnxSamRunner:
         self.input_px = input_px
         self.low_px = self._low_px(input_px)
         self.nbytes = encoder.stat().st_size + decoder.stat().st_size
-        version = onnxruntime.__version__
-        self.described = f"ONNX Runtime {version} on {self._encoder.get_providers()[0]}, {precision}"
+        self.described = describe(self._encoder, precision)
 
     def _low_px(self, input_px: int) -> int:
         shape = next((i.shape for i in self._decoder.get_inputs() if i.name == "mask_input"), None)

@@ -25,6 +25,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSetting
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("promptseg.models.runtime.has_openvino", lambda: False)  # installed or not: one default
     monkeypatch.setenv("PROMPTSEG_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("PROMPTSEG_CACHE", str(tmp_path / "cache"))
     return model_settings()

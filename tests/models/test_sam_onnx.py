@@ -139,7 +139,7 @@ def test_a_decoder_of_another_kind_says_what_it_has(tmp_path):
 
 
 def test_what_cannot_be_exported_or_placed_says_why(card):
-    with pytest.raises(ModelError, match="family sam with a checkpoint"):
+    with pytest.raises(ModelError, match="family sam or sam2 with a checkpoint"):
         export_model("builtin")
     with pytest.raises(ModelError, match="expected a precision"):
         export_model("tiny-sam", "fp8")

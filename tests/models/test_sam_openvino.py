@@ -1,0 +1,96 @@
+"""The exported encoder on OpenVINO, and the choice of runtimes that are not everywhere."""
+
+import numpy as np
+import pytest
+
+from promptseg.errors import DeviceError, MissingExtraError, ModelError, SettingsError
+from promptseg.models import runtime
+from promptseg.models.loading import export_model, load_predictor
+from promptseg.models.predictor import SliceImage, SlicePrompts
+from promptseg.models.runtime import choose_placement
+from promptseg.models.settings import model_settings
+
+from .test_sam_onnx import card  # noqa: F401 - a fixture: a tiny SAM in the registry and in the store
+
+BOX = SlicePrompts(box=(20, 30, 60, 90))
+
+
+@pytest.fixture
+def openvino(monkeypatch):
+    made = pytest.importorskip("openvino", reason="openvino is not installed")
+    monkeypatch.setattr(runtime, "has_openvino", lambda: True)
+    return made
+
+
+@pytest.mark.usefixtures("card", "openvino")
+def test_openvino_equals_torch_and_is_preferred_on_a_cpu(slices, monkeypatch, own_folders):
+    image = SliceImage(slices[0].astype(np.float32) / 255, (3.0, 3.0))
+    on_torch = load_predictor("tiny-sam", "cpu")
+    export_model("tiny-sam")
+    fast = load_predictor("tiny-sam", "cpu")
+    assert fast.described.startswith("OpenVINO ")
+    a, b = on_torch.embed(image), fast.inner.embed(image)
+    theirs, ours = on_torch.predict(a, BOX), fast.predict(b, BOX)
+    assert np.abs(theirs.logits).max() > 0.1
+    assert np.abs(theirs.logits - ours.logits).max() <= 1e-3
+    assert (theirs.mask == ours.mask).mean() >= 0.999
+    assert np.array_equal(b.features["image"], fast.inner.embed(image).features["image"])
+    assert any((own_folders.cache_dir / "graphs" / "openvino").iterdir())  # compiled once per machine
+    monkeypatch.setenv("PROMPTSEG_RUNTIME", "onnx")
+    assert load_predictor("tiny-sam", "cpu").described.startswith("ONNX Runtime")
+
+
+@pytest.mark.usefixtures("card", "openvino")
+def test_bf16_is_close_or_refused(slices, monkeypatch):
+    image = SliceImage(slices[0].astype(np.float32) / 255)
+    exact = load_predictor("tiny-sam", "cpu")
+    export_model("tiny-sam")
+    monkeypatch.setenv("PROMPTSEG_PRECISION", "bf16")
+    try:
+        half = load_predictor("tiny-sam", "cpu")
+    except DeviceError as exc:
+        pytest.skip(str(exc))
+    assert ", bf16;" in half.described
+    a, b = exact.predict(exact.embed(image), BOX), half.predict(half.embed(image), BOX)
+    assert 0 < np.abs(a.logits - b.logits).max() < 0.1 * np.abs(a.logits).max()
+
+
+def test_a_broken_file_is_named(tmp_path):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    from promptseg.models.families.sam_openvino import OpenVinoSession
+
+    (tmp_path / "y.onnx").write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match=r"cannot load the network from .*y\.onnx"):
+        OpenVinoSession(tmp_path / "y.onnx")
+
+
+def test_runtimes_that_are_not_here_say_so(monkeypatch):
+    both = {"has_checkpoint": True, "exports": ("fp32", "int8")}
+    with pytest.raises(MissingExtraError, match=r'pip install "promptseg\[openvino\]"'):
+        choose_placement("cpu", **both, runtime="openvino")
+    monkeypatch.setattr(runtime, "has_openvino", lambda: True)
+    assert choose_placement("auto", **both, runtime="openvino").runtime == "openvino"
+    assert choose_placement("cpu", **both, precision="bf16").precision == "bf16"
+    assert choose_placement("cpu", **both, precision="int8").runtime == "onnx"
+    assert choose_placement("cpu", has_checkpoint=False, exports=("fp32",)).runtime == "onnx"  # other people's files
+    with pytest.raises(DeviceError, match="device cpu or auto for the runtime openvino, got 'cuda'"):
+        choose_placement("cuda", **both, runtime="openvino")
+    with pytest.raises(ModelError, match="models export"):
+        choose_placement("cpu", has_checkpoint=True, exports=("int8",), runtime="openvino")
+
+
+def test_tensorrt_needs_a_gpu_and_says_what_is_here(monkeypatch):
+    both = {"has_checkpoint": True, "exports": ("fp32",), "runtime": "tensorrt"}
+    with pytest.raises(DeviceError, match=r"device number 0 and TensorRT.*ONNX Runtime with .*CPUExecutionProvider"):
+        choose_placement("auto", **both)
+    monkeypatch.setattr(runtime, "onnx_providers", lambda: ("TensorrtExecutionProvider", "CUDAExecutionProvider"))
+    monkeypatch.setattr(runtime, "_cuda_count", lambda: 2)
+    placed = choose_placement("cuda:1", **both)
+    assert (placed.runtime, str(placed.device)) == ("tensorrt", "cuda:1")
+    with pytest.raises(DeviceError, match="got device 'cpu'"):
+        choose_placement("cpu", **both)
+    with pytest.raises(ModelError, match="expected an ONNX pair"):
+        choose_placement("cuda", has_checkpoint=True, exports=(), runtime="tensorrt")
+    monkeypatch.setenv("PROMPTSEG_RUNTIME", "tensort")
+    with pytest.raises(SettingsError, match="tensorrt"):
+        model_settings()
