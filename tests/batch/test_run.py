@@ -1,7 +1,6 @@
 """One case's trouble stays its own: hanging, crashing, hungry and broken cases beside good ones."""
 
 import json
-import os
 import sqlite3
 import time
 from collections import Counter
@@ -148,10 +147,10 @@ def test_resume_needs_the_same_job_and_no_second_batch(trouble, cases, tmp_path)
         run_batch([], JobSpec(trouble.job, formats=("mha",)), out, BatchOptions(resume=True))
     with FileLock(out / ".lock"), pytest.raises(SettingsError, match="another batch is running"):
         run_batch([], trouble, out, BatchOptions(resume=True))
-    before = os.stat(out / "cases" / "a" / "case.json")
+    before = (out / "cases" / "a" / "case.json").stat()
     again = run_batch(cases("a", "b"), trouble, out, BatchOptions(resume=True))
     assert (again.done, again.failed) == (2, 1)
-    assert os.stat(out / "cases" / "a" / "case.json") == before
+    assert (out / "cases" / "a" / "case.json").stat() == before
     third = run_batch([], trouble, out, BatchOptions(resume=True, retry_failed=True, retries=0))
     assert (third.done, third.failed) == (2, 1)
     assert states(out)["bug-1"][1] == 1  # counted anew
