@@ -24,7 +24,8 @@ def check(
     fix: Annotated[
         Path | None,
         typer.Option(
-            help="Resample a tilted or unevenly spaced DICOM series onto a regular grid and write it here; "
+            help="Resample a tilted or unevenly spaced DICOM series, or a sheared NIfTI file, onto a regular grid and "
+            "write it here; "
             "OUT.slices.json beside it keeps the way back.",
             metavar="OUT",
         ),

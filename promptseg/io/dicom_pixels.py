@@ -194,26 +194,18 @@ def _unpack_12_bits(data: bytes, frame: Frame) -> NDArray[Any]:
 
 
 def _stored_by_gdcm(dataset: Any, frame: Frame) -> NDArray[Any]:
-    """Decode 12-bit JPEG with GDCM's own file reader.
+    """Decode 12-bit JPEG with GDCM's own file reader, see ``promptseg.io.jpeg12``.
 
     It is given a copy with the pixels and their description only: its parser ends the process on some damaged headers.
     """
-    import gdcm
+    from promptseg.io.jpeg12 import decode_jpeg12
 
-    with tempfile.TemporaryDirectory() as folder, quiet_codec():
+    with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "pixels.dcm"
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2"
         dataset.save_as(copy, enforce_file_format=True)
-        reader = gdcm.ImageReader()
-        reader.SetFileName(str(copy))
-        if not reader.Read():
-            raise ReadError(f"cannot read {frame.path}: its pixels are damaged or of an unsupported kind")
-        image = reader.GetImage()
-        text = image.GetBuffer()
-    if text is None:
-        raise ReadError(f"cannot read {frame.path}: its compressed pixels are damaged")
-    kind = np.int16 if image.GetPixelFormat().GetPixelRepresentation() else np.uint16
-    values: NDArray[Any] = np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=kind)
+        data, signed = decode_jpeg12(copy, str(frame.path))
+    values: NDArray[Any] = np.frombuffer(data, dtype=np.int16 if signed else np.uint16)
     return np.asarray(values.reshape(frame.count, *frame.shape)[frame.index])
 
 

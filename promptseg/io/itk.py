@@ -222,5 +222,5 @@ def _times(size: Sequence[int]) -> str:
 def _itk_reason(exc: Exception) -> str:
     """Return ITK's own reason where it is one worth passing on: shear, which no other check names."""
     if "orthonormal" in str(exc):
-        return "; its axes are not perpendicular (sheared): resample it onto a regular grid first"
+        return "; its axes are not perpendicular (sheared): `promptseg check FILE --fix OUT` resamples a NIfTI file"
     return ""

@@ -16,7 +16,14 @@ from promptseg.errors import GeometryError, ReadError
 from promptseg.io.nifti_voxels import NotNumbers, scan_voxels
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["NiftiHeader", "nifti_findings", "read_nifti_header", "require_voxels", "single_slice_geometry"]
+__all__ = [
+    "NiftiHeader",
+    "nifti_findings",
+    "read_nifti_header",
+    "require_voxels",
+    "shear_degrees",
+    "single_slice_geometry",
+]
 
 UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # nifti1.h NIFTI_UNITS_*: unknown, metre, millimetre, micron
 # nifti1.h DT_*: bits per voxel of each code that can be read
@@ -67,6 +74,12 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         raise ReadError(
             f"cannot read {path}: its header gives an unknown voxel type (code {header.kind}, {header.bits} bits)"
         )
+    for name, matrix in (("qform", header.qform), ("sform", header.sform)):
+        if matrix is not None and not np.isfinite(matrix).all():
+            raise ReadError(
+                f"cannot read {path}: its {name} holds numbers that are not finite, so it places the image nowhere; "
+                f"correct it, or set {name}_code to 0 in the header"
+            )
     return header
 
 
@@ -203,7 +216,7 @@ def single_slice_geometry(header: NiftiHeader, shape: tuple[int, int, int]) -> G
     ITK drops the third axis of such a file in some layouts (colours), and with it the depth and the place along it.
     """
     matrix = header.sform if header.sform is not None else header.qform
-    if shape[0] != 1 or matrix is None or _shear_degrees(matrix) > MAX_SHEAR_DEGREES:
+    if shape[0] != 1 or matrix is None or shear_degrees(matrix) > MAX_SHEAR_DEGREES:
         return None
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     axes = matrix[:3, :3] / spacing
@@ -231,7 +244,7 @@ def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[
     for name, matrix in (("sform", header.sform), ("qform", header.qform)):
         if matrix is None:
             continue
-        shear = _shear_degrees(matrix)
+        shear = shear_degrees(matrix)
         if shear > MAX_SHEAR_DEGREES:
             sentence = f"its {name} is sheared by {shear:.1f} degrees and was not used"
             findings.append(Finding(sentence, "sheared-form", Severity.WARNING, "not used"))
@@ -241,7 +254,7 @@ def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[
     if distances[used] > limit:
         raise ReadError(
             f"cannot read {path}: neither qform nor sform gives a rectangular grid (corners differ by "
-            f"{distances[used]:.1f} mm); resample it onto a regular grid first"
+            f"{distances[used]:.1f} mm); `promptseg check {path.name} --fix OUT` resamples it onto a regular grid"
         )
     other = max(distances, key=distances.__getitem__)
     if distances[other] > limit:
@@ -253,7 +266,8 @@ def nifti_findings(header: NiftiHeader, geometry: Geometry, path: Path) -> list[
     return findings
 
 
-def _shear_degrees(matrix: NDArray[np.float64]) -> float:
+def shear_degrees(matrix: NDArray[np.float64]) -> float:
+    """Return by how much the axes of a 4x4 matrix depart from right angles; 90 where one has no length."""
     axes = matrix[:3, :3]
     norms = np.linalg.norm(axes, axis=0)
     if norms.min() == 0 or not np.all(np.isfinite(axes)):

@@ -19,7 +19,7 @@ from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
 from promptseg.io.mgh import read_mgh
 from promptseg.io.nifti import nifti_findings, read_nifti_header, require_voxels, single_slice_geometry
 from promptseg.io.picture import read_picture
-from promptseg.io.sniff import Family, sniff
+from promptseg.io.sniff import Family, is_dicom, sniff
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.intensity import Window, choose_window
 from promptseg.volume.volume import Volume
@@ -43,7 +43,8 @@ def read_volume(
         series: which DICOM series of a folder: its UID, a unique beginning or end of it, or its number from 1.
         frame: which frame of a 4D image or cine loop, zero-based. None reads the first and adds a finding.
         window: the intensity window to use instead of the file's own.
-        fix: resample a DICOM series that is tilted or unevenly spaced onto a regular grid, in place of refusing it.
+        fix: resample a DICOM series that is tilted or unevenly spaced, or a sheared NIfTI file, onto a regular grid,
+            in place of refusing it.
             ``promptseg.io.regrid.read_regridded`` also gives the way back to the slices.
 
     Returns:
@@ -73,13 +74,15 @@ def read_volume(
 
 
 def _regridded(source: object, series: str | None, frame: int | None, window: Window | None) -> Volume | None:
-    """Return a DICOM series of several slices on a regular grid, None for any other source."""
+    """Return a DICOM series of several slices, or a sheared NIfTI file, on a regular grid; None for other sources."""
     from promptseg.io.dicom import is_dicom_series
     from promptseg.io.regrid import read_regridded
+    from promptseg.io.unshear import is_sheared
 
     paths = [Path(str(one)).expanduser() for one in (source if isinstance(source, list | tuple) else [source])
              if isinstance(one, str | Path)]  # fmt: skip
-    if not paths or not is_dicom_series(paths, series):
+    sheared = len(paths) == 1 and paths[0].is_file() and not is_dicom(paths[0]) and is_sheared(paths[0])
+    if not paths or not (sheared or is_dicom_series(paths, series)):
         return None
     where = paths[0] if isinstance(source, str | Path) else paths
     return read_regridded(where, series=series, frame=frame, window=window).volume

@@ -1,4 +1,4 @@
-"""A DICOM series that makes no regular grid, resampled onto one, and the JSON file that brings masks back."""
+"""Slices that make no regular grid, resampled onto one, and the JSON file that brings masks back."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from promptseg.io.dicom_pixels import decode
 from promptseg.io.dicom_series import choose_series, find_series
 from promptseg.io.dicom_stack import layers, pixel_spacing_of, slice_axes
 from promptseg.io.itk import RawImage, check_frame
+from promptseg.io.sniff import Family, is_dicom, sniff
+from promptseg.io.unshear import read_sheared
 from promptseg.volume.intensity import Window
 from promptseg.volume.labelmap import Labelmap
 from promptseg.volume.volume import Volume
@@ -45,7 +47,9 @@ def read_regridded(
     frame: int | None = None,
     window: Window | None = None,
 ) -> Regridded:
-    """Read a DICOM series of parallel slices that may be tilted, unevenly spaced or repeated, onto a regular grid.
+    """Read parallel slices that may be tilted, unevenly spaced or repeated, onto a regular grid.
+
+    A DICOM series, or a NIfTI file with a sheared affine.
 
     In-plane each slice is shifted with linear interpolation; between slices values are mixed linearly along the
     normal. What no slice covers gets the darkest value. A series that is regular already keeps its voxels.
@@ -57,11 +61,13 @@ def read_regridded(
         window: see ``read_volume``.
 
     Raises:
-        ReadError: no DICOM series, slices without a place, of mixed size, or fewer than two places.
+        ReadError: neither of these, slices without a place, of mixed size, or fewer than two places.
     """
     from promptseg.io.read import finish
 
     where = Path(source).expanduser() if isinstance(source, str | Path) else list(source)
+    if isinstance(where, Path) and where.is_file() and not is_dicom(where):
+        return _unsheared(where, frame, window)
     files, what, listing = files_of(where)
     info, left_out = choose_series(find_series(files, what), series, what)
     frames, repeats = _without_repeats(info.frames)
@@ -74,6 +80,30 @@ def read_regridded(
     findings = [*listing, *left_out, *repeats, *_faults(chosen, slices), *content_findings(chosen[0])]
     raw = RawImage(array, slices.grid, findings)
     return Regridded(finish(raw, modality=info.modality or None, dicom=dicom_window(chosen), window=window), slices)
+
+
+def _unsheared(path: Path, frame: int | None, window: Window | None) -> Regridded:
+    """Return a sheared NIfTI file on a regular grid.
+
+    Raises:
+        ReadError: another format, or a NIfTI file that has a regular grid.
+    """
+    from promptseg.io.read import finish
+
+    family = sniff(path)
+    stack = read_sheared(path, frame=frame) if family is Family.NIFTI else None
+    if stack is None:
+        raise ReadError(
+            f"cannot resample {path}: expected a DICOM series or a sheared NIfTI file, got {family.value} "
+            "that needs no fix, or one that cannot be fixed"
+        )
+    sentence = (
+        f"its axes were sheared by {stack.degrees:.1f} degrees; resampled onto a regular grid of "
+        f"{stack.slices.grid.spacing[2]:.3g} mm steps"
+    )
+    fixed = Finding(sentence, "sheared-grid", Severity.WARNING, "resampled")
+    raw = RawImage(_resampled(stack.array, stack.slices), stack.slices.grid, [fixed])
+    return Regridded(finish(raw, window=window, what=str(path)), stack.slices)
 
 
 def _plan(frames: Sequence[Frame], spacing: tuple[float, float]) -> SliceSet:
