@@ -1,0 +1,134 @@
+// The REST client. Every failure becomes an ApiError whose message is one sentence for a person.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const RETRY_STATUS = new Set([502, 503, 504]);
+
+export class Api {
+  constructor(base = "/api/v1") {
+    this.base = base;
+  }
+
+  url(path) {
+    return this.base + path;
+  }
+
+  async fetch(method, path, { body, signal } = {}) {
+    let response;
+    try {
+      response = await fetch(this.url(path), {
+        method, signal, credentials: "same-origin",
+        headers: body === undefined ? {} : { "Content-Type": "application/json" },
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError("offline", 0);
+    }
+    if (!response.ok) throw new ApiError(await sentence(response), response.status);
+    return response;
+  }
+
+  async json(method, path, body) {
+    const response = await this.fetch(method, path, { body });
+    return response.status === 204 ? null : response.json();
+  }
+
+  get(path) { return this.json("GET", path); }
+  post(path, body = {}) { return this.json("POST", path, body); }
+  put(path, body) { return this.json("PUT", path, body); }
+  patch(path, body) { return this.json("PATCH", path, body); }
+  delete(path) { return this.json("DELETE", path); }
+
+  /** Download into memory with progress 0..1 (null where the length is unknown). */
+  async bytes(path, onProgress) {
+    const response = await this.fetch("GET", path);
+    const total = Number(response.headers.get("Content-Length")) || 0;
+    if (!total || !response.body) return response.arrayBuffer();
+    const bytes = new Uint8Array(total);
+    let at = 0;
+    for (const reader = response.body.getReader(); ;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (at + value.length > total) return joinRest(bytes.subarray(0, at), value, reader);
+      bytes.set(value, at);
+      at += value.length;
+      onProgress?.(at / total);
+    }
+    return bytes.buffer;
+  }
+
+  /** Upload files as multipart; the names keep a folder's relative paths. */
+  upload(path, files, onProgress) {
+    return new Promise((resolve, reject) => {
+      const form = new FormData();
+      for (const { file, name } of files) form.append("files", file, name);
+      const request = new XMLHttpRequest();
+      request.open("POST", this.url(path));
+      request.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
+      request.onload = () => {
+        const answer = parsed(request.responseText);
+        if (request.status < 300) resolve(answer);
+        else reject(new ApiError(detail(answer, request.status), request.status));
+      };
+      request.onerror = () => reject(new ApiError("offline", 0));
+      request.send(form);
+    });
+  }
+
+  /** Follow a job; onEvent gets every event, the promise ends with the last one. */
+  follow(job, onEvent) {
+    return new Promise((resolve, reject) => {
+      const source = new EventSource(this.url(`/jobs/${job}/events`));
+      source.onmessage = (message) => {
+        const event = JSON.parse(message.data);
+        if (event.kind === "progress") return onEvent(event);
+        source.close();
+        if (event.kind === "failed") reject(new ApiError(event.detail, 500));
+        else resolve(event);
+      };
+      source.onerror = () => {
+        if (source.readyState === EventSource.CLOSED) reject(new ApiError("offline", 0));
+      };
+      this.stopFollowing = () => { source.close(); resolve({ kind: "left" }); };
+    });
+  }
+}
+
+export const isTemporary = (error) => error instanceof ApiError && (error.status === 0 || RETRY_STATUS.has(error.status));
+
+function parsed(text) {
+  try { return JSON.parse(text); } catch { return null; }
+}
+
+function detail(answer, status) {
+  if (typeof answer?.detail === "string") return answer.detail;
+  if (Array.isArray(answer?.detail)) return answer.detail.map((d) => d.msg).join("; ");
+  return `The server answered ${status}.`;
+}
+
+async function sentence(response) {
+  return detail(parsed(await response.text()), response.status);
+}
+
+async function joinRest(start, chunk, reader) { // longer than announced: a proxy that compresses
+  const parts = [start.slice(), chunk];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+  }
+  return new Blob(parts).arrayBuffer();
+}
+
+/** base64(zlib(bytes)) to Uint8Array. */
+export async function inflate(text) {
+  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

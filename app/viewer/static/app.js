@@ -1,0 +1,455 @@
+// What the program knows and does, without its looks: the session, the planes, prompts, jobs, undo.
+// Listeners: app.on("session" | "labels" | "prompts" | "slice" | "hover" | "tool" | "job" | "message" | ..., f).
+
+import { inflate, isTemporary } from "./api.js";
+import { flipOrder } from "./geometry.js";
+import { t } from "./i18n.js";
+import { startingWindow } from "./windows.js";
+import { strokePrompt, voxelLine } from "./tools.js";
+
+const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itself
+const STORED = "promptseg.settings";
+
+export class App {
+  constructor(api, planes, volume3d) {
+    Object.assign(this, { api, planes, volume3d, session: null, review: null, job: null, stroke: null, brush: null,
+      chosenPrompt: null, tool: "point", brushMm: 6, busy: 0, listeners: new Map(), queue: Promise.resolve() });
+    this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
+    this.pixelRatio = 1;
+  }
+
+  // --- events ------------------------------------------------------------------------------------------------------
+
+  on(name, listener) {
+    this.listeners.set(name, [...(this.listeners.get(name) ?? []), listener]);
+  }
+
+  emit(name, value) {
+    for (const listener of this.listeners.get(name) ?? []) listener(value);
+  }
+
+  say(text, kind = "info") { this.emit("message", { text, kind }); }
+
+  set(name, value) {
+    this.settings[name] = value;
+    localStorage.setItem(STORED, JSON.stringify(this.settings));
+    this.emit("settings", name);
+  }
+
+  /** Run one change after another; failures become a message and never stop the queue. */
+  enqueue(work) {
+    this.busy += 1;
+    this.emit("busy", this.busy);
+    const result = this.queue.then(work).catch((error) => this.fail(error)).finally(() => {
+      this.busy -= 1;
+      this.emit("busy", this.busy);
+    });
+    this.queue = result;
+    return result;
+  }
+
+  fail(error) {
+    if (isTemporary(error)) return this.emit("offline", error);
+    if (error.status === 404 && this.session) this.emit("gone");
+    this.say(error.message, "error");
+    return undefined;
+  }
+
+  // --- drawing -----------------------------------------------------------------------------------------------------
+
+  redraw() { this.wantPlanes = true; this.redrawMarks(); }
+
+  redrawMarks() {
+    if (this.frameRequest) return;
+    this.frameRequest = requestAnimationFrame(() => {
+      this.frameRequest = null;
+      if (this.wantPlanes) { this.planes.strength.fill = this.settings.fill; this.planes.draw(); }
+      this.wantPlanes = false;
+      this.marks.draw();
+      this.emit("drawn");
+    });
+  }
+
+  // --- session -----------------------------------------------------------------------------------------------------
+
+  /** Show a session: its picture, labels and prompts. */
+  async openSession(id, { onProgress } = {}) {
+    const state = await this.api.get(`/sessions/${id}`);
+    const image = await this.api.bytes(`/sessions/${id}/image.nii`, onProgress);
+    await this.leave();
+    await this.planes.load(image);
+    this.planes.placed = isPlaced(this.planes.image);
+    this.session = state;
+    this.review = null;
+    this.chosenPrompt = null;
+    this.shownFrame = state.frame ?? 0;
+    const first = startingWindow(state, this.planes);
+    this.planes.window = { low: first.low, high: first.high };
+    this.emit("session", state);
+    await this.loadLabels();
+    this.load3d(state);
+    this.emit("slice");
+    this.redraw();
+    if (state.labels.length) this.loadReview();
+    if (state.job) this.followJob(state.job, "grow");
+  }
+
+  async load3d(state) {
+    if (this.flat2d || !this.settings.volume3d) return;
+    const body = state.modality === "CT" ? [150, 900] : startingWindow(state, this.planes, 3);
+    const [low, high] = Array.isArray(body) ? body : [body.low, body.high];
+    await this.volume3d.load(this.planes, low, high);
+    this.volume3d.setLut(this.lut());
+    this.volume3d.update(null);
+  }
+
+  async loadLabels() {
+    const bytes = await this.api.bytes(`/sessions/${this.session.id}/labels.nii`);
+    const offset = new DataView(bytes).getFloat32(108, true);
+    this.planes.setLabels(new Uint8Array(bytes, offset, this.planes.labels.length).slice());
+    this.applyLook();
+    this.emit("labels");
+    this.emit("prompts");
+  }
+
+  get flat2d() { return this.planes.frame?.flat >= 0; }
+
+  /** Leave the session; the server keeps it. */
+  async leave() {
+    clearTimeout(this.growTimer);
+    this.api.stopFollowing?.();
+    this.job = null;
+    this.emit("job");
+  }
+
+  async close() {
+    await this.leave();
+    this.session = null;
+    this.emit("session", null);
+  }
+
+  /** After a lost connection: take the server's state as it is now. */
+  async resume() {
+    if (!this.session) return;
+    const state = await this.api.get(`/sessions/${this.session.id}`);
+    this.session = { ...this.session, ...state };
+    await this.loadLabels();
+    this.volume3d.update(null);
+    this.emit("session-state");
+    this.redraw();
+  }
+
+  // --- changes -----------------------------------------------------------------------------------------------------
+
+  async applyDelta(delta) {
+    if (!delta || !this.session) return;
+    const { changed, voxels, ...rest } = delta;
+    if (changed && voxels) {
+      this.planes.patchLabels(changed, await inflate(voxels));
+      this.volume3d.update(changed);
+    }
+    for (const key of ["revision", "labels", "selected", "prompts", "can_undo", "can_redo"])
+      if (rest[key] !== undefined) this.session[key] = rest[key];
+    this.applyLook();
+    this.emit("labels");
+    this.emit("prompts");
+    this.redraw();
+  }
+
+  /** One change through REST; `send` returns a Delta. */
+  change(send) {
+    return this.enqueue(async () => {
+      const started = performance.now();
+      const delta = await send(`/sessions/${this.session.id}`);
+      await this.applyDelta(delta);
+      this.lastChange = { server_s: delta?.seconds, started };
+      this.reviewLater();
+      return delta ?? true;
+    });
+  }
+
+  addPrompts(prompts) {
+    clearTimeout(this.growTimer);
+    const label = this.session.selected || undefined;
+    const done = this.change((at) => this.api.post(`${at}/prompts`, { label, prompts, propagate: false }));
+    if (this.settings.autoGrow && !this.flat2d) done.then((ok) => ok && this.growLater());
+    return done;
+  }
+
+  growLater() {
+    clearTimeout(this.growTimer);
+    this.growTimer = setTimeout(() => this.grow(), GROW_AFTER_MS);
+  }
+
+  click(view, voxel, positive) {
+    if (!this.session || !voxel || !this.planes.frame.inside(voxel)) return undefined;
+    this.moveCrosshair(voxel);
+    const plane = this.planes.frame.plane(view);
+    return this.addPrompts([{ type: "point", voxel: flipOrder(voxel.map((v) => Math.round(v * 100) / 100)), positive, plane }]);
+  }
+
+  addStroke(drawn) {
+    const slice = this.planes.crosshair[this.planes.frame.normal(drawn.view)];
+    const prompt = strokePrompt(drawn, this.planes.frame, slice);
+    return prompt ? this.addPrompts([prompt]) : undefined;
+  }
+
+  paint(drawn) {
+    const { frame } = this.planes;
+    if (!this.session.labels.length) return this.say(t("paint.first"), "warning");
+    const centres = voxelLine(drawn.voxels, frame).map(flipOrder);
+    return this.edit({ kind: "paint", centres, radius_mm: this.brushMm, erase: drawn.erase, plane: frame.plane(drawn.view) });
+  }
+
+  edit(edit) {
+    const label = this.session.selected || undefined;
+    return this.change((at) => this.api.post(`${at}/edits`, { label, edit }));
+  }
+
+  undo() { if (this.session?.can_undo) { clearTimeout(this.growTimer); return this.change((at) => this.api.post(`${at}/undo`)); } return undefined; }
+  redo() { if (this.session?.can_redo) { clearTimeout(this.growTimer); return this.change((at) => this.api.post(`${at}/redo`)); } return undefined; }
+
+  accept(view) {
+    const { frame, crosshair } = this.planes;
+    const body = { label: this.session.selected || undefined, plane: frame.plane(view), index: crosshair[frame.normal(view)] };
+    return this.change((at) => this.api.post(`${at}/accept`, body)).then((ok) => ok && this.say(t("review.accepted", { slice: body.index + 1 })));
+  }
+
+  // --- prompts -----------------------------------------------------------------------------------------------------
+
+  /** Prompts to draw; those of the selected label alone when they are to be grabbed. */
+  shownPrompts(own = false) {
+    const items = this.moving ? this.session.prompts.map((p) => (p.id === this.moving.id ? this.moving : p)) : this.session?.prompts ?? [];
+    return own ? items.filter((p) => p.label === this.session.selected) : items;
+  }
+
+  choosePrompt(id) {
+    this.chosenPrompt = id;
+    this.emit("prompts");
+    this.redrawMarks();
+  }
+
+  previewMove({ item, corner }, from, to, view) {
+    this.moving = { ...item, prompt: moved(item.prompt, from, to, corner, this.planes.frame, view) };
+    this.redrawMarks();
+  }
+
+  commitMove() {
+    const { id, prompt } = this.moving ?? {};
+    if (!prompt) return undefined;
+    clearTimeout(this.growTimer);
+    return this.change((at) => this.api.put(`${at}/prompts/${id}`, { prompt }))
+      .finally(() => { this.moving = null; this.redrawMarks(); });
+  }
+
+  deletePrompt(id) {
+    if (this.chosenPrompt === id) this.chosenPrompt = null;
+    return this.change((at) => this.api.delete(`${at}/prompts/${id}`));
+  }
+
+  // --- labels ------------------------------------------------------------------------------------------------------
+
+  selectedLabel() { return this.session?.labels.find((l) => l.value === this.session.selected); }
+
+  select(value) {
+    if (!this.session?.labels.some((l) => l.value === value)) return;
+    this.session.selected = value;
+    this.chosenPrompt = null;
+    this.emit("labels");
+    this.emit("prompts");
+    this.change((at) => this.api.patch(`${at}/labels/${value}`, { selected: true }));
+    this.redrawMarks();
+  }
+
+  newLabel(name) { return this.change((at) => this.api.post(`${at}/labels`, name ? { name } : {})); }
+  patchLabel(value, body) { return this.change((at) => this.api.patch(`${at}/labels/${value}`, body)); }
+  deleteLabel(value) { return this.change((at) => this.api.delete(`${at}/labels/${value}`)); }
+  mergeLabel(value, into) { return this.change((at) => this.api.post(`${at}/labels/${value}/merge`, { into })); }
+
+  /** 256 RGBA: colour, and opacity where visible. */
+  lut() {
+    const lut = new Uint8Array(1024);
+    for (const label of this.session?.labels ?? []) {
+      const rgb = [1, 3, 5].map((i) => parseInt(label.colour.slice(i, i + 2), 16));
+      lut.set([...rgb, label.visible === false ? 0 : Math.max(1, Math.round(255 * (label.opacity ?? 1)))], 4 * label.value);
+    }
+    return lut;
+  }
+
+  applyLook() {
+    const lut = this.lut();
+    const same = this.lastLut?.every((v, i) => v === lut[i]);
+    this.lastLut = lut;
+    this.planes.setLut(lut);
+    if (!same && this.volume3d.planes) this.volume3d.setLut(lut);
+  }
+
+  // --- jobs --------------------------------------------------------------------------------------------------------
+
+  grow() {
+    clearTimeout(this.growTimer);
+    if (!this.session?.prompts.length || this.flat2d) return undefined;
+    return this.startJob("grow", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined }));
+  }
+
+  startJob(kind, send) {
+    return this.enqueue(async () => {
+      const { id } = await send(`/sessions/${this.session.id}`);
+      this.followJob(id, kind);
+      return id;
+    });
+  }
+
+  /** Show a job's progress and deltas until its end; returns a promise of the last event. */
+  async followJob(job, kind) {
+    this.job = { id: job, kind, done: 0, total: 0, left_s: null };
+    this.emit("job");
+    try {
+      const last = await this.api.follow(job, (event) => this.onProgress(job, event));
+      if (last.delta) await this.applyDelta(last.delta);
+      if (this.job?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
+      this.emit("job-end", { ...last, job, kind });
+      return last;
+    } catch (error) {
+      this.fail(error);
+      return null;
+    } finally {
+      if (this.job?.id === job) { this.job = null; this.emit("job"); }
+      this.reviewLater();
+    }
+  }
+
+  onProgress(job, event) {
+    if (this.job?.id !== job) return;
+    Object.assign(this.job, { done: event.done, total: event.total, left_s: event.left_s });
+    this.emit("job");
+    if (event.delta) this.enqueue(() => this.applyDelta(event.delta));
+  }
+
+  cancelJob() {
+    const job = this.job;
+    if (job) this.api.delete(`/jobs/${job.id}`).catch((error) => this.fail(error));
+  }
+
+  // --- review ------------------------------------------------------------------------------------------------------
+
+  reviewLater() {
+    clearTimeout(this.reviewTimer);
+    this.reviewTimer = setTimeout(() => this.loadReview(), 400);
+  }
+
+  async loadReview() {
+    if (!this.session?.selected) return;
+    const { id, selected } = this.session;
+    try {
+      const answer = await this.api.get(`/sessions/${id}/review?label=${selected}`);
+      this.review = Array.isArray(answer) ? { items: answer } : answer;
+      this.emit("review");
+    } catch (error) {
+      if (!isTemporary(error) && error.status !== 404) this.fail(error);
+    }
+  }
+
+  // --- looking -----------------------------------------------------------------------------------------------------
+
+  moveCrosshair(voxel) {
+    if (!voxel) return;
+    this.planes.crosshair = this.planes.frame.clamp(voxel);
+    this.emit("slice");
+    this.redraw();
+  }
+
+  scroll(view, steps) {
+    const axis = this.planes.frame.normal(view);
+    const voxel = [...this.planes.crosshair];
+    voxel[axis] += steps * (this.planes.frame.axes.find((a) => a.axis === axis).flip ? -1 : 1);
+    this.moveCrosshair(voxel);
+  }
+
+  goTo(plane, index) {
+    const view = this.planes.frame.view(plane);
+    const voxel = [...this.planes.crosshair];
+    voxel[this.planes.frame.normal(view)] = index;
+    this.moveCrosshair(voxel);
+    return view;
+  }
+
+  setWindow(low, high) {
+    this.planes.window = { low, high: Math.max(high, low + 1e-6) };
+    this.emit("window");
+    this.redraw();
+  }
+
+  /** Shift level and width by parts of the present width. */
+  shiftWindow(widen, brighten) {
+    const { low, high } = this.planes.window;
+    const width = high - low;
+    const level = (low + high) / 2 - brighten * width;
+    const next = width * Math.exp(widen);
+    this.setWindow(level - next / 2, level + next / 2);
+  }
+
+  hover(view, voxel) {
+    this.hovered = voxel && this.planes.image ? this.planes.probe(voxel) : null;
+    if ((this.tool === "paint" || this.tool === "erase") && voxel) {
+      this.brush = { view, voxel, radiusMm: this.brushMm };
+      this.redrawMarks();
+    } else if (this.brush) { this.brush = null; this.redrawMarks(); }
+    this.emit("hover");
+  }
+
+  setTool(tool) {
+    this.tool = tool;
+    this.brush = null;
+    this.emit("tool");
+    this.redrawMarks();
+  }
+
+  setBrush(mm) {
+    this.brushMm = Math.min(60, Math.max(0.5, mm));
+    if (this.brush) this.brush.radiusMm = this.brushMm;
+    this.emit("tool");
+    this.redrawMarks();
+  }
+}
+
+/** A prompt after its mark, or one corner of its box, was dragged. */
+export function moved(prompt, from, to, corner, frame, view) {
+  const shift = flipOrder(to.map((v, i) => v - from[i]));
+  const add = (v) => v.map((x, i) => Math.min(frame.dims[2 - i] - 0.5, Math.max(-0.5, x + shift[i])));
+  if (prompt.type === "point") return { ...prompt, voxel: add(prompt.voxel) };
+  if (prompt.type === "scribble") return { ...prompt, voxels: prompt.voxels.map((v) => add(v).map((x, i) => Math.min(frame.dims[2 - i] - 1, Math.max(0, Math.round(x))))) };
+  if (prompt.type === "lasso") {
+    const rest = [0, 1, 2].filter((i) => i !== ["axial", "coronal", "sagittal"].indexOf(prompt.plane));
+    return { ...prompt, polygon: prompt.polygon.map(([r, c]) => [r + shift[rest[0]], c + shift[rest[1]]]) };
+  }
+  if (prompt.type !== "box") return prompt;
+  const [low, high] = prompt.voxel.map((v) => [...v]);
+  const whole = shift.map((s) => Math.round(s));
+  if (corner === undefined) {
+    for (let i = 0; i < 3; i++) {
+      const step = Math.max(-low[i], Math.min(frame.dims[2 - i] - high[i], whole[i]));
+      low[i] += step;
+      high[i] += step;
+    }
+    return { ...prompt, voxel: [low, high] };
+  }
+  const axes = [0, 1, 2].filter((i) => i !== frame.normal(view)).map((i) => 2 - i); // zyx places of the handle's two axes
+  const sides = [[0, 0], [1, 0], [1, 1], [0, 1]][corner]; // low or high along them
+  axes.forEach((axis, k) => {
+    const edge = sides[k] ? high : low;
+    edge[axis] = Math.min(frame.dims[2 - axis], Math.max(0, edge[axis] + whole[axis]));
+    if (high[axis] <= low[axis]) edge[axis] = sides[k] ? low[axis] + 1 : high[axis] - 1;
+  });
+  return { ...prompt, voxel: [low, high] };
+}
+
+/** False for pictures whose file says nothing of a patient: no letters, no millimetres. */
+function isPlaced(image) {
+  const plain = [[-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0]];
+  return image.affine.some((row, r) => row.some((v, c) => Math.abs(v - plain[r][c]) > 1e-6));
+}
+
+function read(key) {
+  try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; }
+}

@@ -1,0 +1,236 @@
+// Starts the program inside an element: loads texts and NiiVue, wires the parts, opens the session in the address.
+
+import { Api, isTemporary } from "./api.js";
+import { App } from "./app.js";
+import { h } from "./dom.js";
+import { LANGUAGES, loadLanguage, t } from "./i18n.js";
+import { Keys } from "./keys.js";
+import { Planes } from "./planes.js";
+import { Shell } from "./shell.js";
+import { Start } from "./start.js";
+import { Volume3D } from "./volume3d.js";
+
+const BASE = new URL(".", import.meta.url).pathname.replace(/\/$/, "");
+const LANGUAGE = "promptseg.language", THEME = "promptseg.theme";
+const RETRY_MS = 1500;
+
+export async function mount(root) {
+  root.classList.add("ps-root");
+  setTheme(localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+  const asked = new URLSearchParams(location.search).get("lang");
+  await loadLanguage(asked ?? localStorage.getItem(LANGUAGE) ?? navigator.language, BASE);
+  document.documentElement.lang = localStorage.getItem(LANGUAGE) ?? "en";
+  try {
+    const niivue = await loadNiivue();
+    return await new Program(root, niivue).start();
+  } catch (error) {
+    root.replaceChildren(h("div", { class: "ps-fatal", role: "alert" }, h("h1", {}, t("fatal")), h("p", {}, error.message)));
+    throw error;
+  }
+}
+
+function loadNiivue() {
+  return new Promise((resolve, reject) => {
+    if (window.niivue?.Niivue) return resolve(window.niivue);
+    const script = h("script", { src: `${BASE}/vendor/niivue.js` });
+    script.onload = () => resolve(window.niivue);
+    script.onerror = () => reject(new Error(t("fatal.viewer")));
+    document.head.append(script);
+  });
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.psTheme = theme;
+  document.body.classList.toggle("dark", theme === "dark");
+  localStorage.setItem(THEME, theme);
+}
+
+class Program {
+  constructor(root, niivue) {
+    this.root = root;
+    this.niivue = niivue;
+    this.api = new Api();
+    this.configuration = {};
+  }
+
+  async start() {
+    this.app = new App(this.api, null, null);
+    const actions = this.actions();
+    this.app.planes = new Planes(null, this.niivue);
+    this.app.volume3d = new Volume3D(null, this.niivue);
+    this.shell = new Shell(this.root, this.app, actions);
+    this.app.planes.canvas = this.shell.gl;
+    this.app.volume3d.canvas = this.shell.gl3d;
+    this.shell.visibleView = () => [...this.app.planes.panes.keys()][0] ?? "axial";
+    this.keys = new Keys(this.app, this.shell);
+    this.startScreen = new Start(this.shell.screen, this.app, actions);
+    this.app.on("offline", () => this.reconnect());
+    this.app.on("gone", () => { this.app.close(); this.home(); this.app.say(t("session.gone"), "warning"); });
+    await this.app.planes.start();
+    await this.app.volume3d.start();
+    this.configuration = await this.api.get("/config").catch(() => ({}));
+    this.showDevice();
+    window.promptseg = this.app; // for people who look, and for tests
+    addEventListener("hashchange", () => this.route());
+    await this.route();
+    this.root.dataset.ready = "true";
+    return this.app;
+  }
+
+  async route() {
+    const id = /^#\/s\/([\w-]+)$/.exec(location.hash)?.[1];
+    if (id && id === this.app.session?.id) return;
+    if (!id) { await this.app.close(); return this.startScreen.show(); }
+    await this.startScreen.show();
+    this.startScreen.progress(0.3, t("open.loading"));
+    try { await this.openSession(id); } catch (error) {
+      if (isTemporary(error)) return this.reconnect();
+      history.replaceState(null, "", "#");
+      this.startScreen.fail(error);
+    }
+  }
+
+  async openSession(id, onProgress) {
+    await this.app.openSession(id, { onProgress });
+    if (location.hash !== `#/s/${id}`) history.pushState(null, "", `#/s/${id}`);
+    this.startScreen.progress(null);
+  }
+
+  async home() {
+    if (location.hash) history.pushState(null, "", location.pathname + location.search);
+    await this.app.close();
+    await this.startScreen.show();
+  }
+
+  /** The server is away: ask until it answers, then take its state. */
+  async reconnect() {
+    if (this.away) return;
+    this.away = h("div", { class: "ps-away", role: "alert" }, t("offline.retry"));
+    this.root.append(this.away);
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      try {
+        await this.api.get("/health");
+        if (this.app.session) await this.app.resume();
+        else await this.route();
+        break;
+      } catch (error) { if (!isTemporary(error)) { this.app.fail(error); break; } }
+    }
+    this.away.remove();
+    this.away = null;
+    this.app.say(t("offline.back"));
+  }
+
+  async showDevice() {
+    try {
+      const device = await this.api.get("/device");
+      this.shell.device.textContent = device.name ?? device.device ?? "";
+      this.shell.device.title = `${t("device")}: ${device.description ?? device.name ?? device.device ?? ""}`;
+    } catch { this.shell.device.hidden = true; }
+  }
+
+  actions() {
+    const { api } = this;
+    return {
+      config: () => this.configuration,
+      home: () => this.home(),
+      openSession: (id) => this.openSession(id),
+      newSession: async (body, onProgress) => {
+        const state = await api.post("/sessions", body);
+        await this.openSession(state.id, onProgress);
+      },
+      anatomy: () => fetch(`${BASE}/anatomy.json`).then((r) => r.json()).catch(() => []),
+      setLanguage: (language) => { localStorage.setItem(LANGUAGE, language in LANGUAGES ? language : "en"); location.reload(); },
+      toggleTheme: () => { setTheme(document.documentElement.dataset.psTheme === "dark" ? "light" : "dark"); this.shell.root.querySelector("[data-key=theme]").focus(); },
+      download: (format) => this.download(format),
+      screenshot: () => this.screenshot(),
+      useModel: async (model) => {
+        const { study, series, frame } = this.app.session;
+        await this.app.enqueue(async () => {
+          const state = await api.post("/sessions", { study, series, ...(frame ? { frame } : {}), model });
+          await this.openSession(state.id);
+          this.app.say(t("model.new"));
+        });
+      },
+      pullModel: (model) => this.pull(model),
+      wholeBody: (fast) => this.app.startJob("wholebody", (at) => api.post(`${at}/wholebody`, { task: "total", fast })),
+      segmentText: async (text) => {
+        if (!text.trim()) return [];
+        try { this.app.followJob((await api.post(`/sessions/${this.app.session.id}/text`, { text })).id, "text"); return []; } catch (error) {
+          const choices = /: (.+)$/.exec(error.message)?.[1]?.split(", ") ?? [];
+          this.app.say(error.message, error.status === 422 ? "warning" : "error");
+          return error.status === 422 ? choices.slice(0, 12) : [];
+        }
+      },
+      showFrame: (frame) => this.app.enqueue(async () => {
+        this.app.planes.replaceVoxels(await api.bytes(`/sessions/${this.app.session.id}/image.nii?frame=${frame}`));
+        this.shell.showFrame();
+        this.app.redraw();
+      }),
+      useFrame: (frame) => this.app.enqueue(async () => {
+        const { study, series, model } = this.app.session;
+        const state = await api.post("/sessions", { study, series, model, frame });
+        await this.openSession(state.id);
+      }),
+    };
+  }
+
+  async pull(model) {
+    const agreed = await this.confirm(t("model.licence", { title: model.title, licence: model.licence }), t("model.get"));
+    if (!agreed) return;
+    try {
+      const { id } = await this.api.post(`/models/${model.id}/pull`, { accept_licence: true });
+      await this.app.followJob(id, "pull");
+    } catch (error) { this.app.fail(error); }
+  }
+
+  confirm(text, yes) {
+    return new Promise((resolve) => {
+      const dialog = h("dialog", { class: "ps-dialog", "aria-label": yes });
+      const button = (label, value, cls) => h("button", { type: "button", class: `ps-button ${cls}`, onclick: () => { dialog.returnValue = value; dialog.close(); } }, label);
+      dialog.append(h("p", {}, text), h("div", { class: "ps-buttons" }, button(yes, "yes", "ps-primary"), button(t("cancel"), "", "")));
+      dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); });
+      this.root.append(dialog);
+      dialog.showModal();
+    });
+  }
+
+  async download(format) {
+    const { session } = this.app;
+    if (!session) return;
+    this.app.say(t("export.working"));
+    try {
+      const response = await this.api.fetch("GET", `/sessions/${session.id}/export?format=${encodeURIComponent(format)}`);
+      const named = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+      save(await response.blob(), named ?? `promptseg.${format}`);
+    } catch (error) { this.app.fail(error); }
+  }
+
+  /** The planes, their marks and the 3D view as one PNG, with the research note burnt in. */
+  screenshot() {
+    const { app, shell } = this;
+    if (!app.session) return;
+    app.planes.draw();
+    const picture = h("canvas", { width: shell.gl.width, height: shell.gl.height + 26 });
+    const context = picture.getContext("2d");
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, picture.width, picture.height);
+    context.drawImage(shell.gl, 0, 0);
+    if (!shell.gl3d.hidden && app.volume3d.planes) {
+      app.volume3d.nv.drawScene();
+      const stage = shell.stage.getBoundingClientRect(), at = shell.gl3d.getBoundingClientRect();
+      context.drawImage(shell.gl3d, (at.left - stage.left) * app.pixelRatio, (at.top - stage.top) * app.pixelRatio);
+    }
+    context.drawImage(shell.marks, 0, 0);
+    context.fillStyle = "#aab4c2";
+    context.font = "13px system-ui, sans-serif";
+    context.fillText(`promptseg · ${t("research")}`, 12, picture.height - 9);
+    picture.toBlob((blob) => save(blob, "promptseg.png"), "image/png");
+  }
+}
+
+function save(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 30_000);
+}

@@ -1,0 +1,373 @@
+// The frame around the planes: top bar, tool rail, panes with their sliders, side panel, status line.
+
+import { Marks } from "./marks.js";
+import { TOOLS, Tools } from "./tools.js";
+import { h, icon, iconButton } from "./dom.js";
+import { LANGUAGES, language, t } from "./i18n.js";
+import { isHounsfield, presets } from "./windows.js";
+import { SliceStrip } from "./strip.js";
+import { labelsPanel } from "./panels/labels.js";
+import { reviewPanel } from "./panels/review.js";
+import { measurePanel } from "./panels/measure.js";
+import { exportPanel } from "./panels/export.js";
+import { automaticPanel } from "./panels/automatic.js";
+
+const ORDER = ["axial", "coronal", "sagittal"];
+const MOST_PIXELS = 2; // device pixels per CSS pixel; more costs speed and shows nothing
+
+export class Shell {
+  constructor(root, app, actions) {
+    Object.assign(this, { root, app, actions, panes: {}, layout: "grid", large: "axial" });
+    this.tools = new Tools(app);
+    this.build();
+    app.marks = new Marks(this.marks, app);
+    this.wire();
+  }
+
+  build() {
+    const { app } = this;
+    this.gl = h("canvas", { class: "ps-gl", "aria-hidden": "true" });
+    this.marks = h("canvas", { class: "ps-marks", "aria-hidden": "true" });
+    this.gl3d = h("canvas", { class: "ps-gl3d", "aria-hidden": "true" });
+    this.stage = h("div", { class: "ps-stage" }, this.gl, this.marks, ...ORDER.map((view) => this.pane(view)), this.pane3d());
+    this.tabs = this.sidePanel();
+    this.work = h("div", { class: "ps-work", hidden: true },
+      this.rail(), h("div", { class: "ps-middle" }, this.notes = h("div", { class: "ps-notes" }), this.stage, this.frames()), this.tabs.element);
+    this.screen = h("div", { class: "ps-screen" });
+    this.toasts = h("div", { class: "ps-toasts", role: "status", "aria-live": "polite" });
+    this.root.replaceChildren(this.topBar(), h("main", { class: "ps-main", "aria-label": "promptseg" }, this.screen, this.work), this.statusBar(), this.toasts);
+  }
+
+  // --- top bar -------------------------------------------------------------------------------------------------------
+
+  topBar() {
+    const { app, actions } = this;
+    this.title = h("span", { class: "ps-title" });
+    this.windowChoice = h("select", { class: "ps-select", "aria-label": t("window.preset"), onchange: () => this.choosePreset() });
+    this.device = h("span", { class: "ps-chip", title: t("device") });
+    this.undoButton = iconButton("undo", `${t("undo")} (Ctrl+Z)`, () => app.undo(), { dataset: { key: "undo" } });
+    this.redoButton = iconButton("redo", `${t("redo")} (Ctrl+Shift+Z)`, () => app.redo(), { dataset: { key: "redo" } });
+    this.session = h("div", { class: "ps-bar-session", hidden: true }, this.undoButton, this.redoButton, this.windowChoice,
+      this.layoutButton("grid", "grid"), this.layoutButton("split", "split"), this.layoutButton("one", "one"),
+      iconButton("fit", `${t("view.fit")} (0)`, () => this.fit()),
+      iconButton("camera", t("screenshot"), () => actions.screenshot()));
+    const languages = h("select", { class: "ps-select", "aria-label": t("language"), onchange: (e) => actions.setLanguage(e.target.value) },
+      Object.entries(LANGUAGES).map(([id, name]) => h("option", { value: id, selected: id === language }, name)));
+    return h("header", { class: "ps-top" },
+      h("button", { type: "button", class: "ps-logo", title: t("home"), onclick: () => actions.home() }, mark(), h("span", {}, "promptseg")),
+      this.title, h("div", { class: "ps-spring" }), this.session, this.device, languages,
+      iconButton(document.documentElement.dataset.psTheme === "light" ? "moon" : "sun", t("theme"), () => actions.toggleTheme(), { dataset: { key: "theme" } }),
+      iconButton("help", `${t("help")} (?)`, () => this.help()));
+  }
+
+  layoutButton(id, name) {
+    return iconButton(name, t(`layout.${id}`), () => this.setLayout(id), { dataset: { layout: id } });
+  }
+
+  fillPresets() {
+    const { app } = this;
+    this.presets = presets(app.session, app.planes);
+    const state = app.session;
+    this.windowChoice.replaceChildren(...this.presets.map(({ id }, i) => h("option", { value: i }, t(`window.${id}`))),
+      h("option", { value: "own", hidden: true }, t("window.own")));
+    this.windowChoice.hidden = !this.presets.length;
+    this.windowChoice.title = state.window?.source ?? "";
+  }
+
+  choosePreset() {
+    const chosen = this.presets[Number(this.windowChoice.value)];
+    if (!chosen) return;
+    this.ownWindow = true;
+    this.app.setWindow(chosen.low, chosen.high);
+  }
+
+  // --- tools ---------------------------------------------------------------------------------------------------------
+
+  rail() {
+    const { app } = this;
+    this.toolButtons = TOOLS.map(({ id, key, icon: name }) =>
+      iconButton(name, `${t(`tool.${id}`)} (${key.toUpperCase()})`, () => app.setTool(id), { dataset: { tool: id, key: `tool-${id}` }, "aria-pressed": "false" }));
+    const gap = () => h("div", { class: "ps-gap", role: "presentation" });
+    this.brushSize = h("input", { type: "range", min: 1, max: 40, step: 0.5, class: "ps-brush", "aria-label": t("brush.size"), oninput: (e) => app.setBrush(Number(e.target.value)) });
+    this.brushBox = h("label", { class: "ps-brush-box" }, this.brushText = h("span", {}), this.brushSize);
+    return h("div", { class: "ps-rail", role: "toolbar", "aria-label": t("tools"), "aria-orientation": "vertical" },
+      this.toolButtons.slice(0, 5), gap(), this.toolButtons.slice(5, 7), this.brushBox, gap(), this.toolButtons.slice(7), gap(),
+      this.growButton = iconButton("grow", `${t("grow")} (Space)`, () => app.grow(), { dataset: { key: "grow" } }));
+  }
+
+  showTool() {
+    const { app } = this;
+    this.toolButtons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tool === app.tool)));
+    this.brushBox.hidden = !(app.tool === "paint" || app.tool === "erase");
+    this.brushSize.value = app.brushMm;
+    this.brushText.textContent = `${app.brushMm.toFixed(1)} ${app.planes.placed ? "mm" : "px"}`;
+  }
+
+  // --- panes ---------------------------------------------------------------------------------------------------------
+
+  pane(view) {
+    const strip = new SliceStrip(this.app, view);
+    const surface = h("div", { class: "ps-surface", tabIndex: 0, role: "application", "aria-label": t(`view.${view}`), "aria-roledescription": t("view.role"), dataset: { view } });
+    const title = h("span", { class: "ps-pane-title" }, t(`view.${view}`));
+    const number = h("span", { class: "ps-pane-number" });
+    const expand = iconButton("one", t("layout.expand"), () => this.expand(view), { class: "ps-small" });
+    const element = h("section", { class: "ps-pane", "aria-label": t(`view.${view}`), dataset: { pane: view } },
+      surface, h("div", { class: "ps-pane-head" }, h("span", { class: `ps-dot ps-${view}` }), title, number, expand), strip.element);
+    surface.addEventListener("dblclick", () => this.app.tool === "move" && this.expand(view));
+    this.tools.attach(surface, view);
+    this.panes[view] = { element, surface, strip, number, title };
+    return element;
+  }
+
+  pane3d() {
+    const surface = h("div", { class: "ps-surface", tabIndex: 0, role: "application", "aria-label": t("view.3d"), "aria-roledescription": t("view.role"), dataset: { view: "3d" } });
+    let from = null;
+    surface.addEventListener("pointerdown", (e) => { from = [e.clientX, e.clientY]; surface.setPointerCapture?.(e.pointerId); });
+    surface.addEventListener("pointermove", (e) => {
+      if (!from) return;
+      this.app.volume3d.turn(e.clientX - from[0], e.clientY - from[1]);
+      from = [e.clientX, e.clientY];
+    });
+    for (const end of ["pointerup", "pointercancel"]) surface.addEventListener(end, () => { from = null; });
+    surface.addEventListener("wheel", (e) => { e.preventDefault(); this.app.volume3d.zoom(Math.exp(-e.deltaY / 600)); }, { passive: false });
+    surface.addEventListener("keydown", (e) => {
+      const turn = { ArrowLeft: [-20, 0], ArrowRight: [20, 0], ArrowUp: [0, -20], ArrowDown: [0, 20] }[e.key];
+      if (turn) { e.preventDefault(); e.stopPropagation(); this.app.volume3d.turn(...turn); }
+    });
+    const element = h("section", { class: "ps-pane ps-pane-3d", "aria-label": t("view.3d"), dataset: { pane: "3d" } }, this.gl3d, surface,
+      h("div", { class: "ps-pane-head" }, h("span", { class: "ps-dot ps-3d" }), h("span", { class: "ps-pane-title" }, t("view.3d")),
+        iconButton("one", t("layout.expand"), () => this.expand("3d"), { class: "ps-small" })));
+    this.panes["3d"] = { element, surface };
+    return element;
+  }
+
+  setLayout(layout) {
+    this.layout = layout;
+    this.arrange();
+  }
+
+  expand(view) {
+    if (this.layout === "one" && this.large === view) this.layout = this.before ?? "grid";
+    else { this.before = this.layout === "one" ? this.before : this.layout; this.layout = "one"; this.large = view; }
+    this.arrange();
+  }
+
+  /** Put panes where the layout wants them and tell the planes; a 2D image has one large view. */
+  arrange() {
+    const { app } = this;
+    if (!app.planes.image) return;
+    const flat = app.flat2d;
+    const only = flat ? ORDER.find((view) => app.planes.frame.normal(view) === app.planes.frame.flat) : this.layout === "one" ? this.large : null;
+    this.stage.dataset.layout = only ? "one" : this.layout;
+    for (const [view, { element }] of Object.entries(this.panes)) element.hidden = Boolean(only && view !== only) || (view === "3d" && !app.settings.volume3d);
+    this.stage.dataset.large = this.large;
+    for (const button of this.session.querySelectorAll("[data-layout]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.layout === this.layout));
+      button.hidden = flat;
+    }
+    this.measure();
+  }
+
+  measure() {
+    const { app, stage } = this;
+    const box = stage.getBoundingClientRect();
+    if (!box.width || !app.planes.image) return;
+    app.pixelRatio = Math.min(MOST_PIXELS, window.devicePixelRatio || 1);
+    const px = (v) => Math.round(v * app.pixelRatio);
+    for (const canvas of [this.gl, this.marks]) size(canvas, px(box.width), px(box.height));
+    const old = app.planes.panes;
+    app.planes.panes = new Map();
+    for (const view of ORDER) {
+      const { element, surface } = this.panes[view];
+      if (element.hidden) continue;
+      const at = surface.getBoundingClientRect();
+      const pane = old.get(view) ?? { pan: [0, 0], zoom: 1 };
+      app.planes.panes.set(view, { ...pane, rect: [px(at.left - box.left), px(at.top - box.top), px(at.width), px(at.height)] });
+    }
+    const at = this.panes["3d"].surface.getBoundingClientRect();
+    this.gl3d.hidden = !at.width;
+    if (at.width) size(this.gl3d, px(at.width), px(at.height));
+    app.redraw();
+    app.volume3d.later();
+    ORDER.forEach((view) => this.panes[view].strip.draw());
+  }
+
+  fit() {
+    this.app.planes.resetViews();
+    this.app.redraw();
+  }
+
+  frames() {
+    this.frameSlider = h("input", { type: "range", min: 0, step: 1, "aria-label": t("frame"), onchange: (e) => this.actions.showFrame(Number(e.target.value)), oninput: () => this.showFrame() });
+    this.frameText = h("span", {});
+    this.frameUse = h("button", { type: "button", class: "ps-button", hidden: true, onclick: () => this.actions.useFrame(Number(this.frameSlider.value)) }, t("frame.use"));
+    this.frameBox = h("div", { class: "ps-frames", hidden: true }, icon("frames"), this.frameSlider, this.frameText, this.frameUse);
+    return this.frameBox;
+  }
+
+  showFrame() {
+    const count = this.app.session?.frames ?? 1;
+    this.frameBox.hidden = count < 2;
+    this.frameSlider.max = count - 1;
+    const at = Number(this.frameSlider.value);
+    this.frameText.textContent = t("frame.of", { frame: at + 1, count });
+    this.frameUse.hidden = at === (this.app.session?.frame ?? 0);
+  }
+
+  // --- side panel ----------------------------------------------------------------------------------------------------
+
+  sidePanel() {
+    const { app, actions } = this;
+    const parts = { segment: labelsPanel, review: reviewPanel, measure: measurePanel, automatic: automaticPanel, export: exportPanel };
+    const ids = Object.keys(parts);
+    const panels = Object.fromEntries(ids.map((id) => [id, h("div", { class: "ps-panel", role: "tabpanel", id: `ps-panel-${id}`, tabIndex: 0, "aria-labelledby": `ps-tab-${id}`, hidden: id !== "segment" }, parts[id](app, actions))]));
+    const buttons = ids.map((id) => h("button", { type: "button", role: "tab", id: `ps-tab-${id}`, class: "ps-tab", "aria-controls": `ps-panel-${id}`, "aria-selected": String(id === "segment"), tabIndex: id === "segment" ? 0 : -1, onclick: () => show(id) }, t(`tab.${id}`)));
+    const show = (id) => {
+      ids.forEach((other, i) => {
+        panels[other].hidden = other !== id;
+        buttons[i].setAttribute("aria-selected", String(other === id));
+        buttons[i].tabIndex = other === id ? 0 : -1;
+      });
+      app.emit("tab", id);
+    };
+    const list = h("div", { class: "ps-tabs", role: "tablist", "aria-label": t("panel") }, buttons);
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.stopPropagation();
+      const next = (ids.findIndex((_, i) => buttons[i].tabIndex === 0) + step + ids.length) % ids.length;
+      show(ids[next]);
+      buttons[next].focus();
+    });
+    return { element: h("aside", { class: "ps-side", "aria-label": t("panel") }, list, Object.values(panels)), show };
+  }
+
+  // --- status --------------------------------------------------------------------------------------------------------
+
+  statusBar() {
+    this.readout = h("span", { class: "ps-readout" });
+    this.jobBar = h("div", { class: "ps-bar", role: "progressbar", "aria-label": t("progress"), "aria-valuemin": 0, "aria-valuemax": 100 }, this.jobFill = h("div", {}));
+    this.jobText = h("span", {});
+    this.jobBox = h("div", { class: "ps-job", hidden: true }, this.jobText, this.jobBar,
+      h("button", { type: "button", class: "ps-button ps-quiet", onclick: () => this.app.cancelJob(), dataset: { key: "cancel" } }, t("cancel")));
+    this.saved = h("span", { class: "ps-saved" });
+    return h("footer", { class: "ps-status" }, this.readout, this.jobBox, h("div", { class: "ps-spring" }), this.saved, h("strong", { class: "ps-research" }, t("research")));
+  }
+
+  showReadout() {
+    const { app } = this;
+    const at = app.hovered;
+    if (!at) { this.readout.textContent = ""; return; }
+    const [x, y, z] = at.world;
+    const label = app.session?.labels.find((l) => l.value === at.label)?.name;
+    const unit = isHounsfield(app.session) ? " HU" : "";
+    const value = Array.isArray(at.value) ? at.value.join(" ") : `${Math.round(at.value * 100) / 100}${unit}`;
+    const place = app.planes.placed ? `${x.toFixed(1)}, ${y.toFixed(1)}, ${z.toFixed(1)} mm` : `${at.voxel[2]}, ${at.voxel[1]} px`;
+    this.readout.textContent = `${place}   ${value}${label ? `   ${label.replaceAll("_", " ")}` : ""}`;
+  }
+
+  showJob() {
+    const { job } = this.app;
+    this.jobBox.hidden = !job;
+    this.growButton.disabled = Boolean(job) || !this.app.session?.prompts.length || this.app.flat2d;
+    if (!job) return;
+    const share = job.total ? Math.round(100 * job.done / job.total) : 0;
+    this.jobFill.style.width = `${Math.max(2, share)}%`;
+    this.jobBar.setAttribute("aria-valuenow", share);
+    const left = job.left_s ? t("job.left", { seconds: Math.max(1, Math.round(job.left_s)) }) : t("job.start");
+    this.jobText.textContent = `${t(`job.${job.kind}`)}  ${left}`;
+  }
+
+  toast({ text, kind }) {
+    const toast = h("div", { class: `ps-toast ps-${kind}`, role: kind === "error" ? "alert" : null }, h("span", {}, text),
+      iconButton("close", t("close"), () => toast.remove(), { class: "ps-small" }));
+    this.toasts.append(toast);
+    while (this.toasts.children.length > 4) this.toasts.firstChild.remove();
+    if (kind !== "error") setTimeout(() => toast.remove(), 5000);
+  }
+
+  showFindings(findings = []) {
+    const shown = findings.filter((f) => f.severity !== "info");
+    this.notes.replaceChildren(...shown.slice(0, 4).map((finding) => h("div", { class: `ps-note ps-${finding.severity}`, role: "note" }, icon("warning", 16), h("span", {}, finding.sentence),
+      iconButton("close", t("close"), (e) => { e.currentTarget.parentElement.remove(); this.measure(); }, { class: "ps-small" }))));
+  }
+
+  help() {
+    const dialog = h("dialog", { class: "ps-dialog", "aria-label": t("help") });
+    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "Space", "Enter", "A", "Ctrl+Z", "Ctrl+Shift+Z", "[  ]", "1 – 9", "Delete", "0", "wheel", "ctrl-wheel", "right-drag", "middle-drag"];
+    dialog.append(h("h2", {}, t("help")), h("dl", { class: "ps-keys" }, rows.map((row) => [h("dt", {}, h("kbd", {}, t(`keyname.${row}`) === `keyname.${row}` ? row : t(`keyname.${row}`))), h("dd", {}, t(`key.${row}`))])),
+      h("p", { class: "ps-faint" }, t("research")),
+      h("button", { type: "button", class: "ps-button ps-primary", onclick: () => dialog.close() }, t("close")));
+    dialog.addEventListener("close", () => dialog.remove());
+    this.root.append(dialog);
+    dialog.showModal();
+  }
+
+  // --- events --------------------------------------------------------------------------------------------------------
+
+  wire() {
+    const { app } = this;
+    app.on("hover", () => this.showReadout());
+    app.on("tool", () => this.showTool());
+    app.on("job", () => this.showJob());
+    app.on("message", (message) => this.toast(message));
+    app.on("slice", () => this.showSlices());
+    app.on("review", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
+    app.on("prompts", () => { this.showJob(); ORDER.forEach((view) => this.panes[view].strip.draw()); });
+    app.on("labels", () => { this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
+    app.on("window", () => this.showWindow());
+    app.on("busy", (count) => { this.saved.textContent = count ? t("working") : app.session ? t("saved") : ""; });
+    app.on("session", (state) => this.showSession(state));
+    new ResizeObserver(() => this.measure()).observe(this.stage);
+    this.showTool();
+  }
+
+  showSession(state) {
+    this.work.hidden = !state;
+    this.screen.hidden = Boolean(state);
+    this.session.hidden = !state;
+    this.title.textContent = state?.title ?? "";
+    this.saved.textContent = state ? t("saved") : "";
+    if (!state) return;
+    this.showFindings(state.findings);
+    this.fillPresets();
+    this.windowChoice.value = this.presets.length ? "0" : "";
+    this.frameSlider.value = state.frame ?? 0;
+    this.showFrame();
+    this.arrange();
+    this.showSlices();
+    this.showTool();
+    this.showJob();
+    const oblique = this.app.planes.frame.obliqueness;
+    for (const view of ORDER) this.panes[view].title.textContent = t(`view.${view}`) + (oblique > 1 && !this.app.flat2d ? ` · ${t("view.oblique", { degrees: Math.round(oblique) })}` : "");
+  }
+
+  showSlices() {
+    const { planes } = this.app;
+    for (const view of ORDER) {
+      const { number, strip } = this.panes[view];
+      number.textContent = `${planes.crosshair[planes.frame.normal(view)] + 1} / ${planes.frame.count(view)}`;
+      strip.show();
+    }
+  }
+
+  showWindow() {
+    const { low, high } = this.app.planes.window;
+    const at = this.presets.findIndex((p) => Math.abs(p.low - low) < 1e-6 && Math.abs(p.high - high) < 1e-6);
+    this.windowChoice.value = at >= 0 ? String(at) : "own";
+    if (at < 0) this.windowChoice.querySelector("[value=own]").textContent = `L ${round((low + high) / 2)} · W ${round(high - low)}`;
+  }
+}
+
+const round = (v) => (Math.abs(v) >= 10 ? Math.round(v) : Math.round(v * 100) / 100);
+
+function size(canvas, width, height) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+}
+
+function mark() {
+  const svg = icon("point", 20);
+  svg.classList.add("ps-mark");
+  return svg;
+}

@@ -1,0 +1,69 @@
+// A pane's slice slider with the label's confidence along it: grey where there is no mask, amber to green where there is.
+
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+
+export class SliceStrip {
+  constructor(app, view) {
+    Object.assign(this, { app, view });
+    this.canvas = h("canvas", { class: "ps-strip-colours", height: 6, "aria-hidden": "true" });
+    this.input = h("input", { type: "range", min: 0, step: 1, class: "ps-strip-input", "aria-label": `${t("slice")}: ${t(`view.${view}`)}`, oninput: () => this.go() });
+    this.input.addEventListener("keydown", (event) => ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"].includes(event.key) && event.stopPropagation());
+    this.element = h("div", { class: "ps-strip" }, this.canvas, this.input);
+  }
+
+  go() {
+    const { app, view } = this;
+    const voxel = [...app.planes.crosshair];
+    voxel[app.planes.frame.normal(view)] = Number(this.input.value);
+    app.moveCrosshair(voxel);
+  }
+
+  show() {
+    const { frame, crosshair } = this.app.planes;
+    this.input.max = frame.count(this.view) - 1;
+    this.input.value = crosshair[frame.normal(this.view)];
+    this.element.hidden = frame.count(this.view) < 2;
+  }
+
+  draw() {
+    const { app, view, canvas } = this;
+    const width = this.element.clientWidth;
+    if (!app.planes.frame || !width) return;
+    canvas.width = width;
+    const context = canvas.getContext("2d");
+    const count = app.planes.frame.count(view);
+    const plane = app.planes.frame.plane(view);
+    const each = width / count;
+    for (const [index, value] of confidences(app.review, plane, count)) {
+      context.fillStyle = colour(value);
+      context.fillRect(index * each, 1, Math.max(1, each), 4);
+    }
+    context.fillStyle = "#ffffff";
+    for (const index of anchors(app, plane)) context.fillRect((index + 0.5) * each - 1, 0, 2, 6);
+  }
+}
+
+/** [index, 0..1] of every slice about which something is known. */
+function confidences(review, plane, count) {
+  const strip = review?.slices?.[plane];
+  if (strip) return strip.map((v, i) => [i, v]).filter(([i, v]) => v !== null && i < count);
+  return (review?.items ?? []).filter((item) => item.plane === plane).map((item) => [item.index, item.confidence]);
+}
+
+function anchors(app, plane) {
+  const given = app.review?.anchors?.[plane];
+  if (given) return given;
+  const axis = ["axial", "coronal", "sagittal"].indexOf(plane);
+  return app.shownPrompts(true).map(({ prompt }) => {
+    if (prompt.type === "lasso") return prompt.plane === plane ? prompt.index : null;
+    if ((prompt.plane ?? "axial") !== plane) return null;
+    return prompt.type === "point" && prompt.voxel ? Math.round(prompt.voxel[axis]) : null;
+  }).filter((v) => v !== null);
+}
+
+/** Amber for doubt, green for confidence; both stay apart for colour-blind eyes by their lightness. */
+export function colour(value) {
+  const hue = 30 + 110 * value;
+  return `hsl(${hue} ${85 - 20 * value}% ${62 - 14 * value}%)`;
+}
