@@ -8,12 +8,13 @@ import { startingWindow } from "./windows.js";
 import { strokePrompt, voxelLine } from "./tools.js";
 
 const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itself
+const REFINE_AFTER_MS = 150; // after the last movement, on a driver that drew it roughly
 const STORED = "promptseg.settings";
 
 export class App {
   constructor(api, planes, volume3d) {
     Object.assign(this, { api, planes, volume3d, session: null, review: null, job: null, stroke: null, brush: null,
-      chosenPrompt: null, tool: "point", brushMm: 6, busy: 0, listeners: new Map(), queue: Promise.resolve() });
+      chosenPrompt: null, tool: "point", brushMm: 6, busy: 0, listeners: new Map(), wanted: new Set(), coarse: new Set(), queue: Promise.resolve() });
     this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
     this.pixelRatio = 1;
   }
@@ -57,17 +58,31 @@ export class App {
 
   // --- drawing -----------------------------------------------------------------------------------------------------
 
-  redraw() { this.wantPlanes = true; this.redrawMarks(); }
+  /** Draw planes (default: all) and marks with the next picture of the screen; `moving`: a slow driver may draw roughly first. */
+  redraw(views = [...this.planes.panes.keys()], moving = false) {
+    views.forEach((view) => this.wanted.add(view));
+    this.rough = moving && this.planes.slow && views.length > 0;
+    this.redrawMarks();
+  }
 
   redrawMarks() {
     if (this.frameRequest) return;
     this.frameRequest = requestAnimationFrame(() => {
       this.frameRequest = null;
-      if (this.wantPlanes) { this.planes.strength.fill = this.settings.fill; this.planes.draw(); }
-      this.wantPlanes = false;
+      this.planes.strength.fill = this.settings.fill;
+      const views = [...this.wanted];
+      this.wanted.clear();
+      this.planes.draw(views, this.rough);
+      if (this.rough) this.refineLater(views);
       this.marks.draw();
       this.emit("drawn");
     });
+  }
+
+  refineLater(views) {
+    views.forEach((view) => this.coarse.add(view));
+    clearTimeout(this.refineTimer);
+    this.refineTimer = setTimeout(() => { this.redraw([...this.coarse]); this.coarse.clear(); }, REFINE_AFTER_MS);
   }
 
   // --- session -----------------------------------------------------------------------------------------------------
@@ -95,6 +110,7 @@ export class App {
   }
 
   async load3d(state) {
+    this.volume3d.unload();
     if (this.flat2d || !this.settings.volume3d) return;
     const body = state.modality === "CT" ? [150, 900] : startingWindow(state, this.planes, 3);
     const [low, high] = Array.isArray(body) ? body : [body.low, body.high];
@@ -143,16 +159,21 @@ export class App {
 
   async applyDelta(delta) {
     if (!delta || !this.session) return;
-    const { changed, voxels, ...rest } = delta;
-    if (changed && voxels) {
-      this.planes.patchLabels(changed, await inflate(voxels));
-      this.volume3d.update(changed);
-    }
+    await this.patch(delta);
+    const rest = delta;
     for (const key of ["revision", "labels", "selected", "prompts", "can_undo", "can_redo"])
       if (rest[key] !== undefined) this.session[key] = rest[key];
     this.applyLook();
     this.emit("labels");
     this.emit("prompts");
+    this.redraw();
+  }
+
+  /** The voxels of a delta into the picture. */
+  async patch({ changed, voxels }) {
+    if (!changed || !voxels) return;
+    this.planes.patchLabels(changed, await inflate(voxels));
+    this.volume3d.update(changed);
     this.redraw();
   }
 
@@ -306,6 +327,7 @@ export class App {
     this.emit("job");
     try {
       const last = await this.api.follow(job, (event) => this.onProgress(job, event));
+      await this.growing;
       if (last.delta) await this.applyDelta(last.delta);
       if (this.job?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
       this.emit("job-end", { ...last, job, kind });
@@ -323,7 +345,7 @@ export class App {
     if (this.job?.id !== job) return;
     Object.assign(this.job, { done: event.done, total: event.total, left_s: event.left_s });
     this.emit("job");
-    if (event.delta) this.enqueue(() => this.applyDelta(event.delta));
+    if (event.delta) this.growing = (this.growing ?? Promise.resolve()).then(() => this.patch(event.delta)); // in order
   }
 
   cancelJob() {
@@ -354,9 +376,12 @@ export class App {
 
   moveCrosshair(voxel) {
     if (!voxel) return;
-    this.planes.crosshair = this.planes.frame.clamp(voxel);
+    const { planes } = this;
+    const before = planes.crosshair;
+    planes.crosshair = planes.frame.clamp(voxel);
+    const axes = [0, 1, 2].filter((i) => before[i] !== planes.crosshair[i]);
     this.emit("slice");
-    this.redraw();
+    this.redraw([...planes.panes.keys()].filter((view) => axes.includes(planes.frame.normal(view))), true);
   }
 
   scroll(view, steps) {
@@ -377,7 +402,7 @@ export class App {
   setWindow(low, high) {
     this.planes.window = { low, high: Math.max(high, low + 1e-6) };
     this.emit("window");
-    this.redraw();
+    this.redraw(undefined, true);
   }
 
   /** Shift level and width by parts of the present width. */

@@ -16,7 +16,7 @@ const RETRY_MS = 1500;
 
 export async function mount(root) {
   root.classList.add("ps-root");
-  setTheme(localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+  setTheme(localStorage.getItem(THEME) ?? "dark"); // images are read in the dark
   const asked = new URLSearchParams(location.search).get("lang");
   await loadLanguage(asked ?? localStorage.getItem(LANGUAGE) ?? navigator.language, BASE);
   document.documentElement.lang = localStorage.getItem(LANGUAGE) ?? "en";
@@ -67,7 +67,6 @@ class Program {
     this.app.on("offline", () => this.reconnect());
     this.app.on("gone", () => { this.app.close(); this.home(); this.app.say(t("session.gone"), "warning"); });
     await this.app.planes.start();
-    await this.app.volume3d.start();
     this.configuration = await this.api.get("/config").catch(() => ({}));
     this.showDevice();
     window.promptseg = this.app; // for people who look, and for tests
@@ -217,9 +216,9 @@ class Program {
     context.fillRect(0, 0, picture.width, picture.height);
     context.drawImage(shell.gl, 0, 0);
     if (!shell.gl3d.hidden && app.volume3d.planes) {
-      app.volume3d.nv.drawScene();
+      app.volume3d.draw();
       const stage = shell.stage.getBoundingClientRect(), at = shell.gl3d.getBoundingClientRect();
-      context.drawImage(shell.gl3d, (at.left - stage.left) * app.pixelRatio, (at.top - stage.top) * app.pixelRatio);
+      context.drawImage(shell.gl3d, ...[at.left - stage.left, at.top - stage.top, at.width, at.height].map((v) => v * app.pixelRatio));
     }
     context.drawImage(shell.marks, 0, 0);
     context.fillStyle = "#aab4c2";

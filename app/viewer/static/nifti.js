@@ -34,7 +34,7 @@ export function parseNifti(buffer) {
 
 /**
  * A small stand-in of the same extent for NiiVue: its geometry, and what the 3D view renders. One sample per voxel.
- * Returns {buffer, dims, low, high}: a float32 NIfTI of at most `largest` voxels along an axis.
+ * Returns {buffer, dims}: a float32 NIfTI of at most `largest` voxels along an axis.
  */
 export function standIn(image, largest) {
   const extent = image.dims.map((n, i) => n * image.spacing[i]);
@@ -46,7 +46,7 @@ export function standIn(image, largest) {
   const [nx, ny] = image.dims;
   let k = 0;
   for (const z of at[2]) for (const y of at[1]) for (const x of at[0]) values[k++] = valueAt(image, x + nx * (y + ny * z));
-  return { buffer: withHeader(image, dims, steps, values), dims, values };
+  return { buffer: withHeader(image, dims, steps, values), dims };
 }
 
 export function valueAt(image, index) {

@@ -6,7 +6,7 @@ import { parseNifti, standIn } from "./nifti.js";
 import { sliceShader } from "./shader.js";
 
 const UNITS = { image: 11, labels: 12, lut: 13 }; // NiiVue uses 0..10
-const STAND_IN = 112; // voxels along the longest axis: what the 3D view renders
+const STAND_IN = 8; // voxels along the longest axis: NiiVue needs the extent here, our shader brings the picture
 const MARGIN = 1.03; // of the image, kept free around it
 const FORMATS = { i16: ["R16I", "RED_INTEGER", "SHORT"], i8: ["R8I", "RED_INTEGER", "BYTE"],
   u8: ["R8UI", "RED_INTEGER", "UNSIGNED_BYTE"], u16: ["R16UI", "RED_INTEGER", "UNSIGNED_SHORT"],
@@ -14,6 +14,12 @@ const FORMATS = { i16: ["R16I", "RED_INTEGER", "SHORT"], i8: ["R8I", "RED_INTEGE
 const NIIVUE_OPTIONS = { interactive: false, isResizeCanvas: false, isOrientationTextVisible: false, crosshairWidth: 0,
   isRadiologicalConvention: true, sagittalNoseLeft: true, isColorbar: false, isSliceMM: false, dragAndDropEnabled: false,
   loadingText: "", backColor: [0, 0, 0, 1], show3Dcrosshair: false, logLevel: "silent" };
+
+/** True where a processor draws in place of a graphics card. */
+export function isSoftware(gl) {
+  const extension = gl.getExtension("WEBGL_debug_renderer_info");
+  return /swiftshader|llvmpipe|software/i.test(gl.getParameter(extension ? extension.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
 
 export class Planes {
   constructor(canvas, niivue) {
@@ -23,18 +29,25 @@ export class Planes {
     this.strength = { fill: 0.7, line: 2 };
     this.window = { low: 0, high: 1 };
     this.image = null;
+    this.wanted = []; // views to draw
   }
 
   async start() {
     this.nv = new this.niivue.Niivue(NIIVUE_OPTIONS);
+    this.canvas.getContext("webgl2", { alpha: true, antialias: false, preserveDrawingBuffer: true }); // panes are drawn singly
     await this.nv.attachToCanvas(this.canvas, false);
     this.gl = this.nv.gl;
+    this.slow = isSoftware(this.gl);
     const extended = this.nv.screenFieldOfViewExtendedVox.bind(this.nv);
     const draw = this.nv.draw2DMain.bind(this.nv);
+    const clear = this.nv.clearBounds.bind(this.nv);
+    this.nv.clearBounds = (mask, rect) => (rect ? clear(mask, rect) : this.wanted.forEach((view) => clear(mask, this.panes.get(view).rect)));
     this.nv.calculateWidthHeight = (_type, _scale, width, height) => [width, height]; // a pane is used whole
     this.nv.screenFieldOfViewExtendedVox = (type) => this.fieldOfView(extended(type));
     this.nv.draw2DMain = (rect, type, mm) => {
-      this.drawing = [...this.panes.entries()].find(([view]) => VIEWS[view].type === type)[1];
+      const [, pane] = [...this.panes.entries()].find(([view]) => VIEWS[view].type === type) ?? [];
+      if (!pane || !this.textures?.labels) return; // NiiVue draws by itself while a volume comes in
+      this.drawing = pane;
       draw(rect, type, mm);
     };
   }
@@ -42,15 +55,15 @@ export class Planes {
   /** Show an image: ArrayBuffer with a NIfTI-1 file. */
   async load(buffer) {
     const image = parseNifti(buffer);
-    const small = standIn(image, STAND_IN);
-    const volume = await this.niivue.NVImage.new(small.buffer, "image.nii", "gray");
+    const volume = await this.niivue.NVImage.new(standIn(image, STAND_IN).buffer, "image.nii", "gray");
+    this.nv.isBusy = true; // no drawing in between
     for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
     this.nv.addVolume(volume);
     this.image = image;
-    this.small = small;
     this.frame = new Frame(image, volume.permRAS);
     this.labels = new Uint8Array(image.dims[0] * image.dims[1] * image.dims[2]);
     this.nv.setCustomSliceShader(sliceShader(image.kind));
+    this.nv.isBusy = false;
     this.makeTextures();
     this.panes.forEach((pane) => { pane.pan = [0, 0]; pane.zoom = 1; });
     this.crosshair = image.dims.map((n) => Math.floor(n / 2));
@@ -142,7 +155,7 @@ export class Planes {
     });
     gl.uniformMatrix3fv(at("toNative"), false, matrix);
     gl.uniform3f(at("toNativeShift"), ...shift);
-    this.at = { mapping: at("mapping"), strength: at("strength") };
+    this.at = { mapping: at("mapping"), strength: at("strength"), rough: at("rough") };
   }
 
   fieldOfView(screen) {
@@ -159,21 +172,23 @@ export class Planes {
     return screen;
   }
 
-  /** Draw all panes now; synchronous, so that the caller may measure or copy the picture. */
-  draw() {
-    if (!this.image || !this.panes.size) return;
+  /** Draw panes now (default: all); synchronous, so that the caller may copy the picture. `rough`: nearest voxels only. */
+  draw(views = [...this.panes.keys()], rough = false) {
+    this.wanted = views.filter((view) => this.panes.has(view));
+    if (!this.image || !this.wanted.length) return;
     const { gl, nv, window, image } = this;
     const { width, height } = this.canvas;
     nv.scene.crosshairPos = Float32Array.from(this.frame.toFraction(this.crosshair));
     nv.scene.pan2Dxyzmm = Float32Array.from([0, 0, 0, 1]);
-    nv.customLayout = [...this.panes.entries()].map(([view, { rect }]) => ({ sliceType: VIEWS[view].type,
-      position: [rect[0] / width, rect[1] / height, rect[2] / width, rect[3] / height] }));
+    nv.customLayout = this.wanted.map((view) => [view, this.panes.get(view).rect]).map(([view, rect]) => ({
+      sliceType: VIEWS[view].type, position: [rect[0] / width, rect[1] / height, rect[2] / width, rect[3] / height] }));
     for (const [name, unit] of Object.entries(UNITS)) {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(name === "lut" ? gl.TEXTURE_2D : gl.TEXTURE_2D_ARRAY, this.textures[name]);
     }
     gl.useProgram(nv.customSliceShader.program);
     gl.uniform4f(this.at.mapping, window.low, 1 / Math.max(window.high - window.low, 1e-6), image.slope, image.intercept);
+    gl.uniform1i(this.at.rough, rough ? 1 : 0);
     gl.uniform2f(this.at.strength, this.strength.fill, this.strength.line);
     nv.drawScene();
     nv.screenSlices.forEach((slice, i) => this.measure(slice, i));
@@ -223,7 +238,7 @@ export class Planes {
     const pane = this.panes.get(view);
     const before = this.voxelAt(view, x, y);
     pane.zoom = Math.min(40, Math.max(0.4, pane.zoom * factor));
-    this.draw();
+    this.draw([view]);
     const [nx, ny] = this.pixelOf(view, before);
     this.panBy(view, x - nx, y - ny);
   }

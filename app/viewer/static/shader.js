@@ -21,7 +21,7 @@ uniform mat3 toNative;
 uniform vec3 toNativeShift;
 uniform vec4 mapping;
 uniform vec2 strength;
-uniform int selected;
+uniform bool rough;
 in vec3 texPos;
 out vec4 color;
 
@@ -31,49 +31,57 @@ vec3 grey(ivec3 p) {
   return vec3(clamp((v - mapping.x) * mapping.y, 0.0, 1.0));`}
 }
 
+// Where four labels meet: the strongest one's tint, and a line one to two screen pixels wide where two weigh the same.
+void border(uvec4 here, vec4 share, vec3 p, vec3 under) {
+  vec4 sums = vec4(dot(share, vec4(equal(here, here.xxxx))), dot(share, vec4(equal(here, here.yyyy))),
+                   dot(share, vec4(equal(here, here.zzzz))), dot(share, vec4(equal(here, here.wwww))));
+  uint best = here.x;
+  float first = sums.x;
+  if (sums.y > first) { first = sums.y; best = here.y; }
+  if (sums.z > first) { first = sums.z; best = here.z; }
+  if (sums.w > first) { first = sums.w; best = here.w; }
+  vec4 rest = sums * vec4(notEqual(here, uvec4(best)));
+  float second = max(max(rest.x, rest.y), max(rest.z, rest.w));
+  uint other = rest.x == second ? here.x : (rest.y == second ? here.y : (rest.z == second ? here.z : here.w));
+  float voxel_px = 1.0 / max(abs(dFdx(p.x)) + abs(dFdx(p.y)) + abs(dFdx(p.z)), 1e-5);
+  float line = 1.0 - smoothstep(0.6, 1.6, (first - second) * 0.5 * voxel_px);
+  vec4 tint = texelFetch(lut, ivec2(int(best), 0), 0);
+  vec4 side = best == 0u ? texelFetch(lut, ivec2(int(other), 0), 0) : tint;
+  vec3 shown = mix(under, tint.rgb, best == 0u ? 0.0 : tint.a * strength.x);
+  color = vec4(mix(shown, side.rgb, line * min(1.0, side.a * strength.y) * (best == 0u ? 0.55 : 1.0)), 1.0);
+}
+
 void main() {
   int n = axCorSag == 0 ? normals.x : (axCorSag == 1 ? normals.y : normals.z);
   vec3 p = (toNative * texPos + toNativeShift) * vec3(dims) - 0.5;
+  vec3 low = floor(p);
+  vec3 part = p - low;
   ivec3 top = dims - 1;
-  ivec3 base = ivec3(floor(p));
-  vec3 part = p - vec3(base);
-  base[n] = int(round(p[n]));
   ivec3 eu = n == 0 ? ivec3(0, 1, 0) : ivec3(1, 0, 0);
   ivec3 ev = n == 2 ? ivec3(0, 1, 0) : ivec3(0, 0, 1);
+  if (n == 0) low.x = round(p.x);
+  else if (n == 1) low.y = round(p.y);
+  else low.z = round(p.z);
+  ivec3 base = ivec3(low);
+  ivec3 a = clamp(base, ivec3(0), top);
+  ivec3 b = clamp(base + eu, ivec3(0), top);
+  ivec3 c = clamp(base + ev, ivec3(0), top);
+  ivec3 d = clamp(base + eu + ev, ivec3(0), top);
+  if (rough) {
+    ivec3 r = clamp(ivec3(round(p)), ivec3(0), top);
+    vec4 tint = texelFetch(lut, ivec2(int(texelFetch(labels, r, 0).r), 0), 0);
+    color = vec4(mix(grey(r), tint.rgb, tint.a * strength.x), 1.0);
+    return;
+  }
   float fu = n == 0 ? part.y : part.x;
   float fv = n == 2 ? part.y : part.z;
-  ivec3 at[4] = ivec3[4](clamp(base, ivec3(0), top), clamp(base + eu, ivec3(0), top),
-                         clamp(base + ev, ivec3(0), top), clamp(base + eu + ev, ivec3(0), top));
-  float share[4] = float[4]((1.0 - fu) * (1.0 - fv), fu * (1.0 - fv), (1.0 - fu) * fv, fu * fv);
-  vec3 under = vec3(0.0);
-  uint here[4];
-  for (int i = 0; i < 4; i++) {
-    under += share[i] * grey(at[i]);
-    here[i] = texelFetch(labels, at[i], 0).r;
+  vec3 under = mix(mix(grey(a), grey(b), fu), mix(grey(c), grey(d), fu), fv);
+  uvec4 here = uvec4(texelFetch(labels, a, 0).r, texelFetch(labels, b, 0).r, texelFetch(labels, c, 0).r, texelFetch(labels, d, 0).r);
+  if (here.x == here.y && here.x == here.z && here.x == here.w) {
+    if (here.x == 0u) { color = vec4(under, 1.0); return; }
+    vec4 tint = texelFetch(lut, ivec2(int(here.x), 0), 0);
+    color = vec4(mix(under, tint.rgb, tint.a * strength.x), 1.0);
+    return;
   }
-  uint best = 0u;
-  float first = -1.0;
-  float second = 0.0;
-  for (int i = 0; i < 4; i++) {
-    float sum = 0.0;
-    for (int j = 0; j < 4; j++) sum += here[j] == here[i] ? share[j] : 0.0;
-    if (sum > first) {
-      second = best == here[i] ? second : max(first, 0.0);
-      first = sum;
-      best = here[i];
-    } else if (here[i] != best) second = max(second, sum);
-  }
-  // A border runs where the two strongest labels weigh the same; its width is measured in screen pixels.
-  float voxel_px = 1.0 / max(abs(dFdx(p.x)) + abs(dFdx(p.y)) + abs(dFdx(p.z)), 1e-5);
-  float distance_px = (first - second) * 0.5 * voxel_px;
-  uint other = 0u;
-  for (int i = 0; i < 4; i++) if (here[i] != best && other == 0u) other = here[i];
-  bool mixed = here[0] != here[1] || here[0] != here[2] || here[0] != here[3];
-  vec4 tint = texelFetch(lut, ivec2(int(best), 0), 0);
-  vec4 side = texelFetch(lut, ivec2(int(best == 0u ? other : best), 0), 0);
-  float line = mixed ? 1.0 - smoothstep(0.6, 1.6, distance_px) : 0.0;
-  float fill = best == 0u ? 0.0 : tint.a * strength.x;
-  vec3 shown = mix(under, tint.rgb, fill);
-  float edge = line * min(1.0, side.a * strength.y) * (best == 0u ? 0.55 : 1.0);
-  color = vec4(mix(shown, side.rgb, edge), 1.0);
+  border(here, vec4((1.0 - fu) * (1.0 - fv), fu * (1.0 - fv), (1.0 - fu) * fv, fu * fv), p, under);
 }`;

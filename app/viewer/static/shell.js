@@ -186,9 +186,8 @@ export class Shell {
     }
     const at = this.panes["3d"].surface.getBoundingClientRect();
     this.gl3d.hidden = !at.width;
-    if (at.width) size(this.gl3d, px(at.width), px(at.height));
+    app.volume3d.resize(px(at.width), px(at.height));
     app.redraw();
-    app.volume3d.later();
     ORDER.forEach((view) => this.panes[view].strip.draw());
   }
 

@@ -84,7 +84,7 @@ export class Tools {
     app.stroke = { view: gesture.view, kind, positive, erase, voxels: [gesture.voxel],
       color: kind === "paint" || kind === "erase" ? (erase ? "#ff6b6baa" : app.selectedLabel()?.colour) : undefined,
       width: kind === "paint" || kind === "erase" ? Math.max(2, 2 * app.brushMm * this.place(gesture.view, gesture.element).perMm) : undefined };
-    app.redraw();
+    app.redrawMarks();
   }
 
   move(event, view, element) {
@@ -112,7 +112,7 @@ export class Tools {
     switch (gesture.action) {
       case "move":
         app.planes.panBy(view, dx * ratio, dy * ratio);
-        break;
+        return app.redraw([view]);
       case "window":
       case "right":
         app.shiftWindow(dx * WINDOW_PER_PX, -dy * WINDOW_PER_PX);
@@ -203,7 +203,7 @@ export class Tools {
     if (event.ctrlKey || event.metaKey) {
       const at = this.position(event, element);
       app.planes.zoomAt(view, at.x * app.pixelRatio, at.y * app.pixelRatio, Math.exp(-event.deltaY / 400));
-      return app.redraw();
+      return app.redraw([view]);
     }
     if (event.shiftKey && (app.tool === "paint" || app.tool === "erase")) return app.setBrush(app.brushMm * (event.deltaY > 0 ? 0.87 : 1.15));
     this.wheelRest = (this.wheelRest ?? 0) + event.deltaY;
@@ -230,7 +230,7 @@ export class Tools {
     app.planes.zoomAt(view, (next.x - box.left) * ratio, (next.y - box.top) * ratio, next.distance / Math.max(1, pinch.distance));
     app.planes.panBy(view, (next.x - pinch.x) * ratio, (next.y - pinch.y) * ratio);
     this.pinch = next;
-    app.redraw();
+    app.redraw([view]);
   }
 }
 
