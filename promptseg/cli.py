@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptseg.cli_app import app_command
 from promptseg.cli_batch import batch
 from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
@@ -44,6 +45,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.command()(batch)
 app.add_typer(users_app, name="users")
+app.command("app")(app_command)
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)

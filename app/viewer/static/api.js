@@ -89,8 +89,8 @@ export class Api {
         const event = JSON.parse(message.data);
         if (event.kind === "progress") return onEvent(event);
         source.close();
-        if (event.kind === "failed") reject(new ApiError(event.detail, 500));
-        else resolve(event);
+        resolve(event);
+        return undefined;
       };
       source.onerror = () => {
         if (source.readyState === EventSource.CLOSED) reject(new ApiError("offline", 0));

@@ -329,6 +329,7 @@ export class App {
       const last = await this.api.follow(job, (event) => this.onProgress(job, event));
       await this.growing;
       if (last.delta) await this.applyDelta(last.delta);
+      if (last.kind === "failed") this.say(last.detail, "error");
       if (this.job?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
       this.emit("job-end", { ...last, job, kind });
       return last;
@@ -360,12 +361,15 @@ export class App {
     this.reviewTimer = setTimeout(() => this.loadReview(), 400);
   }
 
+  /** The slices to look at, and the confidence along each axis (null: nothing known, 1: prompted or accepted). */
   async loadReview() {
     if (!this.session?.selected) return;
     const { id, selected } = this.session;
+    const planes = this.flat2d ? [] : ["axial", "coronal", "sagittal"];
     try {
-      const answer = await this.api.get(`/sessions/${id}/review?label=${selected}`);
-      this.review = Array.isArray(answer) ? { items: answer } : answer;
+      const [items, ...strips] = await Promise.all([this.api.get(`/sessions/${id}/review?label=${selected}`),
+        ...planes.map((plane) => this.api.get(`/sessions/${id}/confidence?label=${selected}&plane=${plane}`))]);
+      this.review = { items, slices: Object.fromEntries(planes.map((plane, i) => [plane, strips[i]])) };
       this.emit("review");
     } catch (error) {
       if (!isTemporary(error) && error.status !== 404) this.fail(error);

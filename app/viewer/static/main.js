@@ -79,7 +79,7 @@ class Program {
   async route() {
     const id = /^#\/s\/([\w-]+)$/.exec(location.hash)?.[1];
     if (id && id === this.app.session?.id) return;
-    if (!id) { await this.app.close(); return this.startScreen.show(); }
+    if (!id) { await this.app.close(); await this.startScreen.show(); return this.openNamed(); }
     await this.startScreen.show();
     this.startScreen.progress(0.3, t("open.loading"));
     try { await this.openSession(id); } catch (error) {
@@ -87,6 +87,16 @@ class Program {
       history.replaceState(null, "", "#");
       this.startScreen.fail(error);
     }
+  }
+
+  /** ?open=PATH, as `promptseg app PATH` puts it into the address. */
+  async openNamed() {
+    const address = new URL(location.href);
+    const path = address.searchParams.get("open");
+    if (!path) return;
+    address.searchParams.delete("open");
+    history.replaceState(null, "", address);
+    await this.startScreen.openStudy({ path });
   }
 
   async openSession(id, onProgress) {

@@ -109,7 +109,7 @@ export class Start {
   }
 
   async listServer(path) {
-    if (!this.actions.config().folder) return;
+    if (!this.actions.config().folders) return;
     const found = await this.app.api.get(`/folder?path=${encodeURIComponent(path)}`);
     const up = path ? path.split("/").slice(0, -1).join("/") : null;
     const entry = (item) => h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => (item.kind === "folder" ? this.listServer(item.path) : this.openStudy({ path: item.path })) }, icon(item.kind === "folder" ? "open" : "one", 15), h("span", {}, item.name)),

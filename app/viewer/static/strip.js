@@ -40,26 +40,14 @@ export class SliceStrip {
       context.fillRect(index * each, 1, Math.max(1, each), 4);
     }
     context.fillStyle = "#ffffff";
-    for (const index of anchors(app, plane)) context.fillRect((index + 0.5) * each - 1, 0, 2, 6);
+    const known = confidences(app.review, plane, count);
+    for (const [index] of known.filter(([, v]) => v >= 1)) context.fillRect((index + 0.5) * each - 1, 0, 2, 6); // prompted or accepted
   }
 }
 
 /** [index, 0..1] of every slice about which something is known. */
 function confidences(review, plane, count) {
-  const strip = review?.slices?.[plane];
-  if (strip) return strip.map((v, i) => [i, v]).filter(([i, v]) => v !== null && i < count);
-  return (review?.items ?? []).filter((item) => item.plane === plane).map((item) => [item.index, item.confidence]);
-}
-
-function anchors(app, plane) {
-  const given = app.review?.anchors?.[plane];
-  if (given) return given;
-  const axis = ["axial", "coronal", "sagittal"].indexOf(plane);
-  return app.shownPrompts(true).map(({ prompt }) => {
-    if (prompt.type === "lasso") return prompt.plane === plane ? prompt.index : null;
-    if ((prompt.plane ?? "axial") !== plane) return null;
-    return prompt.type === "point" && prompt.voxel ? Math.round(prompt.voxel[axis]) : null;
-  }).filter((v) => v !== null);
+  return (review?.slices?.[plane] ?? []).map((v, i) => [i, v]).filter(([i, v]) => v !== null && i < count);
 }
 
 /** Amber for doubt, green for confidence; both stay apart for colour-blind eyes by their lightness. */
