@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WholeBodyJob"]
 
-OPTIONS = ("task", "fast", "fastest", "roi_subset")
+OPTIONS = ("task", "fast", "fastest", "roi_subset", "model_folder")
 
 
 class WholeBodyJob:
@@ -43,6 +43,9 @@ class WholeBodyJob:
 
     def finish(self, prepared: Any, inferred: Any) -> Result:
         """Bring the classes back onto the image's grid."""
+        from promptseg.wholebody.modality import misfit
+
         labelmap = self._engine.finish(prepared, inferred)
-        name = f"TotalSegmentator {self._engine.task.name}"
-        return Result(prepared.volume, labelmap, None, name, prepared.volume.findings)
+        warning = misfit(prepared.volume, self._engine.task)
+        findings = (*prepared.volume.findings, *([warning] if warning else []))
+        return Result(prepared.volume, labelmap, None, f"TotalSegmentator {self._engine.task.name}", findings)
