@@ -48,7 +48,7 @@ class SegmentJob:
         self.model = str(options.get("model", "builtin"))
         self.device = spec.device
         self.texts: tuple[str, ...] = tuple(options.get("texts", ()))
-        self._speed = {name: bool(options.get(name, False)) for name in ("fast", "fastest")}
+        self._fast, self._fastest = bool(options.get("fast")), bool(options.get("fastest"))
         self._predictor: Any = None
         self._engines: dict[str, WholeBody] = {}
         self._usual = {_resolved(text, None).task for text in self.texts}
@@ -102,7 +102,7 @@ class SegmentJob:
         if task not in self._engines:
             from promptseg.wholebody import WholeBody
 
-            self._engines[task] = WholeBody(task, **self._speed, device=self.device)
+            self._engines[task] = WholeBody(task, fast=self._fast, fastest=self._fastest, device=self.device)
         return self._engines[task]
 
 
