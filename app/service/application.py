@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from promptseg.app.metrics import Metrics
+from promptseg.app.protocols import add_protocols
 from promptseg.app.service import jobs, results, sessions, studies, system
 from promptseg.app.service.errors import add_error_handlers
 from promptseg.app.service.guard import Guard
@@ -54,6 +55,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     add_login(app, state)
+    add_protocols(app)
     app.add_middleware(Guard, state=state, metrics=app.state.metrics)
     if settings.ui:
         importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio

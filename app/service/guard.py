@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.metrics import Metrics
+from promptseg.app.protocols import IMAGE_PATHS
 from promptseg.app.settings import is_loopback
 from promptseg.app.state import AppState
 
@@ -27,8 +28,8 @@ __all__ = ["COOKIE", "Guard"]
 
 COOKIE = "promptseg_login"
 API = "/api/"
-OPEN = ("/login", "/logout", "/api/v1/health", "/healthz")  # need no user
-UPLOADS = ("/api/v1/studies",)  # take large bodies
+OPEN = ("/login", "/logout", "/api/v1/health", "/healthz", "/auth/")  # need no user
+UPLOADS = ("/api/v1/studies", *IMAGE_PATHS)  # take large bodies; the paths begin so
 SAFE = ("GET", "HEAD", "OPTIONS")
 KEPT = 20_000  # users and addresses whose rate is remembered
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -206,7 +207,7 @@ class Guard:
     def _measured(self, scope: Scope, receive: Receive) -> Receive:
         """Return a ``receive`` that counts bytes and does not wait for ever."""
         limits = self._state.settings.limits
-        large = scope["path"] in UPLOADS and scope["method"] == "POST"
+        large = scope["path"].startswith(UPLOADS) and scope["method"] in ("POST", "PUT")
         most = limits.upload_bytes + limits.body_bytes if large else limits.body_bytes
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > most:

@@ -1,0 +1,369 @@
+"""MONAI Label's REST protocol: 3D Slicer's MONAILabel module, and OHIF over a DICOM folder of the server.
+
+The client sends an image once and then all clicks of the present object with every request; the answer is a label file
+on the image's grid.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from promptseg.app.protocols.datastore import FINAL, Datastore, Stored
+from promptseg.app.protocols.desk import Desk, Seat
+from promptseg.app.protocols.dicom_source import DicomSource
+from promptseg.app.protocols.drawing import Drawing, point_prompt
+from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400
+from promptseg.app.queueing import Turn
+from promptseg.app.service.access import Caller, Who
+from promptseg.app.uploads import Intake
+from promptseg.errors import PromptError
+from promptseg.io.itk import to_sitk
+from promptseg.io.read import read_volume
+from promptseg.prompts import Box, Prompt
+from promptseg.volume import Geometry, Volume
+
+__all__ = ["MODEL", "Place", "add"]
+
+MODEL = "promptseg_click"
+LABEL = "structure"
+MAX_SEATS = 16
+IDLE_S = 3600.0  # MONAI Label's own expiry
+PARAMS_BYTES = 4 * 1024 * 1024
+WRITABLE = (".nrrd", ".nii.gz", ".nii", ".mha")
+Shape = tuple[int, int, int]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(eq=False)
+class Place:
+    """An image that a client clicks on, and where it came from ("" for a session's own)."""
+
+    drawing: Drawing
+    origin: str = ""
+
+
+def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
+    """Add the protocol to an application; ``desk`` replaces the usual limits."""
+    app.state.monailabel = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S)
+    app.state.dicom_source = DicomSource(app.state.promptseg.settings.roots)
+    app.include_router(router)
+
+
+@router.get("/info/")
+async def info(who: Who) -> dict[str, Any]:
+    """Tell what there is. A top-level "config" would make Slicer think the server is too old."""
+    objects = await run_in_threadpool(_datastore(who).objects)
+    tags = [tag for one in objects.values() for tag in one["labels"]]
+    model = {
+        "type": "deepgrow",
+        "labels": [LABEL],
+        "dimension": 3,
+        "description": f"promptseg ({model_of(who.state)}): clicks into a 3D mask. Research use only.",
+        "config": {},
+    }
+    return {
+        "name": "promptseg",
+        "description": "Promptable segmentation. Research use only: not a medical device.",
+        "version": version("promptseg"),
+        "labels": [LABEL],
+        "models": {MODEL: model},
+        "trainers": {},
+        "strategies": {},
+        "scoring": {},
+        "train_stats": {},
+        "datastore": {
+            "total": len(objects),
+            "completed": sum(FINAL in one["labels"] for one in objects.values()),
+            "label_tags": {tag: tags.count(tag) for tag in sorted(set(tags))},
+        },
+    }
+
+
+@router.get("/auth/")
+async def auth(request: Request) -> dict[str, bool]:
+    """Tell whether a login is needed; asked by Slicer before every call."""
+    return {"enabled": request.app.state.promptseg.settings.auth != "none"}
+
+
+@router.get("/train/")
+async def train() -> None:
+    """Nothing is being trained: any other answer than an error would say that something is."""
+    raise HTTPException(404, "no training runs here")
+
+
+@router.put("/session/")
+async def put_session(request: Request, who: Who) -> dict[str, Any]:
+    """Take an image (one file, or the files of a DICOM series) for a session."""
+    with our_errors_as_400():
+        async with _form(request) as form:
+            files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+            if not files:
+                raise PromptError("expected the image in the part 'files'")
+            volume = await run_in_threadpool(_read_files, files, who)
+        drawing = await begin(who.state, who.user, secrets.token_hex(8), volume)
+    seat = _desk(request).take(who.user, Place(drawing), make_room=True)
+    who.state.audit.note(who.user, "monai image", volume.content_hash, "")
+    return {"session_id": seat.token, "session_info": _session_info(seat, request)}
+
+
+@router.get("/session/{sid}")
+async def get_session(sid: str, request: Request, who: Who) -> dict[str, Any]:
+    """Describe a session; ``{}`` where it is gone: Slicer then sends the image again, on 404 it only fails."""
+    seat = _desk(request).find(who.user, sid)
+    return {} if seat is None else _session_info(seat, request)
+
+
+@router.delete("/session/{sid}")
+async def delete_session(sid: str, request: Request, who: Who) -> dict[str, Any]:
+    """End a session."""
+    seat = _desk(request).find(who.user, sid)
+    if seat is None:
+        raise HTTPException(404, "no such session")
+    _desk(request).leave(who.user, sid)
+    return _session_info(seat, request)
+
+
+@router.post("/infer/{model}")
+async def infer(
+    model: str, request: Request, who: Who, image: str = "", session_id: str = "", output: str = ""
+) -> Response:
+    """Answer all clicks of one object with a label file on the image's grid."""
+    if model != MODEL:
+        raise HTTPException(404, f"no model {model!r}; expected {MODEL}")
+    with our_errors_as_400():
+        async with _form(request) as form:
+            params = await _params(form)
+            seat = await _seat(request, who, form, session_id, image)
+        with _desk(request).using(seat) as place:
+            drawing = place.drawing
+
+            def step(turn: Turn) -> bytes:
+                prompts = _prompts(params, drawing.volume.shape)
+                drawing.reset()
+                if prompts:
+                    drawing.add(prompts, pause=turn.pause)
+                return _file(drawing, _ending(params), packed=output != "image")
+
+            content = await in_turn(who.state, who.user, seat.token, step)
+    label = str(params.get("label") or LABEL)
+    answer = {"label_names": {label: 1}, "latencies": {}}
+    if output == "json":
+        return JSONResponse(answer)
+    name = secrets.token_hex(8) + _ending(params)
+    if output == "image":
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+    return _multipart(answer, name, content)
+
+
+@router.put("/datastore/")
+@router.put("/datastore/image")
+async def put_image(request: Request, who: Who, image: str = "") -> dict[str, str]:
+    """Keep an image under the client's name for it."""
+    await _keep(request, who, image, "file", None)
+    return {"image": image}
+
+
+@router.put("/datastore/label")
+async def put_label(request: Request, who: Who, image: str = "", tag: str = "") -> dict[str, str]:
+    """Keep a label that a person has finished."""
+    await _keep(request, who, image, "label", tag or FINAL)
+    return {"image": image, "label": image}
+
+
+@router.get("/datastore/")
+async def datastore(who: Who) -> dict[str, Any]:
+    """List all images and labels."""
+    return {"objects": await run_in_threadpool(_datastore(who).objects)}
+
+
+@router.get("/datastore/image")
+async def get_image(who: Who, image: str) -> FileResponse:
+    """Give an image back."""
+    return _download(await run_in_threadpool(_datastore(who).image, image))
+
+
+@router.get("/datastore/label")
+async def get_label(who: Who, label: str, tag: str = FINAL) -> FileResponse:
+    """Give a label back."""
+    return _download(await run_in_threadpool(_datastore(who).label, label, tag))
+
+
+@router.post("/activelearning/{strategy}")
+async def next_sample(strategy: str, who: Who) -> dict[str, Any]:
+    """There is no next image to suggest."""
+    return {}
+
+
+def _desk(request: Request) -> Desk[Place]:
+    desk: Desk[Place] = request.app.state.monailabel
+    return desk
+
+
+def _datastore(who: Caller) -> Datastore:
+    settings = who.state.settings
+    return Datastore(settings.data / "datastore", who.user, settings.limits)
+
+
+def _session_info(seat: Seat[Place], request: Request) -> dict[str, Any]:
+    """Describe a session without telling anything of the server's disk."""
+    expiry = int(_desk(request).idle_s)
+    return {
+        "name": seat.token,
+        "path": "",
+        "image": "",
+        "meta": {},
+        "create_ts": 0,
+        "last_access_ts": 0,
+        "expiry": expiry,
+    }
+
+
+def _form(request: Request) -> Any:
+    return request.form(max_files=20_000, max_fields=16, max_part_size=PARAMS_BYTES)
+
+
+async def _params(form: FormData) -> dict[str, Any]:
+    text = form.get("params") or "{}"
+    if isinstance(text, UploadFile):
+        text = (await text.read(PARAMS_BYTES)).decode("utf-8", "replace")
+    try:
+        params = json.loads(text)
+    except ValueError as exc:
+        raise PromptError(f"expected JSON in the part 'params': {exc}") from exc
+    if not isinstance(params, dict):
+        raise PromptError("expected a JSON object in the part 'params'")
+    return params
+
+
+async def _seat(request: Request, who: Caller, form: FormData, session_id: str, image: str) -> Seat[Place]:
+    """Find the image: a session's, else a stored one, else one that comes along, else a DICOM series."""
+    desk = _desk(request)
+    if session_id:
+        seat = desk.find(who.user, session_id)
+        if seat is None:
+            raise HTTPException(404, "no such session; load the image again")
+        return seat
+    stored = await run_in_threadpool(_datastore(who).image, image) if image else None
+    file = form.get("file")
+    if stored is not None:
+        origin = f"datastore {stored.path}"
+    else:
+        origin = f"series {image}" if not isinstance(file, UploadFile) and image else ""
+    if origin and (seat := desk.find_by(who.user, lambda place: place.origin == origin)) is not None:
+        return seat
+    if stored is not None:
+        volume: Volume | None = await run_in_threadpool(read_volume, stored.path)
+    elif isinstance(file, UploadFile):
+        volume = await run_in_threadpool(_read_files, [file], who)
+    else:
+        volume = await run_in_threadpool(request.app.state.dicom_source.read, image) if image else None
+    if volume is None:
+        raise HTTPException(404, f"no image {image!r}: send it, or name a DICOM series of the server")
+    drawing = await begin(who.state, who.user, secrets.token_hex(8), volume)
+    return desk.take(who.user, Place(drawing, origin), make_room=True)
+
+
+def _read_files(files: list[UploadFile], who: Caller) -> Volume:
+    """Read an image from uploaded files, which do not stay."""
+    state = who.state
+    with tempfile.TemporaryDirectory(dir=state.settings.data / "cache") as folder:
+        intake = Intake(Path(folder), state.settings.limits)
+        for file in files:
+            intake.add(Path((file.filename or "").replace("\\", "/")).name or "image", file.file)
+        intake.finish()
+        only = next(iter(intake.names)) if len(intake.names) == 1 else ""
+        return read_volume(Path(folder) / only)
+
+
+def _prompts(params: Mapping[str, Any], shape: Shape) -> list[Prompt]:
+    """Return the clicks, given as [i, j, k], and the region as [i0, i1, j0, j1, k0, k1], in any order of its pairs."""
+    prompts: list[Prompt] = []
+    for name, positive in (("foreground", True), ("background", False)):
+        points = params.get(name) or []
+        if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 3 for p in points):
+            raise PromptError(f"expected {name} as a list of points [i, j, k], got {points!r}")
+        for i, j, k in points:
+            if all(isinstance(v, int | float) and 0 <= v < n for v, n in zip((k, j, i), shape, strict=True)):
+                prompts.append(point_prompt((k, j, i), positive, shape))
+    if any(getattr(prompt, "positive", False) for prompt in prompts):
+        return [*_region(params.get("roi"), shape), *prompts]
+    return []
+
+
+def _region(roi: object, shape: Shape) -> list[Prompt]:
+    if not roi:
+        return []
+    try:
+        values = [round(float(v)) for v in roi]  # type: ignore[attr-defined]
+        i, j, k = (sorted(values[at : at + 2]) for at in (0, 2, 4))
+    except (TypeError, ValueError):
+        raise PromptError(f"expected roi as six numbers, got {roi!r}") from None
+    low = [max(pair[0], 0) for pair in (k, j, i)]
+    high = [min(pair[1] + 1, n) for pair, n in zip((k, j, i), shape, strict=True)]
+    if any(b <= a for a, b in zip(low, high, strict=True)):
+        return []
+    return [Box(voxel=((low[0], low[1], low[2]), (high[0], high[1], high[2])))]
+
+
+def _ending(params: Mapping[str, Any]) -> str:
+    asked = str(params.get("result_extension") or WRITABLE[0])
+    return asked if asked in WRITABLE else WRITABLE[0]
+
+
+def _file(drawing: Drawing, ending: str, *, packed: bool) -> bytes:
+    """Return the mask as a file on the image's grid; not packed, a NRRD's voxels lie in it as they are."""
+    import SimpleITK as sitk
+
+    geometry: Geometry = drawing.volume.geometry
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"label{ending}"
+        sitk.WriteImage(to_sitk(drawing.mask, geometry), str(path), useCompression=packed)
+        return path.read_bytes()
+
+
+def _multipart(params: Mapping[str, Any], name: str, content: bytes) -> Response:
+    """Return the two parts with a known length: the client reads the socket itself and knows no chunks."""
+    boundary = secrets.token_hex(16)
+    body = b"".join(
+        (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="params"\r\n'.encode(),
+            b"Content-Type: application/json\r\n\r\n",
+            json.dumps(params).encode(),
+            f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'.encode(),
+            b"Content-Type: application/octet-stream\r\n\r\n",
+            content,
+            f"\r\n--{boundary}--\r\n".encode(),
+        )
+    )
+    return Response(body, media_type=f"multipart/form-data; boundary={boundary}")
+
+
+async def _keep(request: Request, who: Caller, image: str, part: str, tag: str | None) -> None:
+    with our_errors_as_400():
+        async with _form(request) as form:
+            file, params = form.get(part), await _params(form)
+            if not isinstance(file, UploadFile):
+                raise PromptError(f"expected a file in the part {part!r}")
+            store = _datastore(who)
+            name = file.filename or "file"
+            await run_in_threadpool(store.put, image, name, file.file, tag=tag, info=params)
+
+
+def _download(stored: Stored | None) -> FileResponse:
+    if stored is None:
+        raise HTTPException(404, "no such image or label")
+    return FileResponse(stored.path, media_type="application/octet-stream", filename=f"file{stored.ending}")

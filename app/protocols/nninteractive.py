@@ -1,0 +1,412 @@
+"""nnInteractive's remote protocol, version 2: napari-nninteractive, SlicerNNInteractive, ``nninteractive-client``.
+
+The viewer claims a seat, sends its image and keeps a mask of its own; every answer is the new content of the box that
+changed. Axes are the viewer's array axes and are never turned round: they are (z, y, x) here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+
+from promptseg.app.protocols.desk import Desk, FullError, Seat
+from promptseg.app.protocols.drawing import Drawing, box_prompt, lasso_prompts, point_prompt, scribble_prompt
+from promptseg.app.protocols.frames import pack, unpack
+from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
+from promptseg.app.queueing import Turn
+from promptseg.app.service.access import Who
+from promptseg.app.state import AppState
+from promptseg.errors import PromptError
+from promptseg.layers import Changed, as_slices
+from promptseg.models.registry import model_card
+from promptseg.prompts import Prompt
+from promptseg.volume import Geometry, Volume
+
+__all__ = ["Place", "add", "capabilities"]
+
+MAX_SEATS = 16
+IDLE_S, LIVENESS_S = 600.0, 60.0  # the reference server's; clients beat every 30 s then
+FULL_RETRY_S = 10
+SUPPORTED = {"scribble": True, "lasso": True, "points": True, "bbox2d": True, "bbox3d": False}
+
+
+@dataclass(eq=False)
+class Place:
+    """What a seat holds: nothing at first, then an image, then the viewer's mask of some dtype."""
+
+    drawing: Drawing | None = None
+    dtype: np.dtype[Any] | None = None
+
+    def ready(self) -> Drawing:
+        """Return the drawing.
+
+        Raises:
+            PromptError: the viewer has sent no image or no target buffer yet.
+        """
+        if self.drawing is None or self.dtype is None:
+            raise PromptError("expected an image and a target buffer before the first prompt; send them first")
+        return self.drawing
+
+
+Shape = tuple[int, int, int]
+
+
+def capabilities(state: AppState) -> dict[str, Any]:
+    """Return what a client is told of the server. Channel numbers belong to another network; clients want the keys."""
+    card = model_card(model_of(state))
+    return {
+        "supported_interactions": dict(SUPPORTED),
+        "channel_mapping": {
+            "prev_seg": 0,
+            "bbox2d": [1, 2],
+            "bbox3d": [1, 2],
+            "lasso": [1, 2],
+            "points": [3, 4],
+            "scribble": [5, 6],
+        },
+        "num_interaction_channels": 7,
+        "supports_initial_label": True,
+        "supports_zero_shot_label_refinement": True,
+        "preferred_scribble_thickness": [2, 2, 2],
+        "interaction_decay": None,
+        "patch_size": None,
+        "do_autozoom": True,
+        "inference_session_version": f"promptseg {version('promptseg')}",
+        "license": f"{card.licence} ({card.id})",
+        "supports_undo": True,
+    }
+
+
+router = APIRouter(include_in_schema=False)
+
+
+def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
+    """Add the protocol to an application; ``desk`` replaces the usual limits."""
+    app.state.nninteractive = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S, liveness_s=LIVENESS_S)
+    app.include_router(router)
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """A request of a viewer that holds a seat."""
+
+    seat: Seat[Place]
+    desk: Desk[Place]
+    state: AppState
+
+    async def turn(self, call: Callable[[Turn], Any]) -> Any:
+        return await in_turn(self.state, self.seat.owner, self.seat.token, call)
+
+
+def _guest(request: Request, who: Who) -> _Guest:
+    desk: Desk[Place] = request.app.state.nninteractive
+    seat = desk.find(who.user, request.headers.get("X-Lease-Token"))
+    if seat is None:
+        raise HTTPException(410, "this place is no longer held: it was idle too long, or the server restarted")
+    return _Guest(seat, desk, who.state)
+
+
+Guest = Annotated[_Guest, Depends(_guest)]
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, bool]:
+    """Say that the server is there; needs no key."""
+    return {"ok": True}
+
+
+@router.post("/claim")
+async def claim(request: Request, who: Who) -> dict[str, Any]:
+    """Give a seat."""
+    desk: Desk[Place] = request.app.state.nninteractive
+    try:
+        seat = desk.take(who.user, Place())
+    except FullError as exc:
+        raise HTTPException(503, str(exc), {"Retry-After": str(FULL_RETRY_S)}) from exc
+    return {
+        "lease_token": seat.token,
+        "idle_timeout_seconds": desk.idle_s,
+        "liveness_timeout_seconds": desk.liveness_s,
+        "max_sessions": desk.limit,
+    }
+
+
+@router.get("/capabilities")
+async def tell_capabilities(who: Who) -> dict[str, Any]:
+    """Tell what the server can do."""
+    return capabilities(who.state)
+
+
+@router.post("/release")
+async def release(request: Request, who: Who) -> dict[str, bool]:
+    """Take a seat back; fine also where there is none."""
+    request.app.state.nninteractive.leave(who.user, request.headers.get("X-Lease-Token"))
+    return {"released": True}
+
+
+@router.post("/heartbeat")
+async def heartbeat(guest: Guest) -> dict[str, float]:
+    """Note that the viewer is there; answered also while a prediction runs."""
+    guest.desk.sign_of_life(guest.seat)
+    return {"remaining_seconds": guest.desk.left_s(guest.seat)}
+
+
+@router.get("/lease_status")
+async def lease_status(guest: Guest) -> dict[str, float]:
+    """Tell how long the seat is held without a request."""
+    return {"remaining_seconds": guest.desk.left_s(guest.seat), "idle_timeout_seconds": guest.desk.idle_s}
+
+
+@router.post("/set_image")
+async def set_image(request: Request, guest: Guest) -> dict[str, list[int]]:
+    """Take a new image; mask, prompts and undo of the old one are gone."""
+    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+        array, data = await _framed(request, guest.state)
+        volume = await run_in_threadpool(_volume, array, data.get("image_properties") or {}, guest.state)
+        place.drawing = place.dtype = None
+        place.drawing = await begin(guest.state, guest.seat.owner, guest.seat.token, volume)
+    guest.state.audit.note(guest.seat.owner, "nninteractive image", volume.content_hash, "")
+    return {"original_image_shape": [int(array.shape[0]), *volume.shape]}
+
+
+@router.post("/set_target_buffer")
+async def set_target_buffer(request: Request, guest: Guest) -> dict[str, Any]:
+    """Begin with an empty mask of the viewer's dtype."""
+    data = await _json(request)
+    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+        if place.drawing is None:
+            raise PromptError("expected an image before the target buffer; send it first")
+        drawing, dtype = place.drawing, _buffer_dtype(data, place.drawing.volume.shape)
+        await guest.turn(lambda _: drawing.reset())
+        place.dtype = dtype
+    return {}
+
+
+@router.post("/set_do_autozoom")
+async def set_do_autozoom(request: Request, guest: Guest) -> dict[str, Any]:
+    """Accepted: the engine always looks as near as it needs to."""
+    with guest.desk.using(guest.seat):
+        await _json(request)
+    return {}
+
+
+@router.post("/reset_interactions")
+async def reset_interactions(guest: Guest) -> dict[str, Any]:
+    """Begin another object on the same image."""
+    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+        drawing = place.ready()
+        await guest.turn(lambda _: drawing.reset())
+    return {}
+
+
+@router.post("/undo")
+async def undo(guest: Guest) -> Response:
+    """Take the last step back."""
+    return await _step(guest, lambda drawing, _: drawing.undo())
+
+
+@router.post("/predict")
+async def predict(guest: Guest) -> Response:
+    """Answer the prompts that wait."""
+
+    def step(drawing: Drawing, turn: Turn) -> tuple[bool, Changed | None]:
+        return (True, drawing.run(pause=turn.pause)) if drawing.waiting else (False, None)
+
+    return await _step(guest, step)
+
+
+@router.post("/add_point_interaction")
+async def add_point(request: Request, guest: Guest) -> Response:
+    """A click."""
+    data = await _json(request)
+    at, sign = _field(data, "coordinates"), _positive(data)
+    return await _prompted(guest, data, lambda shape: [point_prompt(at, sign, shape)])
+
+
+@router.post("/add_bbox_interaction")
+async def add_bbox(request: Request, guest: Guest) -> Response:
+    """A box on one slice."""
+    data = await _json(request)
+    spans, sign = _field(data, "bbox_coords"), _positive(data)
+
+    def make(shape: Shape) -> list[Prompt]:
+        if not data.get("override_capability_checks") and not _is_flat(spans):
+            raise PromptError("3D boxes are not supported: expected a box that is one voxel thick along one axis")
+        return [box_prompt(spans, sign, shape)]
+
+    return await _prompted(guest, data, make)
+
+
+@router.post("/add_scribble_interaction")
+async def add_scribble(request: Request, guest: Guest) -> Response:
+    """A painted stroke."""
+    with our_errors_as_400():
+        painted, data = await _framed(request, guest.state)
+    sign = _positive(data)
+
+    def make(shape: Shape) -> list[Prompt]:
+        prompt = scribble_prompt(painted, _corner(painted, data.get("interaction_bbox"), shape), sign, shape)
+        return [] if prompt is None else [prompt]
+
+    return await _prompted(guest, data, make)
+
+
+@router.post("/add_lasso_interaction")
+async def add_lasso(request: Request, guest: Guest) -> Response:
+    """A filled outline."""
+    with our_errors_as_400():
+        filled, data = await _framed(request, guest.state)
+    sign = _positive(data)
+
+    def make(shape: Shape) -> list[Prompt]:
+        return [*lasso_prompts(filled, _corner(filled, data.get("interaction_bbox"), shape), sign, shape)]
+
+    return await _prompted(guest, data, make)
+
+
+@router.post("/add_initial_seg_interaction")
+async def add_initial_seg(request: Request, guest: Guest) -> Response:
+    """An existing mask to go on from."""
+    with our_errors_as_400():
+        mask, data = await _framed(request, guest.state)
+    run = bool(data.get("run_prediction", False))
+
+    def step(drawing: Drawing, _: Turn) -> tuple[bool, Changed | None]:
+        if mask.shape != drawing.volume.shape:
+            raise PromptError(f"expected a mask of shape {list(drawing.volume.shape)}, got {list(mask.shape)}")
+        box = drawing.seed(mask)
+        return (True, box) if run else (False, None)
+
+    return await _step(guest, step)
+
+
+async def _prompted(guest: _Guest, data: Mapping[str, Any], make: Callable[[Shape], list[Prompt]]) -> Response:
+    run = bool(data.get("run_prediction", True))
+
+    def step(drawing: Drawing, turn: Turn) -> tuple[bool, Changed | None]:
+        prompts = make(drawing.volume.shape)
+        return run, drawing.add(prompts, predict=run, pause=turn.pause) if prompts else None
+
+    return await _step(guest, step)
+
+
+async def _step(guest: _Guest, step: Callable[[Drawing, Turn], tuple[bool, Changed | None]]) -> Response:
+    """Do a step on the seat's drawing and answer with the box that changed."""
+    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+        drawing, dtype = place.ready(), place.dtype
+
+        def whole(turn: Turn) -> Response:
+            return _prediction(drawing, dtype, *step(drawing, turn))
+
+        answer: Response = await guest.turn(whole)
+        return answer
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        data = json.loads(await request.body() or b"{}")
+    except ValueError as exc:
+        raise HTTPException(400, f"expected JSON: {exc}") from exc
+    if not isinstance(data, dict):
+        raise HTTPException(422, "expected a JSON object")
+    return data
+
+
+async def _framed(request: Request, state: AppState) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return the array in the body and the parameters in the header."""
+    try:
+        data = json.loads(request.headers.get("X-Meta") or "{}")
+    except ValueError as exc:
+        raise PromptError(f"expected JSON in the header X-Meta: {exc}") from exc
+    if not isinstance(data, dict):
+        raise PromptError("expected a JSON object in the header X-Meta")
+    limit = state.settings.limits.upload_bytes
+    body = await body_of(request, limit)
+    return await run_in_threadpool(unpack, body, limit=limit), data
+
+
+def _field(data: Mapping[str, Any], name: str) -> Any:
+    if name not in data:
+        raise HTTPException(400, f"expected the field {name!r}; it is missing")
+    return data[name]
+
+
+def _positive(data: Mapping[str, Any]) -> bool:
+    return bool(_field(data, "include_interaction"))
+
+
+def _volume(array: NDArray[Any], properties: Mapping[str, Any], state: AppState) -> Volume:
+    """Return the first channel of [C, z, y, x] on a grid of the given spacing, in axis order (z, y, x), mm."""
+    if array.ndim != 4 or min(array.shape) < 1:
+        raise PromptError(f"expected an image of four axes (channel and three of space), got shape {list(array.shape)}")
+    if array[0].size > state.settings.limits.voxels:
+        raise PromptError(f"expected at most {state.settings.limits.voxels} voxels, got {array[0].size}")
+    grey = array[0]
+    if grey.dtype.kind == "f":
+        grey = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    spacing = properties.get("spacing") if isinstance(properties, Mapping) else None
+    try:
+        z, y, x = (float(v) for v in spacing) if spacing is not None else (1.0, 1.0, 1.0)
+    except (TypeError, ValueError):
+        raise PromptError(f"expected spacing as three numbers in mm, got {spacing!r}") from None
+    return Volume.from_array(np.ascontiguousarray(grey), Geometry(shape=grey.shape, spacing=(x, y, z)))
+
+
+def _buffer_dtype(data: Mapping[str, Any], shape: tuple[int, int, int]) -> np.dtype[Any]:
+    asked = _field(data, "shape")
+    if not isinstance(asked, list) or tuple(asked) != shape:
+        raise PromptError(f"expected a target buffer of the image's shape {list(shape)}, got {asked!r}")
+    name = str(_field(data, "dtype"))
+    if name not in {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}:
+        raise PromptError(f"expected a target buffer of bool or an integer dtype, got {name!r}")
+    return np.dtype(name)
+
+
+def _is_flat(spans: object) -> bool:
+    """True when a box is exactly one voxel thick along an axis, as given; also for what ``box_prompt`` will refuse."""
+    try:
+        sizes = [float(b) - float(a) for a, b in spans]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return True
+    return any(size == 1.0 for size in sizes) or any(size <= 0 for size in sizes)
+
+
+def _corner(array: NDArray[Any], box: object, shape: tuple[int, int, int]) -> list[int]:
+    """Return where a mask's first voxel lies in the image: the lower corner of the box that it was cut to."""
+    if array.ndim != 3:
+        raise PromptError(f"expected a mask of three axes, got shape {list(array.shape)}")
+    if box is None:
+        if array.shape != shape:
+            raise PromptError(f"expected a mask of the image's shape {list(shape)}, got {list(array.shape)}")
+        return [0, 0, 0]
+    try:
+        spans = [(int(a), int(b)) for a, b in box]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise PromptError(f"expected interaction_bbox as three spans, got {box!r}") from None
+    if len(spans) != 3 or any(a < 0 or b > n or b <= a for (a, b), n in zip(spans, shape, strict=False)):
+        raise PromptError(f"expected interaction_bbox inside the image of shape {list(shape)}, got {spans}")
+    if tuple(b - a for a, b in spans) != array.shape:
+        raise PromptError(f"expected a mask of interaction_bbox's size, got {list(array.shape)} for {spans}")
+    return [a for a, _ in spans]
+
+
+def _prediction(drawing: Drawing, dtype: np.dtype[Any] | None, ran: bool, box: Changed | None) -> Response:
+    meta: dict[str, Any] = {"ran_prediction": ran, "bbox": None}
+    content = b""
+    if box is not None:
+        part = drawing.mask[as_slices(box)].astype(dtype or np.uint8)
+        meta.update(bbox=[list(span) for span in zip(*box, strict=True)], dtype=part.dtype.name, shape=list(part.shape))
+        content = pack(part)
+    header = json.dumps(meta, separators=(",", ":"))
+    return Response(content, media_type="application/octet-stream", headers={"X-Meta": header})
+
+

@@ -1,0 +1,89 @@
+"""What every protocol needs of the server: a drawing's step in its model's fair queue, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
+
+from promptseg.app.protocols.drawing import Drawing
+from promptseg.app.queueing import BusyError, Priority, Turn, Work
+from promptseg.app.service.errors import status_of
+from promptseg.app.state import AppState
+from promptseg.app.uploads import UploadTooLargeError
+from promptseg.errors import PromptsegError
+from promptseg.volume import Volume
+
+__all__ = ["begin", "body_of", "in_turn", "model_of", "our_errors_as_400"]
+
+T = TypeVar("T")
+PATIENCE_S = 45.0  # nnInteractive's client gives up after 60
+
+
+def model_of(state: AppState) -> str:
+    """Return the id of the model that viewers get: the first one that the server allows."""
+    return state.settings.models[0] if state.settings.models else "builtin"
+
+
+async def begin(state: AppState, user: str, token: str, volume: Volume) -> Drawing:
+    """Open a drawing on an image."""
+    model = model_of(state)
+    return await in_turn(
+        state, user, token, lambda _: Drawing(volume, model, state.settings.device), priority=Priority.OPEN
+    )
+
+
+async def in_turn(
+    state: AppState,
+    user: str,
+    token: str,
+    call: Callable[[Turn], T],
+    *,
+    priority: Priority = Priority.INTERACTIVE,
+) -> T:
+    """Run something in the model's thread when it is this user's turn, and wait for it.
+
+    Raises:
+        BusyError: after a patient while there is still no place in the queue.
+    """
+    queue = state.sessions.queue(model_of(state))
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while True:
+        try:
+            work = await run_in_threadpool(queue.submit, Work(user, token[:8], priority, call))
+            break
+        except BusyError as exc:
+            if asyncio.get_running_loop().time() + exc.retry_after_s > deadline:
+                raise BusyError(str(exc), exc.retry_after_s, own=True) from exc  # 503 has another meaning in viewers
+            await asyncio.sleep(min(exc.retry_after_s, 1.0))
+    result: T = await asyncio.wrap_future(work.future)
+    return result
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        UploadTooLargeError: it is longer than ``limit`` bytes.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise UploadTooLargeError(f"expected at most {limit} bytes in one request, got more")
+        parts.append(part)
+    return b"".join(parts)
+
+
+@contextmanager
+def our_errors_as_400() -> Iterator[None]:
+    """Turn our errors about what a viewer sent into 400; elsewhere they are 422, which viewers take for a crash."""
+    try:
+        yield
+    except PromptsegError as exc:
+        code = status_of(exc)
+        raise HTTPException(400 if code in (409, 422) else code, str(exc)) from exc
