@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TREE   := build/tree
+# Published clients of viewers' protocols, which the tests read out of their wheels: one brings a package "tests" along.
+CLIENTS := nninteractive-client==2.5.0 monailabel==0.8.5
 
 .PHONY: help demo app viewer test check format setup tree clean
 
@@ -27,6 +29,7 @@ $(VENV)/.dev: $(VENV)/.core
 	@echo "installing the development tools into $(VENV) (first run only) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@$(BIN)/python tests/dev/torchvision_on_cpu.py
+	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -d build/clients $(CLIENTS)
 	@touch $@
 
 setup: $(VENV)/.dev

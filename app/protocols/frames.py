@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,8 @@ __all__ = ["FrameError", "pack", "unpack"]
 MAGIC, VERSION, ZSTD = b"NNIA", 1, 1
 CHUNK_BYTES = 1 << 30  # C-Blosc2 takes at most 2 GiB at a time
 LEVEL = 3
-DTYPES = frozenset(
-    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
-)  # names, never strings that numpy would take for objects
+WIDTHS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
+DTYPES = {"bool", *(f"{kind}{bits}" for kind, widths in WIDTHS.items() for bits in widths)}  # never "object"
 
 
 class FrameError(PromptsegError):
@@ -96,7 +96,9 @@ def _unpack(frame: memoryview, limit: int) -> NDArray[np.generic]:
         plain, packed = struct.unpack_from("<QQ", frame, at)
         at += 16
         if filled + plain > size or at + packed > len(frame):
-            raise FrameError(f"expected chunks of {size} bytes in all for shape {list(shape)}, got more, or a cut frame")
+            raise FrameError(
+                f"expected chunks of {size} bytes in all for shape {list(shape)}, got more, or a cut frame"
+            )
         out[filled : filled + plain] = _chunk(bytes(frame[at : at + packed]), plain)
         filled, at = filled + plain, at + packed
     if filled != size:
@@ -111,7 +113,7 @@ def _chunk(packed: bytes, plain: int) -> NDArray[np.uint8]:
     return np.frombuffer(blosc2.decompress2(packed), np.uint8)
 
 
-def _blosc2():  # type: ignore[no-untyped-def]  # a module
+def _blosc2() -> Any:
     try:
         import blosc2
     except ImportError:

@@ -408,5 +408,3 @@ def _prediction(drawing: Drawing, dtype: np.dtype[Any] | None, ran: bool, box: C
         content = pack(part)
     header = json.dumps(meta, separators=(",", ":"))
     return Response(content, media_type="application/octet-stream", headers={"X-Meta": header})
-
-

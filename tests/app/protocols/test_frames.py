@@ -55,7 +55,13 @@ def test_every_array_comes_back(array: np.ndarray) -> None:
 def _frame(name: bytes = b"uint8", shape: tuple[int, ...] = (4,), magic: bytes = b"NNIA", version: int = 1) -> bytes:
     good = pack(np.ones(4, np.uint8))
     chunks = good[4 + 4 + 5 + 8 :]
-    return magic + struct.pack("<BBBB", version, 1, len(shape), len(name)) + name + struct.pack(f"<{len(shape)}q", *shape) + chunks
+    return (
+        magic
+        + struct.pack("<BBBB", version, 1, len(shape), len(name))
+        + name
+        + struct.pack(f"<{len(shape)}q", *shape)
+        + chunks
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def _frame(name: bytes = b"uint8", shape: tuple[int, ...] = (4,), magic: bytes =
     ids=str,
 )
 def test_damaged_frames_are_refused_before_memory_is_taken(frame: bytes) -> None:
-    with pytest.raises(FrameError, match="expected|chunk"):
+    with pytest.raises(FrameError, match=r"expected|chunk"):
         unpack(frame, limit=LIMIT)
 
 

@@ -127,9 +127,16 @@ def test_7_a_box_on_one_slice(loaded: Any) -> None:
     assert dice(loaded.target_buffer, truth()) > 0.7
 
 
-@pytest.mark.parametrize(("box", "word"), [([[8, 8], [5, 20], [16, 35]], "zero in at least one dimension"),
-                                           ([[4, 12], [5, 20], [16, 35]], "3D"), ([[8, 9], [20, 5], [16, 35]], "lower"),
-                                           ([[8, 9], [5, 20]], "three"), ([[90, 91], [5, 20], [16, 35]], "inside")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("box", "word"),
+    [
+        ([[8, 8], [5, 20], [16, 35]], "zero in at least one dimension"),
+        ([[4, 12], [5, 20], [16, 35]], "3D"),
+        ([[8, 9], [20, 5], [16, 35]], "lower"),
+        ([[8, 9], [5, 20]], "three"),
+        ([[90, 91], [5, 20], [16, 35]], "inside"),
+    ],
+)
 def test_7_other_boxes_are_refused_and_change_nothing(loaded: Any, box: list[list[int]], word: str) -> None:
     loaded.add_point_interaction(CENTRE, include_interaction=True)
     before = loaded.target_buffer.copy()
@@ -165,7 +172,9 @@ def test_8_masks_of_another_size_or_place_are_refused_and_empty_ones_change_noth
     assert loaded.add_scribble_interaction(full, include_interaction=True) is None
     for box in ([[8, 9], [10, 16], [21, 29]], [[8, 9], [26, 32], [21, 28]]):
         with pytest.raises(httpx.HTTPStatusError, match="400"):
-            loaded.add_scribble_interaction(np.ones((1, 6, 7), np.uint8), include_interaction=True, interaction_bbox=box)
+            loaded.add_scribble_interaction(
+                np.ones((1, 6, 7), np.uint8), include_interaction=True, interaction_bbox=box
+            )
     with pytest.raises(httpx.HTTPStatusError, match="400"):
         loaded.add_lasso_interaction(full[:-1], include_interaction=True)
 
