@@ -1,4 +1,4 @@
-"""DICOM series below the folders that the server was started with, found by their UID: for viewers that send no image."""
+"""DICOM series below the folders that the server was started with, by UID: for viewers that send no image."""
 
 from __future__ import annotations
 
