@@ -143,7 +143,7 @@ def _table(source: _Source, target: Path) -> None:
     from promptseg.measure.tables import write_table
 
     volume = None if source.session.volume.is_rgb else source.session.volume
-    write_table(measure_masks(source.labelmap, volume, (), ()), target)
+    write_table(measure_masks(source.labelmap, volume), target)
 
 
 def _report(source: _Source, target: Path) -> None:

@@ -38,7 +38,10 @@ def export(
         Path | None, typer.Option("--image", help="The DICOM image (folder or file) that the mask was drawn on.")
     ] = None,
     kind: Annotated[
-        str, typer.Option("--as", help="What a .dcm becomes: seg, labelmap or rtstruct.", metavar="KIND")
+        str,
+        typer.Option(
+            "--as", help="What a .dcm becomes: seg, labelmap, rtstruct, or sr (measurements of a SEG).", metavar="KIND"
+        ),
     ] = "seg",
     log: Annotated[Path | None, typer.Option(help="Prompt log: model and prompts go into the object.")] = None,
     holes: Annotated[str, typer.Option(help="RTSTRUCT: keyhole or xor.")] = "keyhole",
@@ -49,7 +52,7 @@ def export(
     series: Series = None,
     frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
 ) -> None:
-    """Write a mask as DICOM SEG or RTSTRUCT (for its DICOM image), or as a surface (STL, OBJ)."""
+    """Write a mask as DICOM SEG or RTSTRUCT (for its DICOM image), a SEG's measurements, or a surface (STL, OBJ)."""
     from promptseg.commands_measure import ExportRequest, export_mask
 
     request = ExportRequest(image, kind, log, holes, tuple(label or ()), keep_identity, series, frame)
@@ -84,19 +87,31 @@ def measure(
         list[str] | None,
         typer.Option(help="Share of an organ that a lesion takes, by label names. Repeatable.", metavar="LESION:ORGAN"),
     ] = None,
+    cup_to_disc: Annotated[
+        list[str] | None,
+        typer.Option(help="Cup-to-disc ratios of a fundus photograph's mask. Repeatable.", metavar="CUP:DISC"),
+    ] = None,
+    end_systole: Annotated[
+        Path | None, typer.Option(help="The mask at end systole; MASK is at end diastole: ejection fraction.")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option(help="The mask at an earlier time: change of volume and axial diameter.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Table to write: .csv or .json.")] = None,
     series: Series = None,
     frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
 ) -> None:
     """Measure masks: volume, surface, RECIST and 3D diameters, sphericity, intensities; units and sources with each."""
-    from promptseg.commands_measure import measure_masks, read_masks
+    from promptseg.commands_measure import MeasureRequest, measure_masks, read_masks
     from promptseg.io import read_volume
     from promptseg.measure.tables import write_table
 
     volume = read_volume(image, series=series, frame=frame) if image is not None else None
     masks, notes = read_masks(mask, image, series)
     _tell(notes)
-    rows = measure_masks(masks, volume, label or [], fraction or [])
+    systole, before = (read_masks(path, None, None)[0] if path else None for path in (end_systole, earlier))
+    request = MeasureRequest(tuple(label or ()), tuple(fraction or ()), tuple(cup_to_disc or ()), systole, before)
+    rows = measure_masks(masks, volume, request)
     for row in rows:
         typer.echo(f"{row['label']:16} {row['name']:20} {row['text']:>24} {row['unit']}".rstrip())
     if output is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,17 @@ if TYPE_CHECKING:
     from promptseg.measure.quantity import Quantity
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["ExportRequest", "export_mask", "import_segmentation", "measure_masks", "read_masks", "read_pair"]
+__all__ = [
+    "ExportRequest",
+    "MeasureRequest",
+    "export_mask",
+    "import_segmentation",
+    "measure_masks",
+    "read_masks",
+    "read_pair",
+]
 
-DICOM_KINDS = ("seg", "labelmap", "rtstruct")
+DICOM_KINDS = ("seg", "labelmap", "rtstruct", "sr")
 EXTENSIONS = (".dcm", ".stl", ".obj")
 
 
@@ -55,6 +62,8 @@ def export_mask(mask: Path, output: Path, request: ExportRequest) -> tuple[list[
         raise WriteError(
             f"expected --as {', '.join(DICOM_KINDS)}, got {request.kind!r}{did_you_mean(request.kind, DICOM_KINDS)}"
         )
+    if extension == ".dcm" and request.kind == "sr":
+        return [f"wrote {output}"], _export_sr(mask, output, request)
     labelmap = read_labelmap(mask)
     if extension != ".dcm":
         keys = [_key(label) for label in request.labels] or None
@@ -78,6 +87,25 @@ def _export_dicom(labelmap: Labelmap, output: Path, request: ExportRequest) -> t
     else:
         kind = "binary" if request.kind == "seg" else "labelmap"
         write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, keep_identity=keep)
+    return source.findings
+
+
+def _export_sr(seg: Path, output: Path, request: ExportRequest) -> tuple[str, ...]:
+    from promptseg.export import read_source, write_dicom_sr
+    from promptseg.export.read import is_dicom_mask
+    from promptseg.export.source import HOW_TO_GO_ON
+    from promptseg.io import read_volume
+
+    if not is_dicom_mask(seg):
+        raise WriteError(
+            f"cannot write {output}: a structured report refers to the segments of a DICOM SEG, and {seg.name} is none; "
+            "write one with --as seg first, and give that as MASK"
+        )
+    if request.image is None:
+        raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
+    source = read_source(request.image, series=request.series, frame=request.frame)
+    volume = read_volume(request.image, series=request.series, frame=request.frame)
+    write_dicom_sr(seg, output, source, volume=volume, keep_identity=request.keep_identity)
     return source.findings
 
 
@@ -151,19 +179,39 @@ def _options(image: Path | None, series: str | None, same_frame: bool) -> Import
     return ImportOptions(found.geometry, found.frame_of_reference if same_frame else "")
 
 
-def measure_masks(
-    masks: Masks, volume: Volume | None, labels: Sequence[str], fractions: Sequence[str]
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Options of ``promptseg measure``; see its help. Pairs are ``"A:B"`` of label names or values.
+
+    Attributes:
+        labels: which ones; () for all that have a voxel.
+        fractions: lesion and organ. cups: cup and disc of a fundus photograph.
+        end_systole: the same labels at end systole; the mask itself is at end diastole.
+        earlier: the same labels at an earlier time.
+    """
+
+    labels: tuple[str, ...] = ()
+    fractions: tuple[str, ...] = ()
+    cups: tuple[str, ...] = ()
+    end_systole: Masks | None = None
+    earlier: Masks | None = None
+
+
+def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest | None = None) -> list[dict[str, Any]]:
     """Return one row per label and quantity: label, name, value, unit, definition, and the value as text.
+
+    Masks of other times may lie on other grids: volumes and lengths are compared, not voxels.
 
     Raises:
         PromptError: no such label, an empty one asked for by name, or no label with a voxel.
         GeometryMismatchError: mask and image lie on two grids.
     """
-    from promptseg.measure import lesion_fraction, measure_intensity, measure_shape
+    from promptseg.measure import cup_to_disc, lesion_fraction, measure_intensity, measure_shape
 
     if volume is not None:
         volume.geometry.require_same(masks.geometry, "the image and the mask")
+    request = request or MeasureRequest()
+    labels = request.labels
     chosen = [_value(masks, label) for label in labels] or list(masks.labels)
     rows: list[dict[str, Any]] = []
     for value in chosen:
@@ -173,16 +221,47 @@ def measure_masks(
         found = [*measure_shape(mask, masks.geometry).quantities()]
         if volume is not None:
             found += measure_intensity(mask, volume).quantities()
+        found += _over_time(masks, value, request)
         rows += [_row(masks.labels[value].name, quantity) for quantity in found]
-    for text in fractions:
-        lesion, separator, organ = text.partition(":")
-        if not separator:
-            raise PromptError(f"expected --fraction LESION:ORGAN, got {text!r}")
-        share = lesion_fraction(masks.mask(_value(masks, lesion)), masks.mask(_value(masks, organ)))
-        rows.append(_row(text, share))
+    for text in request.fractions:
+        lesion, organ = _pair(masks, text, "--fraction LESION:ORGAN")
+        rows.append(_row(text, lesion_fraction(lesion, organ)))
+    for text in request.cups:
+        cup, disc = _pair(masks, text, "--cup-to-disc CUP:DISC")
+        rows += [_row(text, quantity) for quantity in cup_to_disc(cup, disc, masks.geometry)]
     if not rows:
         raise PromptError("the mask holds no label with a voxel: there is nothing to measure")
     return rows
+
+
+def _over_time(masks: Masks, value: int, request: MeasureRequest) -> list[Quantity]:
+    """Return what compares one label with itself at another time; a label that is not there then has no voxel."""
+    from promptseg.measure import change, ejection_fraction, measure_shape
+
+    name, found = masks.labels[value].name, []
+    if request.end_systole is not None:
+        systole = request.end_systole
+        found.append(ejection_fraction(_ml(masks, value), _ml(systole, _value(systole, name))))
+    if request.earlier is not None:
+        before = request.earlier
+        other = _value(before, name)
+        for quantity in change(_ml(before, other), _ml(masks, value), "ml"):
+            found.append(replace(quantity, name=f"volume_{quantity.name}"))
+        first, last = (measure_shape(m.mask(v), m.geometry).axial.long for m, v in ((before, other), (masks, value)))
+        for quantity in change(first.length_mm, last.length_mm, "mm"):
+            found.append(replace(quantity, name=f"axial_long_{quantity.name}"))
+    return found
+
+
+def _ml(masks: Masks, value: int) -> float:
+    return int(masks.mask(value).sum()) * masks.geometry.voxel_volume_mm3 / 1000.0
+
+
+def _pair(masks: Masks, text: str, form: str) -> tuple[Any, Any]:
+    first, separator, second = text.partition(":")
+    if not separator:
+        raise PromptError(f"expected {form}, got {text!r}")
+    return masks.mask(_value(masks, first)), masks.mask(_value(masks, second))
 
 
 def _row(label: str, quantity: Quantity) -> dict[str, Any]:

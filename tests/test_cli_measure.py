@@ -169,3 +169,53 @@ def test_mesh(mask: Path, tmp_path: Path) -> None:
     assert main(["export", str(mask), "-o", str(tmp_path / "a.obj")]) == 0
     assert (tmp_path / "a.stl").stat().st_size > 84
     assert (tmp_path / "a.mtl").is_file()
+
+
+def _box_mask(path: Path, corner: tuple[int, int, int], spacing: float = 2.0, name: str = "ventricle") -> str:
+    geometry = Geometry((12, 30, 28), (spacing, 1.5, 4.0), (7.0, -3.0, 50.0))
+    array = np.zeros(geometry.shape, np.uint8)
+    array[: corner[0], : corner[1], : corner[2]] = 1
+    write_labelmap(Labelmap(array, geometry, {1: Label.default(1, name)}), path)
+    return str(path)
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(path.read_text())}
+
+
+def test_ejection_fraction_of_two_phases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Boxes of known volume: 10x20x10 and 10x10x10 voxels."""
+    diastole, systole = _box_mask(tmp_path / "d.nrrd", (10, 20, 10)), _box_mask(tmp_path / "s.nrrd", (10, 10, 10))
+    assert main(["measure", diastole, "--end-systole", systole, "-o", str(tmp_path / "t.json")]) == 0
+    row = _rows(tmp_path / "t.json")["ejection_fraction"]
+    assert (row["value"], row["unit"]) == (pytest.approx(50.0), "%")
+    assert "J Am Soc Echocardiogr" in row["definition"]
+    assert main(["measure", systole, "--end-systole", diastole]) == 1
+    assert "are the phases swapped?" in capsys.readouterr().err
+
+
+def test_change_between_two_times_on_two_grids(tmp_path: Path) -> None:
+    """The later scan has other voxels: 10 columns of 2 mm, then 10 of 3 mm."""
+    before, after = _box_mask(tmp_path / "b.nrrd", (5, 8, 10)), _box_mask(tmp_path / "a.nrrd", (5, 8, 10), 3.0)
+    assert main(["measure", after, "--earlier", before, "-o", str(tmp_path / "t.json")]) == 0
+    rows = _rows(tmp_path / "t.json")
+    assert rows["volume_change"]["value"] == pytest.approx(5 * 8 * 10 * 1.5 * 4.0 * (3.0 - 2.0) / 1000)
+    assert rows["volume_change_percent"]["value"] == pytest.approx(50.0)
+    assert rows["axial_long_change"]["unit"] == "mm"
+    assert rows["axial_long_change"]["value"] > 5
+
+
+def test_cup_to_disc_of_a_fundus_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    array = np.zeros((1, 60, 50), np.uint8)
+    array[0, 10:50, 5:45] = 1
+    array[0, 20:40, 15:27] = 2
+    labels = {1: Label.default(1, "disc"), 2: Label.default(2, "cup")}
+    write_labelmap(Labelmap(array, Geometry(array.shape), labels), tmp_path / "f.seg.nrrd")
+    table = tmp_path / "t.json"
+    assert main(["measure", str(tmp_path / "f.seg.nrrd"), "--cup-to-disc", "cup:disc", "-o", str(table)]) == 0
+    rows = _rows(table)
+    assert rows["cup_to_disc_vertical"]["value"] == pytest.approx(20 / 40)
+    assert rows["cup_to_disc_horizontal"]["value"] == pytest.approx(12 / 40)
+    assert rows["cup_to_disc_area"]["value"] == pytest.approx(240 / 1600)
+    assert main(["measure", str(tmp_path / "f.seg.nrrd"), "--cup-to-disc", "cup"]) == 1
+    assert "expected --cup-to-disc CUP:DISC" in capsys.readouterr().err

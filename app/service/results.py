@@ -126,7 +126,7 @@ def _measure(served: Served) -> list[dict[str, Any]]:
     if not labelmap.array.any():
         return []
     volume = None if served.session.volume.is_rgb else served.session.volume
-    return measure_masks(labelmap, volume, (), ())
+    return measure_masks(labelmap, volume)
 
 
 @router.get(

@@ -4,6 +4,7 @@ Importing this package loads neither pydicom nor highdicom; the functions do whe
 """
 
 from promptseg.export.dicom_seg import read_dicom_seg, write_dicom_seg
+from promptseg.export.dicom_sr import write_dicom_sr
 from promptseg.export.mesh import write_mesh
 from promptseg.export.provenance import Provenance, provenance_of
 from promptseg.export.read import ImportOptions, read_segmentation
@@ -23,6 +24,7 @@ __all__ = [
     "read_segmentation",
     "read_source",
     "write_dicom_seg",
+    "write_dicom_sr",
     "write_mesh",
     "write_rtstruct",
 ]

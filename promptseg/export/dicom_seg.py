@@ -20,7 +20,7 @@ from promptseg.errors import WriteError, did_you_mean
 from promptseg.export.codes import PRIVATE_SCHEME, Concept, SegmentCodes, codes_for
 from promptseg.export.dicom_seg_read import read_dicom_seg
 from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Provenance
-from promptseg.export.source import DicomSource, copy_identity
+from promptseg.export.source import DicomSource, copy_identity, without_identity
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.io.read_labels import present_values
@@ -164,15 +164,9 @@ def _aligned(source: DicomSource, array: NDArray[Any]) -> tuple[list[Any], Any]:
 
     The identity is left empty here, so that no message of another library can hold it.
     """
-    import pydicom
-
     images = []
     for image in source.images:
-        copy = pydicom.Dataset()
-        copy.update(image)
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-            setattr(copy, keyword, "")
-        copy.StudyDate, copy.StudyTime, copy.ReferringPhysicianName = None, None, ""
+        copy = without_identity(image)
         copy.Modality = str(image.get("Modality", "") or "OT")
         if not source.is_multiframe and not image.get("SliceThickness"):  # often absent; highdicom needs one
             copy.SliceThickness = f"{source.geometry.spacing[2]:.6g}"

@@ -21,7 +21,7 @@ from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label
 
-__all__ = ["SEG_CLASSES", "damage_told", "open_dicom", "read_dicom_seg", "require_frame_of_reference"]
+__all__ = ["SEG_CLASSES", "damage_told", "labels_of", "open_dicom", "read_dicom_seg", "require_frame_of_reference"]
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # Segmentation, Label Map Segmentation
 BACKGROUND = ("125040", "DCM")  # Segmented Property Type of a LABELMAP's background (PS3.16)
@@ -81,6 +81,16 @@ def read_dicom_seg(path: str | Path, geometry: Geometry | None = None, *, frame_
         patches = _patches(dataset, planes, labels, findings)
         grid = geometry or grid_of_planes(planes, _between(dataset), str(path))
         return SegmentSet(grid, tuple(_assemble(labels, patches, grid, findings)), tuple(findings))
+
+
+def labels_of(path: Path) -> dict[int, Label]:
+    """Return segment number to label of a SEG file, in the file's order.
+
+    Raises:
+        ReadError: damaged, or no SEG.
+    """
+    with damage_told(path, "a DICOM SEG"):
+        return _labels(open_dicom(path))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from promptseg.io.itk import check_frame
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["DicomSource", "SourceFrame", "copy_identity", "identity_of", "read_source"]
+__all__ = ["DicomSource", "SourceFrame", "copy_identity", "identity_of", "read_source", "without_identity"]
 
 # PS3.3 C.7.1.1 Patient and C.7.2.1 General Study: required, but may be empty (Type 2), in every composite object.
 IDENTITY = (
@@ -146,6 +146,20 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
     findings = _complete(images, placed=frames[0].position is not None)
     identity = _identity(paths[0])
     return DicomSource(stack.geometry, tuple(_references(frames, images)), images, identity, findings)
+
+
+def without_identity(image: Any) -> Any:
+    """Return a copy of a data set with empty Patient and General Study attributes.
+
+    This is what other libraries are given to make an object from, so that no message of theirs can hold a name.
+    """
+    import pydicom
+
+    copy = pydicom.Dataset()
+    copy.update(image)
+    for keyword in IDENTITY:
+        setattr(copy, keyword, None if keyword in ("StudyDate", "StudyTime") else "")
+    return copy
 
 
 def copy_identity(source: DicomSource, target: Any, *, keep_identity: bool = False) -> None:

@@ -18,7 +18,7 @@ from promptseg.errors import ReadError
 
 __all__ = ["decode_jpeg12"]
 
-SECONDS = 60.0  # per file; a CT slice takes some hundredths
+SECONDS = 15.0  # per file, with the start of the child; a CT slice takes some hundredths
 _lock = threading.Lock()
 _child: subprocess.Popen[str] | None = None
 

@@ -37,7 +37,10 @@ def read_labelmap(path: str | Path) -> Labelmap:
         raise ReadError(f"cannot read {path} as a mask: it is a folder; expected a NIfTI, NRRD, MHA, TIFF or PNG file")
     family = sniff(path)
     if family is Family.DICOM:
-        raise ReadError(f"cannot read {path} as a mask: it is a DICOM file; convert it to NIfTI or NRRD first")
+        raise ReadError(
+            f"cannot read {path} as a mask: it is a DICOM file; `promptseg import {path.name} --image SERIES -o "
+            "mask.nii.gz` makes a mask file of a DICOM SEG or RTSTRUCT"
+        )
     if family is Family.JPEG:
         raise ReadError(f"cannot read {path} as a mask: JPEG changes voxel values; expected PNG or another format")
     raw = read_file(path, family)
