@@ -98,7 +98,8 @@ def _export_sr(seg: Path, output: Path, request: ExportRequest) -> tuple[str, ..
 
     if not is_dicom_mask(seg):
         raise WriteError(
-            f"cannot write {output}: a structured report refers to the segments of a DICOM SEG, and {seg.name} is none; "
+            f"cannot write {output}: a structured report refers to the segments of a DICOM SEG, "
+            f"and {seg.name} is none; "
             "write one with --as seg first, and give that as MASK"
         )
     if request.image is None:
