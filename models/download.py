@@ -73,7 +73,8 @@ def _attempt(url: str, part: Path, on_bytes: OnBytes | None) -> None:
         request.add_header("Range", f"bytes={start}-")
         request.add_header("If-Range", etag_file.read_text(encoding="utf-8"))
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        opener = urllib.request.build_opener()  # the shared one would keep the proxies of the process's first request
+        with opener.open(request, timeout=TIMEOUT_S) as response:
             _receive(response, url, part, on_bytes)
     except urllib.error.HTTPError as exc:
         if exc.code == 416:  # the part is as long as the file or longer: start again

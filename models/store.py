@@ -98,7 +98,8 @@ class Store:
             card: the model.
             accept_licence: the user accepts a licence that restricts use; it is recorded.
             trust_on_first_use: pin whatever comes where nobody published a hash.
-            on_bytes: progress of the file at hand.
+            on_bytes: progress of the file at hand, on the thread that called; what it raises (``Cancelled``) stops the
+                download, and the next pull goes on from there.
 
         Raises:
             ModelError: nothing could be fetched, a hash is wrong (nothing is kept under the real name), the licence

@@ -3,11 +3,13 @@
 import hashlib
 import multiprocessing
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from promptseg.errors import ModelError
+from promptseg.errors import Cancelled, ModelError
 from promptseg.models import download
 from promptseg.models.registry import ModelCard, WeightFile
 from promptseg.models.settings import model_settings
@@ -202,3 +204,41 @@ def test_two_processes_pull_once(store, file, file_server):
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert {results.get(), results.get()} == {str(store.path("toy", file))}
     assert len(file_server.requests) == 1
+
+
+def test_a_pull_on_a_thread_can_be_cancelled_and_goes_on_later(store, file, file_server):
+    """As a page does it: progress to a callback, which raises ``Cancelled`` once somebody has pressed the button."""
+    card, pressed, seen = card_for(file), threading.Event(), []
+
+    def on_bytes(done, total):
+        seen.append((done, total))
+        if pressed.is_set():
+            raise Cancelled("the download was stopped")
+        pressed.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Cancelled, match="was stopped"):
+            pool.submit(store.pull, card, on_bytes=on_bytes).result()
+        assert not store.is_here(card)
+        kept = store.path("toy", file).with_name("toy.pth.part").stat().st_size
+        assert 0 < kept < len(CONTENT)
+        found = pool.submit(store.pull, card).result()
+    assert found["checkpoint"].read_bytes() == CONTENT
+    assert [wanted for _, wanted in file_server.requests] == ["", f"bytes={kept}-"]
+    assert seen[0][1] == len(CONTENT)
+
+
+def test_two_threads_pull_once(store, file, file_server):
+    file_server.delay_s = 0.1
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(store.pull, card_for(file)) for _ in range(2)]
+        assert futures[0].result() == futures[1].result()
+    assert len(file_server.requests) == 1
+
+
+def test_a_proxy_is_asked_where_the_platform_names_one(store, file, file_server, monkeypatch):
+    file_server.files["http://weights.invalid/toy.pth"] = CONTENT
+    monkeypatch.setenv("http_proxy", file_server.url)
+    far = replace(file, urls=("http://weights.invalid/toy.pth",))
+    assert store.pull(card_for(far))["checkpoint"].read_bytes() == CONTENT
+    assert file_server.requests == [("http://weights.invalid/toy.pth", "")]
