@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -96,6 +97,19 @@ async def info(who: Who) -> dict[str, Any]:
 async def auth(request: Request) -> dict[str, bool]:
     """Tell whether a login is needed; asked by Slicer before every call."""
     return {"enabled": request.app.state.promptseg.settings.auth != "none"}
+
+
+@router.post("/auth/token")
+async def auth_token(request: Request) -> dict[str, str]:
+    """Take the API key, which a person types as the password; whether it is known shows at the next request."""
+    fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+    return {"access_token": next(iter(fields.get("password", [""]))), "token_type": "bearer"}
+
+
+@router.get("/auth/token/valid")
+async def auth_token_valid(who: Who) -> dict[str, bool]:
+    """Answer whoever comes with a known key."""
+    return {"valid": True}
 
 
 @router.get("/train/")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from promptseg.app.metrics import Metrics
 from promptseg.app.protocols import add_protocols
@@ -57,6 +58,14 @@ def create_app(settings: ServeSettings) -> FastAPI:
     add_login(app, state)
     add_protocols(app)
     app.add_middleware(Guard, state=state, metrics=app.state.metrics)
+    if settings.origins:  # viewers that are pages of another address, such as OHIF
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["X-Meta"],
+        )
     if settings.ui:
         importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
     return app

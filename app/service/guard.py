@@ -28,7 +28,7 @@ __all__ = ["COOKIE", "Guard"]
 
 COOKIE = "promptseg_login"
 API = "/api/"
-OPEN = ("/login", "/logout", "/api/v1/health", "/healthz", "/auth/")  # need no user
+OPEN = ("/login", "/logout", "/api/v1/health", "/healthz", "/auth/", "/auth/token")  # need no user
 UPLOADS = ("/api/v1/studies", *IMAGE_PATHS)  # take large bodies; the paths begin so
 SAFE = ("GET", "HEAD", "OPTIONS")
 KEPT = 20_000  # users and addresses whose rate is remembered

@@ -191,3 +191,35 @@ def test_a_series_of_the_server_is_found_by_its_uid(listen: Callable[..., str], 
     mask = np.frombuffer(voxels, np.uint8).reshape(3, 512, 512)
     assert mask[1, 200, 150] == 1
     assert requests.post(url, params={"image": "1.2.3"}, files=body, timeout=60).status_code == 404
+
+
+def test_with_users_the_api_key_is_the_password(module: Any, listen: Callable[..., str]) -> None:
+    apps: list[Any] = []
+    address = listen(apps.append, auth="keys")
+    accounts = apps[0].state.promptseg.accounts
+    accounts.add("reader")
+    key = accounts.new_key("reader")
+    assert requests.get(f"{address}/info/", timeout=30).status_code == 401
+    client = module.MONAILabelClient(address)
+    assert client.auth_enabled()
+    for typed, known in (("wrong", False), (key, True)):
+        client.update_auth(client.auth_token("reader", typed))
+        assert client.auth_valid_token() is known
+    client = module.MONAILabelClient(address)
+    client.update_auth({"access_token": key, "token_type": "bearer"})
+    assert client.info()["name"] == "promptseg"
+    assert (
+        requests.get(f"{address}/v2/models", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code == 403
+    )
+
+
+def test_a_viewer_that_is_a_page_of_another_address_may_ask(listen: Callable[..., str]) -> None:
+    ohif = "http://ohif.example:3000"
+    address = listen(origins=(ohif,))
+    preflight = {"Origin": ohif, "Access-Control-Request-Method": "POST"}
+    answer = requests.options(f"{address}/infer/{MODEL}", headers=preflight, timeout=30)
+    assert answer.headers["Access-Control-Allow-Origin"] == ohif
+    assert requests.get(f"{address}/info/", headers={"Origin": ohif}, timeout=30).status_code == 200
+    stranger = {**preflight, "Origin": "http://elsewhere.example"}
+    refused = requests.options(f"{address}/infer/{MODEL}", headers=stranger, timeout=30)
+    assert "Access-Control-Allow-Origin" not in refused.headers

@@ -360,3 +360,24 @@ def test_a_silent_viewer_loses_its_seat_and_a_busy_one_does_not() -> None:
     now[0] += 59.0
     assert desk.find("a", busy.token) is None  # alive, but idle for more than 600 s
     assert desk.find("b", desk.take("a", "x").token) is None
+
+
+def test_13_without_a_known_key_nothing_but_the_sign_of_life_is_answered(listen: Callable[..., str]) -> None:
+    apps: list[Any] = []
+    address = listen(apps.append, auth="keys")
+    accounts = apps[0].state.promptseg.accounts
+    accounts.add("reader")
+    key = accounts.new_key("reader")
+    assert httpx.get(f"{address}/healthz").json() == {"ok": True}
+    for headers in ({}, {"Authorization": "Bearer psk_wrong"}):
+        answer = httpx.post(f"{address}/claim", headers=headers)
+        assert answer.status_code == 401
+        assert isinstance(answer.json()["detail"], str)
+    session = load(remote.nnInteractiveRemoteInferenceSession(address, api_key=key))
+    session.add_point_interaction(CENTRE, include_interaction=True)
+    assert session.target_buffer[CENTRE] == 1
+    accounts.add("other")
+    lease = session._http.headers["X-Lease-Token"]
+    foreign = {"Authorization": f"Bearer {accounts.new_key('other')}", "X-Lease-Token": lease}
+    assert httpx.post(f"{address}/heartbeat", headers=foreign).status_code == 410
+    session.close()
