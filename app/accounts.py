@@ -130,7 +130,7 @@ class Accounts:
                 key = store.get(ApiKey, hashed)
                 return key.user_id if key is not None and key.revoked is None else None
 
-        return self._remembered(_hashed(text), look) if text.startswith(KEY_PREFIX) else None
+        return self._remembered("key", text, look) if text.startswith(KEY_PREFIX) else None
 
     # --- logins -------------------------------------------------------------------------------------------------
 
@@ -163,30 +163,31 @@ class Accounts:
                 login = store.get(Login, hashed)
                 return login.user_id if login is not None and login.expires > time.time() else None
 
-        return self._remembered(_hashed(text), look)
+        return self._remembered("cookie", text, look)
 
     def end_login(self, text: str) -> None:
         """Make a cookie worthless."""
-        self._known.pop(_hashed(text), None)
+        self._known.pop(f"cookie {_hashed(text)}", None)
         with self._database.transaction() as store:
             store.execute(delete(Login).where(Login.hash == _hashed(text)))
 
-    def is_known(self, secret: str) -> bool:
-        """Return True where ``of_key`` or ``of_cookie`` will not ask the store."""
-        found = self._known.get(_hashed(secret))
+    def is_known(self, kind: str, secret: str) -> bool:
+        """Return True where ``of_key`` (kind "key") or ``of_cookie`` ("cookie") will not ask the store."""
+        found = self._known.get(f"{kind} {_hashed(secret)}")
         return found is not None and found[1] > time.monotonic()
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _remembered(self, hashed: str, look: Callable[[str], str | None]) -> str | None:
-        found = self._known.get(hashed)
+    def _remembered(self, kind: str, secret: str, look: Callable[[str], str | None]) -> str | None:
+        hashed = _hashed(secret)
+        found = self._known.get(f"{kind} {hashed}")
         if found is not None and found[1] > time.monotonic():
             return found[0]
         user = look(hashed)
         if user is not None:
             if len(self._known) >= KNOWN_AT_MOST:
                 self._known.clear()
-            self._known[hashed] = (user, time.monotonic() + KNOWN_S)
+            self._known[f"{kind} {hashed}"] = (user, time.monotonic() + KNOWN_S)
         return user
 
     def _named(self, name: str) -> User:

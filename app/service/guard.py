@@ -178,7 +178,7 @@ class Guard:
         kind, _, key = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and key:
             key = key.strip()
-            if accounts.is_known(key):
+            if accounts.is_known("key", key):
                 return accounts.of_key(key), False
             address = _address(scope)
             if wait := self._failures.wait_s(address):
@@ -191,7 +191,7 @@ class Guard:
         cookie = _cookie(headers)
         if cookie is None or self._state.settings.auth == "keys":
             return None, False
-        if accounts.is_known(cookie):
+        if accounts.is_known("cookie", cookie):
             return accounts.of_cookie(cookie), True
         user = await run_in_threadpool(accounts.of_cookie, cookie)
         return user, user is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from promptseg.errors import SettingsError
 __all__ = ["Database", "Transaction"]
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATING = threading.Lock()  # alembic keeps its context in globals
 BUSY_MS = 20_000  # how long SQLite waits for another process's write
 LOCK_KEY = 7_260_431  # of PostgreSQL's advisory lock: two processes that start together migrate one after the other
 
@@ -63,7 +65,7 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self._engine.connect() as connection:
+        with MIGRATING, self._engine.connect() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK_KEY})")
                 connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,36 @@ from numpy.typing import NDArray
 from promptseg.app.service.application import create_app
 from promptseg.app.settings import ServeSettings
 
+from .postgres import binaries, running
+
 API = "/api/v1"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Return a function that makes an empty PostgreSQL database and gives its URL; skips where there is none."""
+    folder = binaries()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    import psycopg
+
+    with running(folder) as socket:
+
+        def new() -> str:
+            name = f"t{secrets.token_hex(6)}"
+            with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type,unused-ignore]
+            return f"postgresql://postgres@/{name}?host={socket}"
+
+        yield new
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty store, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.sqlite'}"
+    return str(request.getfixturevalue("postgres")())
 
 
 @pytest.fixture
