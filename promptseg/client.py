@@ -413,7 +413,7 @@ class RemoteSession:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Changed | None:
-        options = {} if body is None else {"json": body}
+        options: dict[str, Any] = {} if body is None else {"json": body}
         return self._take(self._client.request(method, f"{self._path}/{path}", **options).json())
 
     def _take(self, delta: Mapping[str, Any]) -> Changed | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,9 +18,11 @@ from promptseg.app.service.guard import Guard
 from promptseg.app.service.login import add_login
 from promptseg.app.settings import ServeSettings
 from promptseg.app.state import AppState
+from promptseg.errors import PromptsegError
 
 __all__ = ["API", "create_app"]
 
+LOGGER = logging.getLogger(__name__)
 API = "/api/v1"
 ABOUT = "Promptable segmentation of medical images. Research use only: not a medical device."
 
@@ -67,5 +70,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
             expose_headers=["X-Meta"],
         )
     if settings.ui:
-        importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
+        try:
+            importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
+        except PromptsegError as exc:
+            LOGGER.warning("without the browser app: %s", exc)
     return app
