@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-SECONDS = 20.0  # per input; a sound one takes some hundredths
+SECONDS = 30.0  # per input; a sound one takes some hundredths
 MEMORY = 1536 << 20  # bytes of address space that an input may take on top of what the libraries have
 LARGEST_SEED = 400_000  # bytes
 WORDS = (

@@ -18,6 +18,7 @@ from promptseg.cli_app import app_command
 from promptseg.cli_batch import batch
 from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
+from promptseg.cli_grand_challenge import grand_challenge
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
@@ -50,6 +51,7 @@ app.command()(bench)
 app.command()(check)
 app.command()(deidentify)
 app.command()(report)
+app.command("grand-challenge")(grand_challenge)
 app.command()(serve)
 register_measure(app)
 app.command()(wholebody)

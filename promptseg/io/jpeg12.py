@@ -18,7 +18,8 @@ from promptseg.errors import ReadError
 
 __all__ = ["decode_jpeg12"]
 
-SECONDS = 15.0  # per file, with the start of the child; a CT slice takes some hundredths
+SECONDS = 5.0  # per file; a CT slice takes some hundredths
+START_SECONDS = 60.0  # for the child to load GDCM, on a busy machine
 _lock = threading.Lock()
 _child: subprocess.Popen[str] | None = None
 
@@ -53,24 +54,29 @@ def _ask(file: Path) -> str:
         command = [sys.executable, "-c", "from promptseg.io.jpeg12 import serve; serve()"]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         _child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, text=True, encoding="utf-8")
-    child = _child
+        _line(_child, START_SECONDS)
+    answer = _line(_child, SECONDS, f"{file}\n")
+    if not answer:
+        _end(_child)
+        _child = None
+    return answer
+
+
+def _line(child: subprocess.Popen[str], seconds: float, question: str = "") -> str:
+    """Return the child's next line; "" when it died, or was ended because none came within so many seconds."""
     if child.stdin is None or child.stdout is None:
         return ""
-    watchdog = threading.Timer(SECONDS, child.kill)
+    watchdog = threading.Timer(seconds, child.kill)
     watchdog.daemon = True
     watchdog.start()
     try:
-        child.stdin.write(f"{file}\n")
+        child.stdin.write(question)
         child.stdin.flush()
-        answer = child.stdout.readline().strip()
+        return child.stdout.readline().strip()
     except OSError:
-        answer = ""
+        return ""
     finally:
         watchdog.cancel()
-    if not answer:
-        _end(child)
-        _child = None
-    return answer
 
 
 @atexit.register
@@ -98,6 +104,8 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # GDCM prints; only answers may go to the parent
+    answers.write("ready\n")
+    answers.flush()
     for line in sys.stdin:
         file = Path(line.rstrip("\n"))
         reader = gdcm.ImageReader()
