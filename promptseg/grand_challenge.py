@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from promptseg.session import Session
     from promptseg.volume import Geometry
 
-__all__ = ["ChallengeRequest", "annotations", "run_case"]
+__all__ = ["ChallengeRequest", "annotated", "run_case"]
 
 IMAGE_ENDINGS = (".mha", ".tif", ".tiff", ".nii.gz", ".nii", ".nrrd")
 NEGATIVE_NAMES = ("background", "negative", "exclude")
@@ -146,7 +146,7 @@ def _add_annotations(session: Session, contents: Sequence[Mapping[str, Any]]) ->
     objects: dict[str, list[Prompt]] = {}
     negative: list[Prompt] = []
     for content in contents:
-        for name, prompt in annotations(content, session.volume.geometry):
+        for name, prompt in annotated(content, session.volume.geometry):
             if isinstance(prompt, Point) and not prompt.positive:
                 negative.append(prompt)
             else:
@@ -158,7 +158,7 @@ def _add_annotations(session: Session, contents: Sequence[Mapping[str, Any]]) ->
         session.add(*prompts, *negative)
 
 
-def annotations(content: Mapping[str, Any], geometry: Geometry) -> list[tuple[str, Prompt]]:
+def annotated(content: Mapping[str, Any], geometry: Geometry) -> list[tuple[str, Prompt]]:
     """Return the prompts of one annotation of the platform, each with its object's name.
 
     Args:

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from promptseg.errors import PromptError
-from promptseg.grand_challenge import annotations
+from promptseg.grand_challenge import annotated
 from promptseg.prompts import Box, Point
 from promptseg.volume import Geometry
 
@@ -99,13 +99,13 @@ def test_what_is_missing_is_said_and_nothing_is_written(case: Path) -> None:
 
 
 def test_annotations_in_world_millimetres() -> None:
-    ((name, box),) = annotations(_box(), GRID)
+    ((name, box),) = annotated(_box(), GRID)
     assert (name, box) == ("ball", Box(voxel=((3, 11, 10), (4, 30, 35))))
-    ((name, point),) = annotations({"type": "Point", "point": _world(OUTSIDE), "name": "Negative"}, GRID)
+    ((name, point),) = annotated({"type": "Point", "point": _world(OUTSIDE), "name": "Negative"}, GRID)
     assert isinstance(point, Point)
     assert not point.positive
     np.testing.assert_allclose(GRID.world_to_voxel(point.world or ()), OUTSIDE, atol=1e-9)
     with pytest.raises(PromptError, match="lacks a field"):
-        annotations({"type": "Multiple points"}, GRID)
+        annotated({"type": "Multiple points"}, GRID)
     with pytest.raises(PromptError, match="wrong value"):
-        annotations({"type": "Point", "point": [1, "x", 2]}, GRID)
+        annotated({"type": "Point", "point": [1, "x", 2]}, GRID)
