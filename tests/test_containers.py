@@ -25,7 +25,8 @@ echo "{name} $*" >> "{log}"
 PIP = """#!/bin/sh
 echo "pip $*" >> "{log}"
 case "$*" in
-  *".["*) cd "{place}" && exec "{python}" -m pip install --quiet --no-deps --no-build-isolation --ignore-installed --prefix "{prefix}" . ;;
+  *".["*) cd "{place}" && exec "{python}" -m pip install --quiet --no-deps --no-build-isolation \\
+            --ignore-installed --prefix "{prefix}" . ;;
 esac
 """
 

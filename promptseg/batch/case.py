@@ -63,9 +63,8 @@ class Case:
 
     def to_json(self) -> str:
         """Return one line of JSON without the id."""
-        data = asdict(self)
-        del data["id"]
-        return json.dumps(data, separators=(",", ":"))
+        data = {name: value for name, value in vars(self).items() if name != "id"}
+        return json.dumps({**data, "hints": vars(self.hints)}, separators=(",", ":"))
 
     @staticmethod
     def from_json(case_id: str, text: str) -> Case:

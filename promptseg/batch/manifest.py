@@ -35,6 +35,7 @@ CREATE TABLE cases (
     kind TEXT, reason TEXT, stages TEXT, peak_mib REAL, changed TEXT
 );
 CREATE INDEX by_state ON cases (state, position);
+CREATE INDEX by_position ON cases (position);
 """
 
 
