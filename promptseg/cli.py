@@ -22,6 +22,7 @@ from promptseg.cli_grand_challenge import grand_challenge
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
+from promptseg.cli_mcp import mcp
 from promptseg.cli_serve import serve, users_app
 from promptseg.cli_wholebody import wholebody
 from promptseg.errors import PromptsegError
@@ -50,6 +51,7 @@ app.command("app")(app_command)
 app.command()(bench)
 app.command()(check)
 app.command()(deidentify)
+app.command()(mcp)
 app.command()(report)
 app.command("grand-challenge")(grand_challenge)
 app.command()(serve)
