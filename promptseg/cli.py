@@ -19,10 +19,10 @@ from promptseg.cli_batch import batch
 from promptseg.cli_bench import bench
 from promptseg.cli_check import check, deidentify
 from promptseg.cli_grand_challenge import grand_challenge
+from promptseg.cli_mcp import mcp
 from promptseg.cli_measure import register as register_measure
 from promptseg.cli_models import cache_app, models_app
 from promptseg.cli_report import report
-from promptseg.cli_mcp import mcp
 from promptseg.cli_serve import serve, users_app
 from promptseg.cli_wholebody import wholebody
 from promptseg.errors import PromptsegError

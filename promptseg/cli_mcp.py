@@ -19,4 +19,4 @@ def mcp(url: Annotated[str, typer.Option(help="Address of the server.")] = "http
     """
     from promptseg.app.protocols.agents import run
 
-    run(url, os.environ.get(KEY))
+    run(url, os.environ.get(KEY) or None)

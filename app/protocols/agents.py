@@ -6,11 +6,12 @@ was given and nothing more. Files are read and written where this process runs.
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from promptseg.client import Client, RemoteSession
-from promptseg.errors import MissingExtraError, PromptError
+from promptseg.errors import MissingExtraError, PromptError, PromptsegError
 from promptseg.prompts import Box, Point, Prompt
 
 __all__ = ["Tools", "run"]
@@ -78,8 +79,8 @@ class Tools:
         """Measure every label: volume, diameters, intensities, each with its unit."""
         return self._session(session).measurements()
 
-    def export(self, session: str, format: str, path: str) -> str:  # noqa: A002 - what agents would call it
-        """Write labels or a report to a file of this machine: nii.gz, nrrd, seg.nrrd, mha, dicom-seg, report.pdf, ..."""
+    def export(self, session: str, format: str, path: str) -> str:
+        """Write labels or a report to a file here: nii.gz, nrrd, seg.nrrd, mha, dicom-seg, report.pdf, ..."""
         return str(self._session(session).export(format, path))
 
     def _session(self, session_id: str) -> RemoteSession:
@@ -106,6 +107,7 @@ def run(url: str, key: str | None) -> None:
     """
     try:
         from mcp.server import MCPServer
+        from mcp.server.mcpserver.exceptions import ToolError
     except ImportError as exc:
         raise MissingExtraError("mcp", "mcp") from exc
     with Client(url, key) as client:
@@ -114,8 +116,21 @@ def run(url: str, key: str | None) -> None:
         server = MCPServer("promptseg", instructions=ABOUT)
         calls = (tools.open_image, tools.list_sessions, tools.segment, tools.undo, tools.measure, tools.export)
         for call in calls:
-            server.tool()(call)
+            server.tool()(_telling(call, ToolError))
         server.run()
+
+
+def _telling(call: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
+    """Return the tool with our errors as ``error``, whose text reaches the agent; others' is kept back."""
+
+    @functools.wraps(call)
+    def told(*args: Any, **named: Any) -> Any:
+        try:
+            return call(*args, **named)
+        except PromptsegError as exc:
+            raise error(str(exc)) from exc
+
+    return told
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:

@@ -61,7 +61,9 @@ def test_an_agent_segments_measures_and_exports(listen: Callable[..., str], tmp_
     voxels = sitk.GetArrayFromImage(mask)
     assert voxels[26, 60, 60] == 1
     assert said["made"]["voxels"] == int(np.count_nonzero(voxels))
-    assert said["made"]["volume_ml"] == pytest.approx(np.prod(image.GetSpacing()) * np.count_nonzero(voxels) / 1000, abs=0.01)
+    assert said["made"]["volume_ml"] == pytest.approx(
+        np.prod(image.GetSpacing()) * np.count_nonzero(voxels) / 1000, abs=0.01
+    )
     assert json.dumps(said["rows"])
     assert said["wrong"].is_error
     assert "[z, y, x]" in str(said["wrong"].content)
