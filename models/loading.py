@@ -199,7 +199,7 @@ def _no_class(card: ModelCard) -> str:
     if card.dimensions == 3:
         return (
             f"model {card.id!r} segments whole volumes through its own package and is not run slice by slice; "
-            f"see {card.source}"
+            f"from Python: promptseg.models.families.nninteractive.open_volume; see {card.source}"
         )
     known = ", ".join([*_INSIDE, *_ON_DISK])
     return f"model {card.id!r} names the family {card.family!r}; known: {known}"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError, did_you_mean
 
-__all__ = ["KINDS", "Frame", "prepare", "trimmed"]
+__all__ = ["KINDS", "Frame", "content", "prepare", "prepare_cut", "trimmed"]
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -40,6 +40,8 @@ LEAST_RANGE = 1e-8  # of MedSAM's min-max
 ROUNDING = 1e-4  # bytes: a flat region must not fall to the next lower byte by the spline's rounding error
 OUTSIDE_LOGIT = -10.0  # of a prior where there is no slice
 PATCH_PX = 16
+BLACK = 2 / 255  # of the window: what is darker shows nothing
+BLACK_MARGIN_PX = 8  # around what a slice shows, in its own pixels
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,27 @@ class Frame:
     Attributes:
         kind: see the module's table.
         shape: (h, w) of the slice in pixels.
-        inner: (h, w) that the slice takes in the input, from its upper left corner.
+        inner: (h, w) that the slice, or what was cut out of it, takes in the input, from its upper left corner.
         input_px: edge of the square input.
+        cut: half-open (y0, x0, y1, x1) of the slice that the network sees; None for all of it.
     """
 
     kind: str
     shape: tuple[int, int]
     inner: tuple[int, int]
     input_px: int
+    cut: tuple[int, int, int, int] | None = None
+
+    @property
+    def _cut(self) -> tuple[int, int, int, int]:
+        return self.cut or (0, 0, *self.shape)
 
     def to_input(self, places: FloatArray) -> FloatArray:
         """(n, 2) as (y, x) in the slice's pixels -> (n, 2) as (x, y) in the input's pixels."""
-        scale = np.array(self.inner, np.float64) / np.array(self.shape, np.float64)
-        return np.ascontiguousarray((places * scale)[:, ::-1], np.float32)
+        y0, x0, y1, x1 = self._cut
+        scale = np.array(self.inner, np.float64) / np.array((y1 - y0, x1 - x0), np.float64)
+        moved = places - np.array((y0, x0), np.float32) if self.cut else places
+        return np.ascontiguousarray((moved * scale)[:, ::-1], np.float32)
 
     def restore(self, low: FloatArray) -> FloatArray:
         """Logits on the network's coarse grid (m, m') -> on the slice's grid (h, w), bilinear."""
@@ -71,11 +81,19 @@ class Frame:
             return _resize(low, self.shape)
         grain = self.input_px // max(low.shape)
         fine = low if grain == 1 else _resize(low, (low.shape[0] * grain, low.shape[1] * grain))
-        return _resize(np.ascontiguousarray(fine[: self.inner[0], : self.inner[1]]), self.shape)
+        y0, x0, y1, x1 = self._cut
+        seen = _resize(np.ascontiguousarray(fine[: self.inner[0], : self.inner[1]]), (y1 - y0, x1 - x0))
+        if self.cut is None:
+            return seen
+        whole = np.full(self.shape, OUTSIDE_LOGIT, np.float32)
+        whole[y0:y1, x0:x1] = seen
+        return whole
 
     def lower(self, logits: FloatArray, low_shape: tuple[int, int], low_px: int) -> FloatArray:
         """Logits on the slice's grid -> on the coarse grid ``low_shape``, whose full edge is ``low_px``."""
         inner = [max(1, round(n * low_px / self.input_px)) for n in self.inner]
+        y0, x0, y1, x1 = self._cut
+        logits = logits[y0:y1, x0:x1]
         shrinks = inner[0] <= logits.shape[0] and inner[1] <= logits.shape[1]
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         small = cv2.resize(np.ascontiguousarray(logits, np.float32), (inner[1], inner[0]), interpolation=way)
@@ -121,8 +139,34 @@ def trimmed(made: FloatArray, frame: Frame) -> FloatArray:
     return np.ascontiguousarray(made[:, :h, :w])
 
 
-def _long_side(shape: tuple[int, ...], edge: int) -> tuple[int, int]:
-    scale = edge * 1.0 / max(shape[0], shape[1])
+def content(pixels: FloatArray) -> tuple[int, int, int, int] | None:
+    """The half-open (y0, x0, y1, x1) outside of which a slice shows nothing; None where that is all of it, or nothing.
+
+    "Nothing" is the window's black, as air is in CT; a table shows, and stays.
+    """
+    shown = np.nan_to_num(pixels).reshape(*pixels.shape[:2], -1).max(2) > BLACK
+    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+    if not rows.size:
+        return None
+    low = [max(0, int(found[0]) - BLACK_MARGIN_PX) for found in (rows, columns)]
+    high = [min(n, int(f[-1]) + 1 + BLACK_MARGIN_PX) for f, n in zip((rows, columns), shown.shape, strict=True)]
+    return None if [*low, *high] == [0, 0, *shown.shape] else (low[0], low[1], high[0], high[1])
+
+
+def prepare_cut(pixels: FloatArray, input_px: int) -> tuple[FloatArray, Frame]:
+    """The way "sam" of what a slice shows, at the scale of the whole slice, in as few rows and columns of patches."""
+    h, w = pixels.shape[:2]
+    cut = content(pixels)
+    y0, x0, y1, x1 = cut or (0, 0, h, w)
+    shown = np.nan_to_num(pixels[y0:y1, x0:x1], nan=0.0, posinf=1.0, neginf=0.0)
+    image = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
+    made, inner = _sam(image, input_px, longest=max(h, w))
+    frame = Frame("sam", (h, w), inner, input_px, cut)
+    return trimmed(made, frame), frame
+
+
+def _long_side(shape: tuple[int, ...], edge: int, longest: int = 0) -> tuple[int, int]:
+    scale = edge * 1.0 / (longest or max(shape[0], shape[1]))
     return (max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5)))
 
 
@@ -150,8 +194,8 @@ def _normalised(channels: list[FloatArray], mean: FloatArray, deviation: FloatAr
     return [(channels[i % len(channels)] - mean[i]) / deviation[i] for i in range(3)]
 
 
-def _sam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    inner = _long_side(image.shape, edge)
+def _sam(image: ByteArray, edge: int, longest: int = 0) -> tuple[FloatArray, tuple[int, int]]:
+    inner = _long_side(image.shape, edge, longest)
     channels = [_pillow(c, inner).astype(np.float32) for c in _channels(image)]
     return _framed(_normalised(channels, MEAN, DEVIATION), edge), inner
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
-from promptseg.models.families.frames import Frame, prepare, trimmed
+from promptseg.models.families.frames import Frame, prepare, prepare_cut
 from promptseg.models.families.wire import WirePrompts, to_wire
 from promptseg.models.predictor import Carrier, Embedding, Prediction, Prior, SliceImage, SlicePrompts
 
@@ -65,7 +65,7 @@ class SamOptions:
     Attributes:
         preprocess: see ``families/frames.py``.
         score: "iou" or "stability", see ``ModelCard.score``.
-        trim: leave padding out of the computation.
+        trim: leave padding and black borders out of the computation (the way "sam" only).
     """
 
     preprocess: str = "sam"
@@ -126,13 +126,17 @@ class SamPredictor:
         made: list[Embedding | None] = [None] * len(images)
         groups: dict[tuple[int, ...], list[tuple[int, FloatArray, Frame]]] = {}
         for index, image in enumerate(images):
-            pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
-            pixels = trimmed(pixels, frame) if options.trim and options.preprocess == "sam" else pixels
+            if options.trim and options.preprocess == "sam":
+                pixels, frame = prepare_cut(image.pixels, self._runner.input_px)
+            else:
+                pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
             groups.setdefault(pixels.shape, []).append((index, pixels, frame))
         for group in groups.values():
             encoded = self._runner.encode(np.stack([pixels for _, pixels, _ in group]))
             for (index, _, frame), features in zip(group, encoded, strict=True):
                 arrays: dict[str, NDArray[Any]] = {**features, "inner": np.array(frame.inner, np.int64)}
+                if frame.cut is not None:
+                    arrays["cut"] = np.array(frame.cut, np.int64)
                 made[index] = Embedding(self._model_id, frame.shape, images[index].spacing_mm, arrays)
         return [embedding for embedding in made if embedding is not None]
 
@@ -148,8 +152,7 @@ class SamPredictor:
         if prompts.is_empty and known is None:
             return _nothing(embedding.shape, 0.5)
         coarse = embedding.features["image"]
-        inner = embedding.features["inner"]
-        frame = Frame(self._options.preprocess, embedding.shape, (int(inner[0]), int(inner[1])), self._runner.input_px)
+        frame = self._frame(embedding)
         low_shape = (4 * coarse.shape[1], 4 * coarse.shape[2])
         wire = to_wire(prompts, known, frame, low_shape, self._runner.low_px)
         logits, scores = self._runner.decode(embedding.features, wire, embedding.shape)
@@ -158,6 +161,12 @@ class SamPredictor:
         if prompts.is_empty and known is not None and known.neighbour is not None and score < CARRY_MIN_SCORE:
             return _nothing(embedding.shape, score)
         return Prediction(frame.restore(logits[best]), score)
+
+    def _frame(self, embedding: Embedding) -> Frame:
+        h, w = (int(n) for n in embedding.features["inner"])
+        cut = embedding.features.get("cut")
+        box = None if cut is None else (int(cut[0]), int(cut[1]), int(cut[2]), int(cut[3]))
+        return Frame(self._options.preprocess, embedding.shape, (h, w), self._runner.input_px, box)
 
     def _choose(self, scores: FloatArray, wire: WirePrompts) -> int:
         if not self._runner.has_single:

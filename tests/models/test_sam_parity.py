@@ -140,8 +140,35 @@ def test_trimming_leaves_the_padding_out_and_changes_little(predictor, slices):
     box = SlicePrompts(box=(50, 100, 150, 300))
     a, b = predictor.predict(full, box), trimming.predict(trimmed, box)
     assert a.logits.shape == b.logits.shape == wide.shape
-    square = as_slice(slices[1][:, :380])
+    square = as_slice(np.maximum(slices[1][:, :380], 9))
     assert np.array_equal(predictor.embed(square).features["image"], trimming.embed(square).features["image"])
+
+
+def test_black_borders_are_not_computed_and_answers_come_back_in_place(predictor, slices):
+    """A picture in the middle of black: cut, it is computed as if it lay in the corner."""
+    shown = np.maximum(slices[0][20:80, 30:100], 9)
+    framed = np.zeros((200, 240), np.uint8)
+    framed[70:130, 90:160] = shown
+    trimming = SamPredictor(predictor._runner, "tiny", SamOptions(trim=True))
+    full, cut = predictor.embed(as_slice(framed)), trimming.embed(as_slice(framed))
+    assert cut.features["cut"].tolist() == [62, 82, 138, 168]
+    assert np.prod(cut.features["image"].shape[1:]) < 0.25 * np.prod(full.features["image"].shape[1:])
+    corner = np.zeros_like(framed)
+    corner[8:68, 8:78] = shown
+    moved = SlicePrompts(np.array([[30.0, 40.0]], np.float32), np.array([True]), (15.0, 20.0, 50.0, 60.0))
+    placed = SlicePrompts(moved.points + np.array([62, 82], np.float32), moved.positive, (77.0, 102.0, 112.0, 142.0))
+    prior = np.full(framed.shape, -8, np.float32)
+    prior[80:110, 100:140] = 8
+    at_corner = np.roll(prior, (-62, -82), (0, 1))
+    in_corner = trimming.embed(as_slice(corner))
+    there = trimming.predict(cut, placed, Prior(prior)).logits
+    here = trimming.predict(in_corner, moved, Prior(at_corner)).logits
+    assert np.abs(there[62:138, 82:168] - here[:76, :86]).max() <= MAX_ABS
+    assert (there[:62] == frames.OUTSIDE_LOGIT).all()
+    assert there.shape == framed.shape
+    black = trimming.embed(as_slice(np.zeros((50, 40), np.uint8)))
+    assert "cut" not in black.features
+    assert trimming.predict(black, SlicePrompts(box=(5, 5, 20, 20))).logits.shape == (50, 40)
 
 
 def test_a_carried_mask_becomes_box_point_and_logits_and_a_doubtful_answer_is_none(predictor, slices):
