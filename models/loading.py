@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export_model", "load_predictor", "loaded_models", "placement_of"]
 
+GPU_BATCH = 8  # slices made ahead in one run: more of them gain nothing on a large encoder
 _LOCK = threading.Lock()
 _LOADED: LoadedModels | None = None
 
@@ -97,7 +98,12 @@ def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelS
         from promptseg.models.families.sam_torch import TorchSamRunner
 
         runner = TorchSamRunner.from_checkpoint(
-            card.arch, weights.files["checkpoint"], placed.device, placed.precision, _known_bytes(card)
+            card.arch,
+            weights.files["checkpoint"],
+            placed.device,
+            placed.precision,
+            _known_bytes(card),
+            compiled=settings.compiled,
         )
     return SamPredictor(runner, card.id, options)
 
@@ -182,17 +188,22 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
     settings = model_settings()
     weights = _weights(card, Store(settings))
     placed = _placed(card, weights, device, settings)
-    key = (model_id, weights.fingerprint, placed, settings.trim)
+    key = (model_id, weights.fingerprint, placed, settings.trim, settings.compiled)
+    batch = GPU_BATCH if placed.device.kind == "cuda" else 1
     return loaded_models().get(
-        key, str(placed.device), lambda: _cached(_ON_DISK[card.family](card, weights, placed, settings), key, settings)
+        key,
+        str(placed.device),
+        lambda: _cached(_ON_DISK[card.family](card, weights, placed, settings), key, settings, batch),
     )
 
 
-def _cached(predictor: Predictor, key: object, settings: ModelSettings) -> Predictor:
+def _cached(predictor: Predictor, key: object, settings: ModelSettings, batch: int) -> Predictor:
     from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 
     disk = settings.cache_dir / "embeddings" if settings.embedding_disk_bytes else None
-    return CachedPredictor(predictor, EmbeddingCache(repr(key), disk=disk, disk_bytes=settings.embedding_disk_bytes))
+    return CachedPredictor(
+        predictor, EmbeddingCache(repr(key), disk=disk, disk_bytes=settings.embedding_disk_bytes), batch
+    )
 
 
 def _no_class(card: ModelCard) -> str:

@@ -12,6 +12,7 @@
 | ``PROMPTSEG_RUNTIME`` | auto, torch, onnx, openvino (CPU) or tensorrt (ONNX Runtime with TensorRT) | auto |
 | ``PROMPTSEG_PRECISION`` | auto, fp32, bf16, fp16 or int8 | auto |
 | ``PROMPTSEG_TRIM`` | 1: on torch, do not compute padding and black borders (answers change slightly) | 0 |
+| ``PROMPTSEG_COMPILE`` | 1: on torch, compile SAM's encoder at its first slice (half a minute, then faster) | 0 |
 
 Proxies are the platform's own (``https_proxy``, ``no_proxy``).
 """
@@ -48,6 +49,7 @@ class ModelSettings:
     runtime: str = "auto"
     precision: str = "auto"
     trim: bool = False
+    compiled: bool = False
 
 
 def model_settings(environ: Mapping[str, str] | None = None) -> ModelSettings:
@@ -69,6 +71,7 @@ def model_settings(environ: Mapping[str, str] | None = None) -> ModelSettings:
         runtime=_one_of(env, "PROMPTSEG_RUNTIME", RUNTIMES),
         precision=_one_of(env, "PROMPTSEG_PRECISION", PRECISIONS),
         trim=_flag(env, "PROMPTSEG_TRIM"),
+        compiled=_flag(env, "PROMPTSEG_COMPILE"),
     )
 
 

@@ -37,7 +37,6 @@ DEVIATION_01 = np.array([0.229, 0.224, 0.225], np.float32)
 """The same as SAM 2 writes them, on [0, 1]."""
 
 LEAST_RANGE = 1e-8  # of MedSAM's min-max
-ROUNDING = 1e-4  # bytes: a flat region must not fall to the next lower byte by the spline's rounding error
 OUTSIDE_LOGIT = -10.0  # of a prior where there is no slice
 PATCH_PX = 16
 BLACK = 2 / 255  # of the window: what is darker shows nothing
@@ -201,34 +200,12 @@ def _sam(image: ByteArray, edge: int, longest: int = 0) -> tuple[FloatArray, tup
 
 
 def _medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    channels = [_spline(c.astype(np.float64), edge) for c in _channels(image)]
-    cut = [np.floor(np.clip(c, image.min(), image.max()) + ROUNDING) for c in channels]
-    low, high = min(c.min() for c in cut), max(c.max() for c in cut)
-    scaled = [np.asarray((c - low) / max(high - low, LEAST_RANGE), np.float32) for c in cut]
+    from skimage.transform import resize  # their own call, so that the bytes are theirs
+
+    grown = resize(image, (edge, edge), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
+    low, high = float(grown.min()), float(grown.max())
+    scaled = [np.asarray((c - low) / max(high - low, LEAST_RANGE), np.float32) for c in _channels(grown)]
     return _framed(scaled, edge), (edge, edge)
-
-
-def _spline(channel: NDArray[np.float64], edge: int) -> NDArray[np.float64]:
-    """Cubic B-spline with mirrored borders, smoothed before it shrinks, as skimage.transform.resize(order=3)."""
-    import SimpleITK as sitk
-
-    h, w = channel.shape
-    sigmas = [max(0.0, (n / edge - 1) / 2) for n in (h, w)]
-    if any(sigmas):
-        widths = [2 * int(4 * s + 0.5) + 1 for s in sigmas]  # scipy's truncation at four deviations
-        size = (widths[1], widths[0])
-        channel = cv2.GaussianBlur(
-            channel, size, sigmaX=sigmas[1] or 1e-9, sigmaY=sigmas[0] or 1e-9, borderType=cv2.BORDER_REFLECT_101
-        )
-    if h < 2 or w < 2:  # a spline needs two samples
-        return np.asarray(cv2.resize(channel, (edge, edge), interpolation=cv2.INTER_LINEAR), np.float64)
-    grid = sitk.GetImageFromArray(channel)
-    spacing = (w / edge, h / edge)
-    origin = (spacing[0] / 2 - 0.5, spacing[1] / 2 - 0.5)
-    resampled = sitk.Resample(
-        grid, (edge, edge), sitk.Transform(), sitk.sitkBSpline, origin, spacing, (1, 0, 0, 1), 0.0, sitk.sitkFloat64
-    )
-    return np.asarray(sitk.GetArrayFromImage(resampled), np.float64)
 
 
 def _lite_medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:

@@ -172,7 +172,7 @@ class NnInteractiveVolume:
         self._target[:] = 0
 
     def _inside(self, sides: list[tuple[int, int]]) -> None:
-        if any(not 0 <= a < b <= n for (a, b), n in zip(sides, self._target.shape, strict=True)):
+        if not all(0 <= a < b <= self._target.shape[axis] for axis, (a, b) in enumerate(sides)):
             raise PromptError(f"expected a hint inside the volume {self._target.shape}, got {sides}")
 
     def _painted(self, drawn: BoolArray) -> NDArray[np.uint8]:

@@ -47,14 +47,22 @@ class TorchSamRunner:
         self.input_px = network.input_px
         self.low_px = 4 * network.edge
         self.nbytes = sum(v.numel() * v.element_size() for v in network.state().values())
-        self.described = f"torch {torch.__version__.split('+')[0]} on {device}, {precision}"
+        how = ", compiled" if compiled else ""
+        self.described = f"torch {torch.__version__.split('+')[0]} on {device}, {precision}{how}"
 
     @classmethod
     def from_checkpoint(
-        cls, arch: str, checkpoint: Path, device: Device, precision: str = "fp32", expected_bytes: int = 0
+        cls,
+        arch: str,
+        checkpoint: Path,
+        device: Device,
+        precision: str = "fp32",
+        expected_bytes: int = 0,
+        *,
+        compiled: bool = False,
     ) -> TorchSamRunner:
         """Load a checkpoint; see ``load_network`` for its errors."""
-        return cls(load_network(arch, checkpoint, expected_bytes), device, precision)
+        return cls(load_network(arch, checkpoint, expected_bytes), device, precision, compiled=compiled)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._type is torch.float32:

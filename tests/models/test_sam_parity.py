@@ -144,6 +144,29 @@ def test_trimming_leaves_the_padding_out_and_changes_little(predictor, slices):
     assert np.array_equal(predictor.embed(square).features["image"], trimming.embed(square).features["image"])
 
 
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["CT", "X-ray", "ultrasound in colour"])
+def test_medsam_s_own_script(predictor, reference_sam, slices, which):
+    """MedSAM_Inference.py on the same weights: its resampling, its box, its way back. (There probabilities are enlarged
+    and then cut, here logits, as everywhere else.)"""
+    transform = pytest.importorskip("skimage.transform", reason="scikit-image is not installed")
+    image, edge = slices[which], 192
+    h, w = image.shape[:2]
+    small = transform.resize(rgb(image), (edge, edge), order=3, preserve_range=True, anti_aliasing=True)
+    small = small.astype(np.uint8)
+    small = (small - small.min()) / np.clip(small.max() - small.min(), a_min=1e-8, a_max=None)
+    box = np.array([w * 0.2, h * 0.3, w * 0.7, h * 0.8]).round()
+    with torch.no_grad():
+        features = reference_sam.image_encoder(torch.tensor(small).float().permute(2, 0, 1)[None])
+        boxes = torch.as_tensor(box / np.array([w, h, w, h]) * edge, dtype=torch.float)[None, None]
+        sparse, dense = reference_sam.prompt_encoder(points=None, boxes=boxes, masks=None)
+        places = reference_sam.prompt_encoder.get_dense_pe()
+        low, _ = reference_sam.mask_decoder(features, places, sparse, dense, multimask_output=False)
+        theirs = torch.nn.functional.interpolate(low, (h, w), mode="bilinear")[0, 0].numpy()
+    medsam = SamPredictor(predictor._runner, "tiny", SamOptions("medsam"))
+    ours = medsam.predict(medsam.embed(as_slice(image)), SlicePrompts(box=(box[1], box[0], box[3] + 1, box[2] + 1)))
+    check(ours.logits, theirs)
+
+
 def test_black_borders_are_not_computed_and_answers_come_back_in_place(predictor, slices):
     """A picture in the middle of black: cut, it is computed as if it lay in the corner."""
     shown = np.maximum(slices[0][20:80, 30:100], 9)
