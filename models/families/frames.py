@@ -204,7 +204,9 @@ def _medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
 
     grown = resize(image, (edge, edge), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
     low, high = float(grown.min()), float(grown.max())
-    scaled = [np.asarray((c - low) / max(high - low, LEAST_RANGE), np.float32) for c in _channels(grown)]
+    scaled = [
+        np.asarray((c.astype(np.float64) - low) / max(high - low, LEAST_RANGE), np.float32) for c in _channels(grown)
+    ]
     return _framed(scaled, edge), (edge, edge)
 
 
