@@ -40,6 +40,10 @@ def wholebody(
         list[str] | None,
         typer.Option(help="Only this structure, by any of its names: 'left kidney', Kidney_L, 左肾. Repeatable."),
     ] = None,
+    session: Annotated[
+        Path | None,
+        typer.Option(help="Also make a session there, every class a label to correct with clicks (promptseg.resume)."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Also write volume (mm³) and mean intensity of each class.")
@@ -76,20 +80,24 @@ def wholebody(
         raise typer.BadParameter("expected an IMAGE and at least one -o OUT (or --tasks, or --classes TASK)")
     if radiomics:
         require_radiomics()
+    if session is not None and (series is not None or frame is not None):
+        raise typer.BadParameter("a session is opened from a path: not together with --series or --frame")
     source = check_outputs(output, image, series)
     started = time.perf_counter()
     volume = read_volume(image, series=series, frame=frame)
     read_s = time.perf_counter() - started
     subset = [name.strip() for part in roi_subset or () for name in part.split(",") if name.strip()]
-    chosen, only = (task or "total", subset) if not text else _named(text, task, volume)
+    chosen, only = _named(text, task, volume) if text else (task or "total", [])
     _licence(chosen, licence_number, model_folder)
-    engine = _engine(chosen, subset or only, model_folder, fast, fastest, device, statistics)
+    engine = _engine(chosen, subset or _subset(chosen, only), model_folder, fast, fastest, device, statistics)
     warning = misfit(volume, engine.task)
     if warning:
         typer.echo(f"warning: {warning}", err=True)
     result, load_s = _run(engine, volume)
     labelmap = _kept(result.labelmap, only)
     lines, write_s = _write(labelmap, volume, output, source, result, engine, keep_identity, radiomics)
+    if session is not None:
+        lines.append(_land(image, session, labelmap))
     for line in lines:
         typer.echo(line)
     steps = {"read": read_s, "load": load_s, **result.seconds, "write": write_s}
@@ -157,22 +165,24 @@ def _engine(
     statistics: bool,
 ) -> WholeBody:
     from promptseg.wholebody import WholeBody
+
+    return WholeBody(
+        task,
+        fast=fast,
+        fastest=fastest,
+        roi_subset=subset,
+        device=device,
+        statistics=statistics,
+        model_folder=model_folder,
+    )
+
+
+def _subset(task: str, only: Sequence[str]) -> Sequence[str]:
+    """The classes that TotalSegmentator itself can be told to leave out others for; () where it cannot."""
     from promptseg.wholebody.totalseg import all_tasks
 
-    if model_folder is not None:
-        return WholeBody(
-            fast=fast,
-            fastest=fastest,
-            roi_subset=subset,
-            device=device,
-            statistics=statistics,
-            model_folder=model_folder,
-        )
     known = all_tasks().get(task)
-    takes = known is None or known.takes_subset
-    return WholeBody(
-        task, fast=fast, fastest=fastest, roi_subset=subset if takes else (), device=device, statistics=statistics
-    )
+    return only if known is not None and known.takes_subset else ()
 
 
 def _run(engine: WholeBody, volume: Volume) -> tuple[WholeBodyResult, float]:
@@ -207,6 +217,14 @@ def _kept(labelmap: Labelmap, only: Sequence[str]) -> Labelmap:
     labels = {value: label for value, label in labelmap.labels.items() if label.name in only}
     kept = np.isin(labelmap.array, list(labels))
     return type(labelmap)(np.where(kept, labelmap.array, 0).astype(labelmap.array.dtype), labelmap.geometry, labels)
+
+
+def _land(image: Path, folder: Path, labelmap: Labelmap) -> str:
+    from promptseg.api import open_session
+    from promptseg.organs import land_labels
+
+    values = land_labels(open_session(image, folder=folder), labelmap)
+    return f"{len(values)} labels in the session {folder}"
 
 
 def _write(

@@ -51,7 +51,7 @@ class Inferred:
     """The networks' answer, class ids on the network's grid. Can be pickled.
 
     Attributes:
-        tape: as in ``Prepared``, with the answers.
+        tape: what was worked out after ``Prepared``, in order.
         labels: (z, y, x) on the volume's grid where nothing is left to do, else None.
         statistics: as ``WholeBody.statistics`` asked, where they are known already.
         seconds: per step.
@@ -147,9 +147,7 @@ class WholeBody:
         """The models that the task runs, and the order of its expensive calls, found by a rehearsal."""
         from promptseg.wholebody.runs import Rehearsal
         from promptseg.wholebody.totalseg import run_case, to_nifti
-        from promptseg.wholebody.weights import ensure_home
 
-        ensure_home()
         array = np.arange(int(np.prod(REHEARSAL_SHAPE)), dtype=np.int16).reshape(REHEARSAL_SHAPE) % 500 + 1
         volume = Volume.from_array(array, Geometry(REHEARSAL_SHAPE, (REHEARSAL_MM,) * 3))
         rehearsal = Rehearsal()
@@ -191,9 +189,10 @@ class WholeBody:
         if self.model_folder is not None:
             self._networks.own_predictor(self.model_folder)
             return
+        if self._networks.has(self.models):
+            return
         require_models(self.models, self.task.name, self._arguments)
-        if not self._networks.has(self.models):
-            check_unchanged(self.models)
+        check_unchanged(self.models)
         for model in self.models:
             self._networks.predictor(model)
 
@@ -246,9 +245,10 @@ class WholeBody:
             labels = self._networks.segment(self.model_folder, prepared.volume, clock, on_progress)
             return Inferred(labels=labels, seconds=clock.seconds)
         calls = self._plan[1]
-        inferred = Inferred(tape=list(prepared.tape))
+        inferred = Inferred(tape=list(prepared.tape))  # replayed, then left behind
         stop = len(calls) - calls[::-1].index("network")
         answer = self._go(prepared.volume, inferred, self._networks, stop=stop, on_step=on_progress)
+        del inferred.tape[: len(prepared.tape)]
         if answer is not None:
             inferred.labels, inferred.statistics = answer
         return inferred
@@ -260,7 +260,7 @@ class WholeBody:
     def finished(self, prepared: Prepared, inferred: Inferred) -> WholeBodyResult:
         """As ``finish``, with the time of all steps and the statistics."""
         labels, statistics = inferred.labels, inferred.statistics
-        last = Inferred(tape=inferred.tape)
+        last = Inferred(tape=[*prepared.tape, *inferred.tape])
         if labels is None:
             answer = self._go(prepared.volume, last, None, stop=len(self._plan[1]))
             if answer is None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import pickle
 import tempfile
 import threading
 import zipfile
@@ -275,7 +276,7 @@ def load_predictor(folder: Path, folds: Sequence[int] | None, device: str, *, st
                 allow_tqdm=False,
             )
         predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), "checkpoint_final.pth")
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError) as exc:
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as exc:
         raise ModelError(f"nnU-Net cannot load the model in {folder}: {type(exc).__name__}: {exc}") from exc
     return predictor
 
@@ -322,6 +323,9 @@ def run_case(run: CaseRun | Rehearsal, image: Any, arguments: Mapping[str, Any])
         Paused: the run came to the step where it was to stop.
         ModelError: TotalSegmentator refused the arguments or broke.
     """
+    from promptseg.wholebody.weights import ensure_home
+
+    ensure_home()  # before TotalSegmentator would make a settings file of its own, which sends statistics
     from totalsegmentator.python_api import totalsegmentator
 
     _install_taps()

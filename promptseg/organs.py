@@ -1,0 +1,111 @@
+"""Whole-body labels in a session: classes become labels that clicks correct; a structure is asked for by its name.
+
+Every label is one undoable entry of the prompt log with its mask in it, so a replay needs neither TotalSegmentator nor
+its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.prompts import MaskPrompt
+from promptseg.session import Session
+from promptseg.volume import Labelmap, Volume
+from promptseg.wholebody import OnStep, WholeBody
+from promptseg.wholebody.modality import guess_modality
+from promptseg.wholebody.names import Anatomy, resolve
+
+__all__ = ["WholeBodyText", "land_labels"]
+
+
+def land_labels(session: Session, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
+    """Make a label of the session from every label of a labelmap that has voxels; return the new values.
+
+    The last one is selected. Locked labels keep their voxels, other labels give theirs up.
+
+    Args:
+        session: on the labelmap's grid.
+        labelmap: for example what ``promptseg.segment_whole_body`` gave.
+        only: names of the labels to take; all when empty.
+
+    Raises:
+        GeometryMismatchError: the labelmap lies on another grid.
+        PromptError: a label has a name that the session has already, or there would be more than 255 labels.
+    """
+    session.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
+    counts = np.bincount(labelmap.array.ravel())
+    made = []
+    for label in labelmap.labels.values():
+        if label.value < len(counts) and counts[label.value] and (not only or label.name in only):
+            made.append(session.new_label(label.name))
+            session.add(MaskPrompt(labelmap.array == label.value))
+    return tuple(made)
+
+
+@dataclass
+class WholeBodyText:
+    """Answers "left kidney" with a mask; networks stay loaded, and the last image's labels are kept.
+
+    Attributes:
+        fast: take the 3 mm model where the task has one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        task: look only in this task.
+    """
+
+    fast: bool = True
+    device: str = "auto"
+    task: str | None = None
+    _engines: dict[str, WholeBody] = field(default_factory=dict)
+    _found: dict[str, Labelmap] = field(default_factory=dict)
+    _image: str = ""
+
+    def find(self, volume: Volume, text: str) -> Anatomy:
+        """Return the task and class that a text means for this image.
+
+        Raises:
+            PromptError: nothing, or several structures, have this name; the message lists the choices.
+        """
+        modality = guess_modality(volume)
+        return resolve(text, task=self.task, modality=modality if modality in ("CT", "MR") else None)
+
+    def segment(self, volume: Volume, text: str, *, on_progress: OnStep | None = None) -> NDArray[np.bool_]:
+        """Return the structure's mask, bool (z, y, x); all False where it is not in the image.
+
+        Raises:
+            PromptError: as ``find``.
+            ModelError: the task's weights are missing or it needs a licence number.
+        """
+        anatomy = self.find(volume, text)
+        if volume.content_hash != self._image:
+            self._found, self._image = {}, volume.content_hash
+        if anatomy.task not in self._found:
+            self._found[anatomy.task] = self._engine(anatomy.task).segment(volume, on_progress=on_progress)
+        return self._found[anatomy.task].mask(anatomy.class_name)
+
+    def add(self, session: Session, text: str, *, on_progress: OnStep | None = None) -> int:
+        """Add the structure to a session as a label of its own and select it; return its value.
+
+        Raises:
+            PromptError: as ``find``; or the structure is not in the image, or the session has a label of this name.
+            ModelError: as ``segment``.
+        """
+        from promptseg.errors import PromptError
+
+        anatomy = self.find(session.volume, text)
+        mask = self.segment(session.volume, text, on_progress=on_progress)
+        if not mask.any():
+            raise PromptError(f"{text!r} ({anatomy.class_name}) was not found in this image; click on it instead")
+        value = session.new_label(anatomy.class_name)
+        session.add(MaskPrompt(mask))
+        return value
+
+    def _engine(self, task: str) -> WholeBody:
+        if task not in self._engines:
+            from promptseg.wholebody.totalseg import all_tasks
+
+            self._engines[task] = WholeBody(task, fast=self.fast and all_tasks()[task].has_fast, device=self.device)
+        return self._engines[task]

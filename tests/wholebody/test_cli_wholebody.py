@@ -1,0 +1,201 @@
+"""The command line on a real scan, offline: every class, by its right name, in every format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nrrd_names
+import numpy as np
+import pytest
+import tiny_weights
+from numpy.typing import NDArray
+from wholebody_phantoms import blocks, write_ct_series
+
+import promptseg
+from promptseg.volume import Geometry, Volume
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def names_of(values: NDArray[np.uint8]) -> dict[int, str]:
+    """The names that these label values must carry, read from TotalSegmentator's own table."""
+    from totalsegmentator.map_to_binary import class_map
+
+    return {value: class_map["total"][value] for value in np.unique(values).tolist() if value}
+
+
+def require_known_labels(volume: Volume, found: NDArray[Any]) -> None:
+    """The scan has the network's voxel size: labels are known from the intensities, but at the bands' edges."""
+    place = (np.clip(volume.array.astype(np.float64), -1000, None) + 1000) / tiny_weights.BAND_WIDTH
+    bands = np.rint(place).astype(np.int64)
+    inside = (np.abs(place - bands) < 0.4) & (bands >= 1) & (bands <= 117)
+    assert inside.mean() > 0.2
+    # nnU-Net adds up in half precision: in the image's corners, where its window's weight is tiny, a few differ
+    assert (found[inside] == bands[inside]).mean() > 0.999
+
+
+def test_a_real_scan_offline_with_all_classes_and_their_names(
+    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
+) -> None:
+    models = use_tiny("bands")
+    scan = shared_data / "ct_ts_trunk3mm" / "image.nii.gz"
+    outputs = [tmp_path / name for name in ("organs.seg.nrrd", "organs.nii.gz")]
+    flags = [part for path in outputs for part in ("-o", path)]
+    code, out, err = run("wholebody", scan, *flags, "--fast", "--device", "cpu")
+    assert code == 0, err
+    assert blocked_network == []
+    assert "117 of 117 classes found" in out
+    assert "on cpu: read " in out
+    config = json.loads((models / "totalsegmentator" / "config.json").read_text())
+    assert config["send_usage_stats"] is False
+    assert config["prediction_counter"] == 0
+
+    volume, made = promptseg.read_volume(scan), promptseg.read_labelmap(outputs[1])
+    wanted = names_of(made.array)
+    assert len(wanted) == 117
+    assert {value: label.name for value, label in made.labels.items()} == wanted
+    assert made.geometry.same_as(volume.geometry)
+    assert nrrd_names.segments(outputs[0]) == wanted
+    np.testing.assert_array_equal(promptseg.read_labelmap(outputs[0]).array, made.array)
+    require_known_labels(volume, made.array)
+
+
+def test_a_dicom_series_becomes_a_dicom_seg_and_statistics(
+    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
+) -> None:
+    import highdicom
+
+    use_tiny("bands")
+    whole = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
+    slab = Geometry((16, *whole.shape[1:]), whole.geometry.spacing, whole.geometry.origin, whole.geometry.direction)
+    series = write_ct_series(Volume.from_array(whole.array[50:66], slab), tmp_path / "series")
+    target = tmp_path / "organs.dcm"
+    code, out, err = run("wholebody", series, "-o", target, "--fast", "--device", "cpu", "--statistics")
+    assert code == 0, err
+    assert blocked_network == []
+    found = int(out.split(" of 117 classes found")[0])
+    assert found > 110
+
+    seg = highdicom.seg.segread(target)
+    descriptions = [seg.get_segment_description(number) for number in seg.segment_numbers]
+    assert len(descriptions) == found
+    from totalsegmentator.map_to_binary import class_map
+
+    names = set(class_map["total"].values())
+    assert {item.segment_label for item in descriptions} <= names
+    assert {item.algorithm_type.value for item in descriptions} == {"AUTOMATIC"}
+    code, _, err = run("import", target, "-o", tmp_path / "back.nii.gz", "--image", series)
+    assert code == 0, err
+    back = promptseg.read_labelmap(tmp_path / "back.nii.gz")
+    ids = {name: value for value, name in class_map["total"].items()}
+    array = np.zeros(back.array.shape, np.int64)
+    for label in back.labels.values():
+        array[back.array == label.value] = ids[label.name]
+    require_known_labels(promptseg.read_volume(series), array)
+    statistics = json.loads((tmp_path / "organs.statistics.json").read_text())
+    assert set(statistics) == names
+
+
+def test_a_text_keeps_one_structure_and_names_it(use_tiny: Callable[[str], Path], run: Run, tmp_path: Path) -> None:
+    use_tiny("bands")
+    geometry = Geometry((14, 30, 32), (3.0, 3.0, 3.0), (5.0, -7.5, 40.0))
+    promptseg.write_volume(blocks(geometry), tmp_path / "scan.nii.gz")
+    where = ("-o", tmp_path / "out", "--session", tmp_path / "work")
+    code, out, err = run("wholebody", tmp_path / "scan.nii.gz", *where, "--fast", "--device", "cpu", "--text", "左肾")
+    assert code == 0, err
+    assert "kidney_left of the task total" in err
+    assert "1 of 1 classes found" in out
+    made = promptseg.read_labelmap(tmp_path / "out" / "segmentation.nii.gz")
+    assert [label.name for label in made.labels.values()] == ["kidney_left"]
+    assert made.mask("kidney_left").any()
+    session = promptseg.resume(tmp_path / "work")
+    np.testing.assert_array_equal(session.mask("kidney_left"), made.mask("kidney_left"))
+    code, _, err = run("wholebody", tmp_path / "scan.nii.gz", "-o", tmp_path / "out", "--text", "kidney")
+    assert code == 1
+    assert "kidney_left, kidney_cyst_left" in err.replace("kidney_right, ", "")
+
+
+def test_impossible_wishes_are_told_before_any_work(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
+    scan = tmp_path / "scan.nii.gz"
+    promptseg.write_volume(blocks(Geometry((14, 30, 32), (3.0, 3.0, 3.0))), scan)
+    there = tmp_path / "x.nii.gz"
+    cases = [
+        (("-o", there, "--task", "totl"), "did you mean 'total'"),
+        (("-o", there, "--task", "lung_vessels", "--fast"), "has no fast model"),
+        (("-o", there, "--fast", "--fastest"), "got both"),
+        (("-o", there, "--roi-subset", "liver,kidny_left"), "did you mean 'kidney_left'"),
+        (("-o", there, "--task", "lung_nodules", "--roi-subset", "lung"), "subset"),
+        (("-o", there, "--radiomics"), "pyradiomics"),
+        (("-o", tmp_path / "x.docx"), "expected a name that ends with"),
+        (("-o", tmp_path / "missing" / "x.nii.gz"), "its folder is not there"),
+        (("-o", tmp_path / "x.dcm"), "DICOM"),
+        (("-o", there, "--licence-number", "short"), "18 characters"),
+        (("-o", there, "--text", "liver", "--text", "airways"), "different tasks"),
+        (("-o", there, "--fast", "--device", "cuda:7"), "cuda"),
+    ]
+    for options, sentence in cases:
+        code, out, err = run("wholebody", scan, *options)
+        assert code == 1, options
+        assert sentence.lower() in err.lower(), (options, err)
+        assert "Traceback" not in err
+        assert out == ""
+    assert not there.exists()
+
+
+def test_licensed_tasks_ask_for_a_number_and_open_ones_never(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
+    from totalsegmentator.map_to_binary import commercial_models
+
+    from promptseg.errors import ModelError
+    from promptseg.wholebody.tasks import checked_task
+    from promptseg.wholebody.totalseg import all_tasks
+
+    for task in all_tasks():
+        if task in commercial_models:
+            with pytest.raises(ModelError, match="licence number"):
+                checked_task(task)
+        else:
+            assert checked_task(task).name == task
+    scan = tmp_path / "scan.nii.gz"
+    promptseg.write_volume(blocks(Geometry((14, 30, 32), (3.0, 3.0, 3.0))), scan)
+    number = "aca_" + "X" * 14
+    code, _, err = run("wholebody", scan, "-o", tmp_path / "x.nii.gz", "--task", "face", "--licence-number", number)
+    assert code == 1
+    assert "weights of the whole-body task 'face'" in err  # the number was taken: the weights are next
+    assert number not in err
+    assert checked_task("face").needs_licence
+    kept = json.loads((tmp_path / "models" / "totalsegmentator" / "config.json").read_text())
+    assert kept["license_number"] == number
+    assert kept["send_usage_stats"] is False
+
+
+def test_the_lists_are_the_registrys(run: Run) -> None:
+    pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
+    from totalsegmentator import registry
+
+    code, out, _ = run("wholebody", "--tasks")
+    assert code == 0
+    listed = {line.split()[0]: line for line in out.splitlines()}
+    assert list(listed) == [task for task in registry.TASKS if task in listed]
+    assert {t for t in registry.TASKS if t not in listed} <= {"total_highres_test"}
+    for task, line in listed.items():
+        assert ("licence number" in line) == registry.requires_license(task)
+        assert f" {registry.task_modality(task)} " in line
+    code, out, _ = run("wholebody", "--classes", "total_mr")
+    assert [line.split()[1] for line in out.splitlines()] == [
+        name for _, name in sorted(registry.get_task_classes("total_mr").items())
+    ]
+    assert run("wholebody", "--classes", "liver")[0] == 1
+    assert run("wholebody")[0] == 2
+
+
+def test_an_mr_for_a_ct_task_is_warned_about(shared_data: Path, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
+    mr = shared_data / "mr_ts_abdomen_small" / "image.nii.gz"
+    code, _, err = run("wholebody", mr, "-o", tmp_path / "x.nii.gz", "--fast", "--device", "cpu")
+    assert code == 1  # no weights here
+    assert "try --task total_mr" in err
