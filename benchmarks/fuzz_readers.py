@@ -12,6 +12,7 @@ Seeds are small files that this script writes itself, and with --data the small 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import resource
@@ -279,6 +280,7 @@ def _work(connection: Any, data: Path | None) -> None:
     """Answer input numbers until None comes."""
     from promptseg.io import read_volume  # noqa: F401 - load the libraries before memory is limited
 
+    faulthandler.enable()  # a process that dies says where
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     known = seeds(data)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import unsupported_method
 
 from promptseg.app.service.application import create_app
 from promptseg.app.settings import Limits, ServeSettings
-
-from .conftest import API, open_example
 
 EXAMPLES = 12  # per operation; the run is bounded, `benchmarks/openapi.py` sends more
 
