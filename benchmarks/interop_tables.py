@@ -1,0 +1,160 @@
+"""The tables of docs/interop.md, made anew: outcome per robustness file, round trips, dciodvfy, metrics parity.
+
+    python benchmarks/interop_tables.py [--data ../shared/data] [--write docs/interop.md]
+
+Prints Markdown, or puts it between the markers of the document. Needs the real images; dciodvfy (Debian: dicom3tools)
+where it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from promptseg.errors import PromptsegError
+from promptseg.export import (
+    ImportOptions,
+    read_dicom_seg,
+    read_segmentation,
+    read_source,
+    write_dicom_seg,
+    write_dicom_sr,
+    write_rtstruct,
+)
+from promptseg.io import read_labelmap, read_volume, write_labelmap
+from promptseg.io.regrid import read_regridded
+from promptseg.metrics import dice
+from promptseg.volume import Labelmap
+
+START, END = "<!-- tables: python benchmarks/interop_tables.py -->", "<!-- /tables -->"
+
+
+def robustness(root: Path) -> Iterator[str]:
+    """Yield a row per file or folder: read (with what was found), fixed on request, or the sentence of refusal."""
+    yield from ("| file | outcome |", "| --- | --- |")
+    parts = ("dicom_single", "volumes", "seg_labelmap", "rtstruct_single")
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in parts]
+    files = [path for part in parts for path in sorted((root / part).iterdir()) if path.is_file()]
+    for path in (*folders, *files):
+        yield f"| {path.relative_to(root).as_posix()} | {_outcome(path, root)} |"
+
+
+def _outcome(path: Path, root: Path) -> str:
+    try:
+        volume = read_volume(path)
+    except PromptsegError as exc:
+        said = str(exc).replace(str(path), path.name).replace(f"{root}/", "").replace("|", "/")
+        return f"refused: {said}{_fixed(path)}"
+    size = " × ".join(str(n) for n in volume.shape[::-1])
+    codes = sorted({getattr(finding, "code", "note") for finding in volume.findings})
+    return f"read, {size}{', colour' if volume.is_rgb else ''}" + (f" ({', '.join(codes)})" if codes else "")
+
+
+def _fixed(path: Path) -> str:
+    try:
+        made = read_regridded(path).volume
+    except PromptsegError:
+        return ""
+    return f" **Fixed on request** onto {' × '.join(str(n) for n in made.shape[::-1])} voxels."
+
+
+def round_trips(data: Path) -> Iterator[str]:
+    """Yield a row per mask and format: voxels that differ after writing and reading back, and the lowest Dice."""
+    yield from ("| mask | through | labels | voxels changed | lowest Dice |", "| --- | --- | ---: | ---: | ---: |")
+    volume = read_volume(data / "ct_ts_dicom_j2k" / "dicom")
+    source = read_source(data / "ct_ts_dicom_j2k" / "dicom")
+    labels = _on_grid(read_labelmap(data / "ct_ts_dicom_j2k" / "label_total.nii.gz"), volume.geometry)
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("nii.gz", "nrrd", "seg.nrrd", "mha", "mhd", "tif"):
+            path = write_labelmap(labels, Path(folder) / f"m.{ending}")[0]
+            yield _trip("ct_ts_dicom_j2k", f".{ending}", labels, read_labelmap(path))
+        for kind in ("binary", "labelmap"):
+            path = write_dicom_seg(labels, Path(folder) / f"{kind}.dcm", source, kind=kind)
+            yield _trip("ct_ts_dicom_j2k", f"SEG {kind}", labels, read_dicom_seg(path, source.geometry).labelmap())
+        for holes in ("keyhole", "xor"):
+            path = write_rtstruct(labels, Path(folder) / f"{holes}.dcm", source, holes=holes)
+            found = read_segmentation(path, ImportOptions(source.geometry)).labelmap(overlap="last")
+            yield _trip("ct_ts_dicom_j2k", f"RTSTRUCT {holes}", labels, found)
+
+
+def _on_grid(labels: Labelmap, geometry: object) -> Labelmap:
+    from promptseg.evaluate import resample_mask
+    from promptseg.volume import Geometry
+
+    assert isinstance(geometry, Geometry)
+    array = np.zeros(geometry.shape, labels.array.dtype)
+    for value in labels.labels:
+        array[resample_mask(labels.mask(value), labels.geometry, geometry)] = value
+    return Labelmap(array, geometry, labels.labels)
+
+
+def _trip(name: str, how: str, before: Labelmap, after: Labelmap) -> str:
+    values = [value for value in before.labels if (before.array == value).any()]
+    lowest = min(dice(before.array == value, after.array == value) for value in values)
+    changed = int(np.count_nonzero(before.array != after.array))
+    return f"| {name} | {how} | {len(values)} | {changed} | {lowest:.5f} |"
+
+
+def conformance(data: Path) -> Iterator[str]:
+    """Yield what dciodvfy says of one object of each kind."""
+    yield from ("| object | dciodvfy: errors | warnings |", "| --- | ---: | ---: |")
+    if shutil.which("dciodvfy") is None:
+        yield "| (not installed) | | |"
+        return
+    images = data / "ct_ts_dicom_j2k" / "dicom"
+    source, volume = read_source(images), read_volume(images)
+    array = np.zeros(source.geometry.shape, np.uint8)
+    array[5:12, 200:300, 150:260], array[8:10, 230:250, 180:200] = 1, 0
+    labels = Labelmap(array, source.geometry, {})
+    with tempfile.TemporaryDirectory() as folder:
+        seg = write_dicom_seg(labels, Path(folder) / "seg.dcm", source)
+        made = {
+            "SEG binary": seg,
+            "SEG labelmap": write_dicom_seg(labels, Path(folder) / "map.dcm", source, kind="labelmap"),
+            "RTSTRUCT keyhole": write_rtstruct(labels, Path(folder) / "rt.dcm", source),
+            "SR TID 1500": write_dicom_sr(seg, Path(folder) / "sr.dcm", source, volume=volume),
+        }
+        for name, path in made.items():
+            done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+            lines = (done.stdout + done.stderr).splitlines()
+            counts = [sum(line.startswith(word) for line in lines) for word in ("Error", "Warning")]
+            yield f"| {name} | {counts[0]} | {counts[1]} |"
+
+
+def tables(data: Path) -> str:
+    """Return all tables with their headings."""
+    from metrics_parity import table
+
+    parts = {
+        "Robustness": robustness(data / "robustness"),
+        "Round trips": round_trips(data),
+        "Conformance": conformance(data),
+        "Metrics": table(data),
+    }
+    return "\n\n".join(f"### {title}\n\n" + "\n".join(lines) for title, lines in parts.items())
+
+
+def main() -> None:
+    """Parse and print, or write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args()
+    text = tables(given.data)
+    if given.write is None:
+        print(text)
+        return
+    document = given.write.read_text(encoding="utf-8")
+    pattern = re.escape(START) + ".*" + re.escape(END)
+    given.write.write_text(re.sub(pattern, lambda _: f"{START}\n\n{text}\n\n{END}", document, flags=re.DOTALL), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
