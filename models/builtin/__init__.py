@@ -9,5 +9,5 @@ __all__ = ["BUILTIN_ONNX", "BUILTIN_SHA256"]
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped network."""
 
-BUILTIN_SHA256 = "2f6021fa269f6c20ac0eaac3e1db28af6d09267876cff75f335bf034ad710eba"
+BUILTIN_SHA256 = "77f12571bf7b08f6fa31be319a6b255c29fb3d1ec8cc34bf470ed0e9e49b4379"
 """Of the shipped file."""

@@ -84,11 +84,17 @@ class BenchResult:
         return tuple(row for row in self.rows if row.dimension == dimension and model in (None, row.model))
 
     def groups(self, dimension: int, grouping: str) -> dict[str, tuple[CaseResult, ...]]:
-        """Return the rows of one protocol by group; ``grouping`` is a key of ``GROUPINGS``."""
+        """Return the rows of one protocol by group; ``grouping`` is a key of ``GROUPINGS``.
+
+        Where thin vessels are kept apart, all objects together follow as a third group.
+        """
         key, groups = GROUPINGS[grouping], dict[str, list[CaseResult]]()
         for row in self.of(dimension):
             groups.setdefault(key(row.case), []).append(row)
-        return {name: tuple(groups[name]) for name in sorted(groups)}
+        sorted_groups = {name: tuple(groups[name]) for name in sorted(groups)}
+        if grouping == "vessels" and len(groups) > 1:
+            sorted_groups["all"] = self.of(dimension)
+        return sorted_groups
 
     def calibration(self, model: str) -> Pair:
         """Return how far a model's predicted quality lies off the Dice it reached, over all its answers.

@@ -37,7 +37,7 @@ def test_means_by_group() -> None:
     assert RESULT.models == ("m", "n")
     assert RESULT.dimensions == (2,)
     assert means("all", "m") == pytest.approx({"all": 0.3})
-    assert means("vessels", "n") == pytest.approx({"not vessels": 0.6, "thin vessels": 0.3})
+    assert means("vessels", "n") == pytest.approx({"not vessels": 0.6, "thin vessels": 0.3, "all": 0.5})
     assert means("modality", "m") == pytest.approx({"CT": 0.15, "MR": 0.6})
     assert means("kind", "m") == pytest.approx({"organ": 0.4, "thin vessel": 0.1})
 

@@ -15,16 +15,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run one verb."""
     parser = argparse.ArgumentParser(prog="python -m promptseg.models.builtin.training", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("train", help="train from nothing, or resume what lies in --out")
+    verb = verbs.add_parser("train", help="train by a recipe from nothing, or go on with what lies in --out")
+    verb.add_argument("--recipe", type=Path, default=None, help="the shipped file's own when not given")
     verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--minutes", type=float, required=True)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--processes", type=int, default=2, help="each trains the same weights on a core of its own")
-    verb.add_argument("--rate", type=float, default=1.2e-3)
-    verb.add_argument("--warm-start", type=Path, default=None, help="checkpoint whose weights to begin with")
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    verb = verbs.add_parser("export", help="write a checkpoint as ONNX")
-    verb.add_argument("--checkpoint", type=Path, required=True)
+    verb = verbs.add_parser("export", help="write both members as one ONNX file")
+    verb.add_argument(
+        "--wide", type=Path, default=None, help="checkpoint of that member; the shipped one's when left out"
+    )
+    verb.add_argument("--thin", type=Path, default=None, help="likewise")
     verb.add_argument("--out", type=Path, default=BUILTIN_ONNX)
     verb = verbs.add_parser("evaluate", help="measure an ONNX file on synthetic scenes kept out of training")
     verb.add_argument("--path", type=Path, default=BUILTIN_ONNX)
@@ -33,13 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = given.pop("verb")
     if chosen == "train":
-        from promptseg.models.builtin.training.train import TrainConfig, train
+        from promptseg.models.builtin.training.recipe import RECIPE, read_recipe
+        from promptseg.models.builtin.training.train import train
 
-        train(TrainConfig(**given))
+        train(read_recipe(given.pop("recipe") or RECIPE), **given)
     elif chosen == "export":
         from promptseg.models.builtin.training.export import export
+        from promptseg.models.builtin.training.network import MEMBERS
 
-        export(**given)
+        members = {name: given[name] for name in MEMBERS if given[name] is not None}
+        export(members, BUILTIN_ONNX, given["out"])
     else:
         from promptseg.models.builtin.training.evaluate import evaluate, table
 

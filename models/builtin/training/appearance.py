@@ -22,10 +22,13 @@ def photograph_canvas(canvas: Canvas, family: str) -> FloatArray:
         float32 (depth, size, size) in [0, 1].
     """
     image = canvas.image.astype(np.float32)
-    image = _hidden_structure(canvas, image)
+    if not (canvas.easy and canvas.chance(0.75)):
+        image = _hidden_structure(canvas, image)
     image = _blur(canvas, image)
     if canvas.chance(0.5):
-        image = image * np.exp(canvas.uniform(0, 0.4) * canvas.noise(int(canvas.rng.integers(2, 4))))
+        image = image * np.exp(
+            canvas.uniform(0, 0.2 if canvas.easy else 0.4) * canvas.noise(int(canvas.rng.integers(2, 4)))
+        )
     image = _noise(canvas, image, family)
     image = _field_of_view(canvas, image, family)
     return _tone(canvas, image)
@@ -48,7 +51,7 @@ def _hidden_structure(canvas: Canvas, image: FloatArray) -> FloatArray:
 
 def _blur(canvas: Canvas, image: FloatArray) -> FloatArray:
     """Point spread and a coarser grid."""
-    sigma = canvas.log_uniform(0.3, 2.2)
+    sigma = canvas.log_uniform(0.3, 1.3 if canvas.easy else 2.2)
     planes = []
     coarse = canvas.uniform(0.3, 1.0) if canvas.chance(0.45) else 1.0
     up = int(canvas.rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST], p=[0.5, 0.35, 0.15]))
@@ -67,7 +70,7 @@ def _blur(canvas: Canvas, image: FloatArray) -> FloatArray:
 def _noise(canvas: Canvas, image: FloatArray, family: str) -> FloatArray:
     """Gaussian, Rician, Poisson-like, correlated, or speckle."""
     low, high = np.percentile(image[:, ::4, ::4], (2, 98))
-    strength = canvas.uniform(0, 1) ** 3 * 0.2 * float(high - low)
+    strength = canvas.uniform(0, 1) ** 3 * (0.07 if canvas.easy else 0.2) * float(high - low)
     white = canvas.rng.standard_normal(image.shape, dtype=np.float32)
     kind = canvas.rng.choice(["gauss", "rice", "poisson", "grain", "speckle"], p=[0.3, 0.2, 0.15, 0.25, 0.1])
     if family == "ultrasound" and canvas.chance(0.85):
@@ -84,7 +87,7 @@ def _noise(canvas: Canvas, image: FloatArray, family: str) -> FloatArray:
     smooth /= smooth.std() + 1e-6
     if kind == "grain":
         return (image + strength * smooth).astype(np.float32)
-    ripple = np.exp(canvas.uniform(0.05, 0.38) * smooth)
+    ripple = np.exp(canvas.uniform(0.05, 0.2 if canvas.easy else 0.38) * smooth)
     return (np.maximum(image, 0.0) * ripple + 0.3 * strength * smooth).astype(np.float32)
 
 
@@ -128,7 +131,7 @@ def _tone(canvas: Canvas, image: FloatArray) -> FloatArray:
     if canvas.chance(0.25):
         image = 1 - image
     if canvas.chance(0.15):
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(canvas.rng.integers(15, 90))]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(canvas.rng.integers(50 if canvas.easy else 15, 90))]
         planes = []
         for plane in image:
             coded = cv2.imencode(".jpg", (plane * 255).astype(np.uint8), quality)[1]

@@ -1,7 +1,7 @@
 """A canvas on which synthetic scenes are painted: coherent noise, level sets, regions and candidate targets.
 
-Every array has a leading depth axis of 1, or of 2 where the second cut is a neighbouring slice of the same
-synthetic 3D world: shapes and textures there are the same up to a small random change.
+Every array has a leading depth axis of 1, or of several where the cuts are neighbouring slices of one synthetic 3D
+world: from cut to cut shapes and textures are the same up to a small random change, and things end.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ class Canvas:
     Attributes:
         rng: the only source of randomness.
         size: edge in pixels.
-        depth: 1, or 2 with a neighbouring cut.
-        drift: how much the neighbouring cut differs (0.05 thin slices .. 0.6 thick ones).
+        depth: cuts of the world.
+        easy: a clear picture: contrasts strong, textures and noise mild. People mostly prompt what they can see.
+        drift: how much one cut differs from the next (0.06 thin slices .. 0.6 thick ones).
         image: float32 (depth, size, size).
         candidates: what may become the target.
     """
 
-    def __init__(self, rng: np.random.Generator, size: int, depth: int) -> None:
-        self.rng, self.size, self.depth = rng, size, depth
-        self.drift = float(rng.choice([0.06, 0.15, 0.3, 0.5])) if depth > 1 else 0.0
+    def __init__(self, rng: np.random.Generator, size: int, depth: int, *, easy: bool = False) -> None:
+        self.rng, self.size, self.depth, self.easy = rng, size, depth, easy
+        self.drift = float(rng.choice([0.06, 0.15, 0.3, 0.45, 0.6])) if depth > 1 else 0.0
         self.image = np.zeros((depth, size, size), np.float32)
         self.candidates: list[Candidate] = []
         axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -68,6 +69,10 @@ class Canvas:
         """One float, uniform in its logarithm."""
         return math.exp(self.uniform(math.log(low), math.log(high)))
 
+    def contrast(self, low: float, high: float) -> float:
+        """A difference of intensity, uniform in its logarithm; never faint in a clear picture."""
+        return self.log_uniform(max(low, min(0.15, 0.6 * high)), high) if self.easy else self.log_uniform(low, high)
+
     def chance(self, probability: float) -> bool:
         """True with a probability."""
         return bool(self.rng.random() < probability)
@@ -76,13 +81,11 @@ class Canvas:
         """Smooth unit noise (depth, h, w), the whole canvas by default, with ``cells`` bumps along an edge."""
         height, width = shape or (self.size, self.size)
         cells = min(max(2, cells), self.size)
-        grid = self.rng.standard_normal((cells, cells)).astype(np.float32)
-        if self.depth == 1:
-            planes = [grid]
-        else:
+        planes = [self.rng.standard_normal((cells, cells)).astype(np.float32)]
+        angle = self.drift * min(1.5, 0.5 + cells / 12)
+        for _ in range(self.depth - 1):
             other = self.rng.standard_normal((cells, cells)).astype(np.float32)
-            angle = self.drift * min(1.5, 0.5 + cells / 12)
-            planes = [grid, math.cos(angle) * grid + math.sin(angle) * other]
+            planes.append(math.cos(angle) * planes[-1] + math.sin(angle) * other)
         resize = cv2.INTER_CUBIC if cells < self.size else cv2.INTER_NEAREST
         return np.stack([cv2.resize(plane, (width, height), interpolation=resize) for plane in planes])
 
@@ -113,9 +116,10 @@ class Canvas:
 
     def shade(self, mean: float, rough: float) -> FloatArray:
         """Intensities of one region: mean, texture of strength ``rough`` and often a gradient."""
+        rough = rough * (0.35 if self.easy else 1.0)
         out = mean + rough * self.textures[int(self.rng.integers(0, len(self.textures)))]
         if self.chance(0.3):
-            angle, slope = self.uniform(0, 2 * math.pi), self.uniform(0, 0.25)
+            angle, slope = self.uniform(0, 2 * math.pi), self.uniform(0, 0.1 if self.easy else 0.25)
             out = out + slope * (math.cos(angle) * self.y + math.sin(angle) * self.x)
         return out.astype(np.float32)
 

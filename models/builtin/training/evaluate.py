@@ -55,44 +55,48 @@ def evaluate(path: Path, per_family: int = 6) -> list[Measured]:
 def _samples(per_family: int) -> Iterator[Sample]:
     for family in FAMILIES:
         for number in range(per_family):
-            for sample in make_samples((HELD_OUT, number), 1, family):
-                if sample.target.any():
-                    yield sample
+            yield from make_samples((HELD_OUT, number), 1, family)
 
 
 def _measure(predictor: Predictor, sample: Sample, number: int) -> Measured:
-    embedding = predictor.embed(SliceImage(sample.image))
+    target = sample.targets[0]
+    embedding = predictor.embed(SliceImage(sample.images[0]))
     scores: list[tuple[float, float]] = []
 
     def ask(prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         answer = predictor.predict(embedding, prompts, prior)
-        scores.append((answer.score, _dice(answer.mask, sample.target)))
+        scores.append((answer.score, _dice(answer.mask, target)))
         return answer
 
-    points, positive = [deepest(sample.target)], [True]
+    points, positive = [deepest(target)], [True]
     curve: list[float] = []
     answer: Prediction | None = None
     while len(curve) < CLICKS:
         prompts = SlicePrompts(np.array(points, np.float32), np.array(positive))
         answer = ask(prompts, None if answer is None else Prior(answer.logits))
         curve.append(scores[-1][1])
-        click = correction(sample.target, answer.mask, None)
+        click = correction(target, answer.mask, None)
         if click is None:
             curve += [1.0] * (CLICKS - len(curve))
             break
         points.append(click[:2])
         positive.append(click[2])
-    rows, columns = np.flatnonzero(sample.target.any(1)), np.flatnonzero(sample.target.any(0))
+    rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))
     ask(SlicePrompts(box=(float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1))))
     box = scores[-1][1]
-    ask(SlicePrompts(scribble=draw_strokes(sample.target, np.random.default_rng(number), negative=True)))
+    ask(SlicePrompts(scribble=draw_strokes(target, np.random.default_rng(number), negative=True)))
     strokes = scores[-1][1]
-    carried = None
-    if sample.neighbour is not None and sample.neighbour_target is not None:
-        known = np.where(sample.neighbour_target, 5, -5).astype(np.float32)
-        ask(SlicePrompts(), Prior(known, predictor.embed(SliceImage(sample.neighbour))))
-        carried = scores[-1][1]
+    carried = _carried(predictor, sample)
     return Measured(sample.family, tuple(curve), box, strokes, carried, tuple(scores))
+
+
+def _carried(predictor: Predictor, sample: Sample) -> float | None:
+    """Dice of the true mask of the first cut carried to the second; None without one."""
+    if len(sample.images) < 2:
+        return None
+    known = np.where(sample.targets[0], 5, -5).astype(np.float32)
+    there, here = (predictor.embed(SliceImage(sample.images[cut])) for cut in (0, 1))
+    return _dice(predictor.predict(here, SlicePrompts(), Prior(known, there)).mask, sample.targets[1])
 
 
 def _dice(answer: np.ndarray, truth: np.ndarray) -> float:

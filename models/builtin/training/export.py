@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
-from promptseg.models.builtin.training.network import NetworkConfig, PromptNet
+from promptseg.models.builtin.training.network import PromptPair
+from promptseg.models.builtin.views import CHANNELS
 
-__all__ = ["export", "load_network", "read_weights"]
+__all__ = ["export", "load_pair", "read_weights"]
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +25,23 @@ SMALLEST_HALVED = 4096
 """Weights of at least this many numbers are stored in 16 bits."""
 
 
-class _Answer(nn.Module):
-    """The network as shipped: probabilities of quality instead of their logits."""
+def load_pair(checkpoints: dict[str, Path], shipped: Path) -> PromptPair:
+    """Both members, in evaluation mode on the CPU.
 
-    def __init__(self, network: PromptNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, channels, s, t) -> mask logits (n, 1, s, t) and scores (n,) in 0..1."""
-        logits, quality = self.network(view)
-        return logits, torch.sigmoid(quality)
-
-
-def load_network(checkpoint: Path) -> PromptNet:
-    """The network with a checkpoint's averaged weights, in evaluation mode on the CPU."""
-    network = PromptNet(NetworkConfig())
-    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
-    return network.eval()
+    Args:
+        checkpoints: of members that were trained anew; their averaged weights are taken.
+        shipped: a file written by ``export`` that gives the others.
+    """
+    pair = PromptPair()
+    for name, member in pair.members.items():
+        if name in checkpoints:
+            state = torch.load(checkpoints[name], map_location="cpu", weights_only=True)["average"]
+        else:
+            prefix = f"members.{name}."
+            weights = read_weights(shipped)
+            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        member.load_state_dict(state)
+    return pair.eval()
 
 
 def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -64,22 +64,21 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file written by ``export``, named as in ``PromptNet``'s state."""
+    """The weights in a file written by ``export``, named as in ``PromptPair``'s state."""
     weights = {}
     for weight in onnx.load(str(path)).graph.initializer:
-        name = weight.name.removeprefix("network.").removesuffix(".half")
-        weights[name] = torch.from_numpy(numpy_helper.to_array(weight).astype(np.float32))
+        weights[weight.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(weight).astype(np.float32))
     return weights
 
 
-def export(checkpoint: Path, out: Path) -> str:
-    """Write ``out``; returns its sha256.
+def export(checkpoints: dict[str, Path], shipped: Path, out: Path) -> str:
+    """Write ``out``; returns its sha256. ``checkpoints`` and ``shipped`` as in ``load_pair``.
 
     The batch and both edges stay free; edges must be multiples of 32. The legacy exporter is used because the files
     of the newer one run slower in ONNX Runtime on the CPU.
     """
-    model = _Answer(load_network(checkpoint)).eval()
-    example = torch.zeros(2, NetworkConfig().channels, 128, 128)
+    model = load_pair(checkpoints, shipped)
+    example = torch.zeros(2, len(CHANNELS), 128, 128)
     free = {0: "n", 2: "height", 3: "width"}
     torch.onnx.export(
         model,

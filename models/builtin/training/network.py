@@ -1,7 +1,8 @@
-"""The promptable network: a small U-Net with a strided stem and one attention block at 1/16 resolution."""
+"""The promptable network: two small U-Nets whose answers are averaged, each with attention at 1/16 resolution."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from promptseg.models.builtin.views import CHANNELS
 
-__all__ = ["NetworkConfig", "PromptNet"]
+__all__ = ["MEMBERS", "PromptNet", "PromptPair"]
 
 FACTS = 7
 """Numbers about an answer that its predicted quality rests on, besides features."""
@@ -18,17 +19,30 @@ FACTS = 7
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the network.
+    """Sizes of one member.
 
     Attributes:
-        channels: input channels, see ``promptseg.models.builtin.views.CHANNELS``.
         widths: feature channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the working size.
-        groups: groups of every GroupNorm.
+        attentions: transformer blocks at 1/16.
+        joined: skip connections are concatenated at full width ("wide"), not added ("thin").
     """
 
-    channels: int = len(CHANNELS)
-    widths: tuple[int, ...] = (32, 48, 96, 160, 192)
-    groups: int = 8
+    widths: tuple[int, ...]
+    attentions: int
+    joined: bool
+
+
+MEMBERS = {
+    "wide": NetworkConfig((32, 48, 96, 160, 192), 1, True),
+    "thin": NetworkConfig((24, 48, 96, 192, 256), 2, False),
+}
+"""The two networks whose answers are averaged. The thin one does most of its work at a quarter of the working size and
+below, where a CPU's convolutions are quick."""
+
+SHARES = {"wide": 0.6, "thin": 0.4}
+"""What each counts in the mean; chosen on the validation images of the model card."""
+
+CHANNEL_COUNT, GROUPS = len(CHANNELS), 8
 
 
 class ConvBlock(nn.Module):
@@ -71,26 +85,29 @@ class Attention(nn.Module):
 
 
 class PromptNet(nn.Module):
-    """Prompt maps and image in, mask logits and a quality logit out; fully convolutional in multiples of 32 px."""
+    """One member: maps and image in, mask logits and a quality logit out; fully convolutional in multiples of 32 px."""
 
-    def __init__(self, config: NetworkConfig | None = None) -> None:
+    def __init__(self, member: str = "thin") -> None:
         super().__init__()
-        config = config or NetworkConfig()
-        widths, groups = config.widths, config.groups
-        self.stem = nn.Conv2d(config.channels, widths[0], 4, stride=2, padding=1)
-        down: list[nn.Module] = []
-        previous = widths[0]
-        for width in widths:
-            down.append(ConvBlock(previous, width, groups))
-            previous = width
-        self.down = nn.ModuleList(down)
-        self.attention = Attention(widths[3])
-        up: list[nn.Module] = []
-        for width in reversed(widths[:-1]):
-            up.append(ConvBlock(previous + width, width, groups))
-            previous = width
-        self.up = nn.ModuleList(up)
-        self.refine = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
+        config = MEMBERS[member]
+        widths, self.joined = config.widths, config.joined
+        pairs = list(itertools.pairwise(widths))
+        self.stem = nn.Conv2d(CHANNEL_COUNT, widths[0], 4, stride=2, padding=1)
+        blocks = [ConvBlock(*pair, GROUPS) for pair in pairs]
+        if self.joined:
+            blocks.insert(0, ConvBlock(widths[0], widths[0], GROUPS))
+            self.up = nn.ModuleList([ConvBlock(deep + wide, wide, GROUPS) for wide, deep in reversed(pairs)])
+            self.refine = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
+        else:
+            self.top = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
+            self.top_norm = nn.GroupNorm(GROUPS, widths[0])
+            self.lateral = nn.ModuleList([nn.Conv2d(deep, wide, 1) for wide, deep in reversed(pairs)])
+            self.up = nn.ModuleList([ConvBlock(wide, wide, GROUPS) for wide, _ in reversed(pairs[1:])])
+            self.refine = nn.Conv2d(widths[0], widths[0], 3, padding=1)
+            self.finish = nn.Conv2d(widths[0], widths[0], 3, padding=1)
+        self.down = nn.ModuleList(blocks)
+        blocks_of_attention = [Attention(widths[3]) for _ in range(config.attentions)]
+        self.attention = blocks_of_attention[0] if self.joined else nn.Sequential(*blocks_of_attention)
         self.logit = nn.Conv2d(widths[0], 4, 3, padding=1)
         self.quality = nn.Sequential(nn.Linear(widths[0] + widths[-1] + FACTS, 64), nn.ReLU(), nn.Linear(64, 1))
 
@@ -103,21 +120,38 @@ class PromptNet(nn.Module):
         Returns:
             mask logits (n, 1, s, t) and quality logits (n,): sigmoid of the latter is the predicted Dice.
         """
-        skips: list[Tensor] = []
-        stem = f = functional.relu(self.stem(x), inplace=True)
-        for level, block in enumerate(self.down):
-            if level:
-                f = functional.max_pool2d(f, 2)
-            f = block(f)
-            if level == 3:
-                f = self.attention(f)
-            skips.append(f)
-        deep = f
-        for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
-            f = block(torch.cat([functional.interpolate(f, scale_factor=2.0, mode="nearest"), skip], 1))
-        f = functional.relu(self.refine(torch.cat([f, stem], 1)), inplace=True)
+        f, deep = self._joined(x) if self.joined else self._added(x)
         logits = functional.pixel_shuffle(self.logit(f), 2)
         return logits, self._score(logits.detach(), f, deep, x)
+
+    def _joined(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at half size and at the bottom, skips concatenated."""
+        stem = f = functional.relu(self.stem(x), inplace=True)
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            f = block(functional.max_pool2d(f, 2) if level else f)
+            f = self.attention(f) if level == 3 else f
+            skips.append(f)
+        deep = skips.pop()
+        for block in self.up:
+            f = block(torch.cat([functional.interpolate(f, scale_factor=2.0, mode="nearest"), skips.pop()], 1))
+        return functional.relu(self.refine(torch.cat([f, stem], 1)), inplace=True), deep
+
+    def _added(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at half size and at the bottom, skips added."""
+        f = functional.relu(self.stem(x), inplace=True)
+        f = functional.relu(self.top_norm(self.top(f)) + f, inplace=True)
+        skips = [f]
+        for level, block in enumerate(self.down):
+            f = block(functional.max_pool2d(f, 2))
+            f = self.attention(f) if level == 2 else f
+            skips.append(f)
+        deep = skips.pop()
+        for level, lateral in enumerate(self.lateral):
+            f = functional.interpolate(lateral(f), scale_factor=2.0, mode="nearest") + skips.pop()
+            f = self.up[level](f) if level < len(self.up) else f
+        f = functional.relu(self.refine(f), inplace=True)
+        return functional.relu(self.finish(f) + f, inplace=True), deep
 
     def _score(self, logits: Tensor, features: Tensor, deep: Tensor, view: Tensor) -> Tensor:
         """Quality from features pooled inside the answer, the deepest features and a few facts about the answer."""
@@ -139,6 +173,21 @@ class PromptNet(nn.Module):
         ]
         quality: Tensor = self.quality(torch.cat([pooled, deep.float().mean((2, 3)), torch.stack(facts, 1)], 1))
         return quality[:, 0]
+
+
+class PromptPair(nn.Module):
+    """What ships: the weighted mean of both members' logits and predicted qualities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members = nn.ModuleDict({name: PromptNet(name) for name in MEMBERS})
+
+    def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, channels, s, t) -> mask logits (n, 1, s, t) and scores (n,) in 0..1, the predicted Dice."""
+        answers = {name: member(view) for name, member in self.members.items()}
+        logits = torch.stack([SHARES[name] * logits for name, (logits, _) in answers.items()]).sum(0)
+        scores = torch.stack([SHARES[name] * torch.sigmoid(quality) for name, (_, quality) in answers.items()]).sum(0)
+        return logits, scores
 
 
 def _share_of(inside: Tensor, weight: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -116,20 +118,38 @@ def _stroke(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
 
 
 def spoil(mask: BoolArray, rng: np.random.Generator) -> FloatArray:
-    """A carried mask as it comes, float32 in [0, 1]: often right, else shifted, swollen, shrunk, cut or soft."""
+    """A carried mask as it comes, float32 in [0, 1]: right, or shifted, swollen, shrunk, ragged, cut or with a blob."""
     out = mask.astype(np.float32)
     draw = rng.random()
     if draw < 0.25:
-        size = 2 * int(rng.integers(1, 5)) + 1
+        reach = max(1, min(6, round(0.2 * math.sqrt(float(mask.sum())))))
+        size = 2 * int(rng.integers(1, reach + 1)) + 1
         change = cv2.dilate if rng.random() < 0.5 else cv2.erode
         changed = change(out, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         out = changed if changed.any() else out
     elif draw < 0.4:
-        move = np.array([[1, 0, rng.normal(0, 3)], [0, 1, rng.normal(0, 3)]], np.float32)
+        sway = 0.1 * math.sqrt(float(mask.sum()))
+        move = np.array([[1, 0, rng.normal(0, sway)], [0, 1, rng.normal(0, sway)]], np.float32)
         out = cv2.warpAffine(out, move, out.shape[::-1])
     elif draw < 0.5:
         bumps = cv2.resize(rng.standard_normal((12, 12)).astype(np.float32), out.shape[::-1])
         out = np.where(np.abs(cv2.GaussianBlur(out, (0, 0), 3) - 0.5) < 0.45, (bumps > 0) * 1.0, out).astype(np.float32)
+    elif draw < 0.65:
+        out = _cut_or_add(out, mask, rng)
     if rng.random() < 0.5:
         out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.5, 2.0)))
-    return out
+    return out if (out > 0.5).any() else mask.astype(np.float32)
+
+
+def _cut_or_add(soft: FloatArray, mask: BoolArray, rng: np.random.Generator) -> FloatArray:
+    """Take a side away from a mask, or hang a disc on its border."""
+    rows, columns = np.indices(mask.shape)
+    inside = np.argwhere(mask)
+    y, x = inside[int(rng.integers(len(inside)))]
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * math.pi)
+        side = math.sin(angle) * (rows - y) + math.cos(angle) * (columns - x) > 0
+        kept = soft * side
+        return kept if kept.sum() > 0.3 * soft.sum() else soft
+    radius = math.sqrt(float(mask.sum()) / math.pi) * rng.uniform(0.3, 0.7)
+    return np.maximum(soft, ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).astype(np.float32))

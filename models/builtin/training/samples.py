@@ -1,8 +1,8 @@
-"""From a painted scene to training samples: a picture, what is meant in it, and the neighbouring slice."""
+"""From a painted scene to training samples: pictures of neighbouring cuts and what is meant in them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from promptseg.models.builtin.training.appearance import photograph_canvas
 from promptseg.models.builtin.training.canvas import Candidate, Canvas
-from promptseg.models.builtin.training.scenes import paint_scene
+from promptseg.models.builtin.training.scenes import choose_family, paint_scene
 
-__all__ = ["Sample", "make_samples"]
+__all__ = ["Sample", "World", "make_samples"]
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -23,54 +23,76 @@ CANVAS_PX = 256
 SMALLEST_PX, LARGEST_SHARE = 25, 0.8
 """Targets have at least this many pixels and at most this share of the scene."""
 
-FAINT, FAINT_LEFT_OUT = 0.7, 0.75
+FAINT, FAINT_LEFT_OUT = 0.7, 0.85
 """Targets that stand out less than this (see ``visibility``) are mostly left out: nobody could point at them."""
 
-ENDED_WEIGHT = 4.0
-"""Things that have ended between the two slices are chosen this much more often: they are rare and teach to stop."""
+ENDED_WEIGHT = 5.0
+"""Things that end within a stack are chosen this much more often: they teach to stop."""
 
-NEIGHBOUR_SHARE = 0.4
-"""Share of scenes that come with a neighbouring slice."""
+FLAT_FAMILIES = ("vessels", "xray", "teeth", "photograph", "smear")
+"""Projections and photographs have no neighbouring slice; they seldom get one here."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What is painted.
+
+    Attributes:
+        easy: share of clear pictures, see ``Canvas.easy``.
+        stacks: share of scenes with neighbouring cuts.
+        families: name -> share, for those that differ from ``scenes.FAMILIES``.
+    """
+
+    easy: float = 0.6
+    stacks: float = 0.45
+    families: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One thing to segment.
+    """One thing to segment, in one cut or followed through several.
 
     Attributes:
-        image: float32 (size, size) in [0, 1].
-        target: bool (size, size); may be empty only where there is a neighbour.
-        neighbour: float32 (size, size) or None.
-        neighbour_target: bool (size, size) or None, never empty.
+        images: float32 (cuts, size, size) in [0, 1].
+        targets: bool (cuts, size, size); never empty in the first cut.
         family: the scene's family.
+        visibility: how well the target stands out in the first cut, see ``visibility``.
     """
 
-    image: FloatArray
-    target: BoolArray
-    neighbour: FloatArray | None
-    neighbour_target: BoolArray | None
+    images: FloatArray
+    targets: BoolArray
     family: str
+    visibility: float
 
 
-def make_samples(seed: tuple[int, ...], per_scene: int = 5, family: str | None = None) -> list[Sample]:
+def make_samples(
+    seed: tuple[int, ...], per_scene: int = 5, family: str | None = None, world: World | None = None
+) -> list[Sample]:
     """Paint one scene and choose targets in it; the same seed gives the same samples.
 
     Args:
         seed: any integers.
         per_scene: targets to draw.
         family: of the scene; random when None.
+        world: shares of what is painted.
     """
+    world = world or World()
     rng = np.random.default_rng(seed)
-    canvas = Canvas(rng, CANVAS_PX, 2 if rng.random() < NEIGHBOUR_SHARE else 1)
-    family = paint_scene(canvas, family)
-    image = photograph_canvas(canvas, family)
+    family = family or choose_family(rng, world.families)
+    stacks = world.stacks * (0.25 if family in FLAT_FAMILIES else 1.3)
+    depth = int(rng.choice([2, 3, 4], p=[0.45, 0.35, 0.2])) if rng.random() < stacks else 1
+    canvas = Canvas(rng, CANVAS_PX, depth, easy=bool(rng.random() < world.easy))
+    paint_scene(canvas, family)
+    images = photograph_canvas(canvas, family)
     samples = []
     for _ in range(per_scene):
         chosen = _choose(canvas)
-        if chosen is None or (visibility(image[-1], chosen[-1]) < FAINT and canvas.chance(FAINT_LEFT_OUT)):
+        if chosen is None:
             continue
-        paired = canvas.depth > 1
-        samples.append(Sample(image[0], chosen[0], image[1] if paired else None, chosen[1] if paired else None, family))
+        clear = visibility(images[0], chosen[0])
+        if clear < FAINT and canvas.chance(FAINT_LEFT_OUT):
+            continue
+        samples.append(Sample(images, chosen, family, clear))
     return samples
 
 
@@ -89,12 +111,11 @@ def visibility(image: FloatArray, target: BoolArray) -> float:
 
 def _choose(canvas: Canvas) -> BoolArray | None:
     """One target, bool (depth, size, size); None when the scene offers nothing of a fitting size."""
-    reference = canvas.depth - 1
-    sizes = np.array([int(candidate.mask[reference].sum()) for candidate in canvas.candidates])
+    sizes = np.array([int(candidate.mask[0].sum()) for candidate in canvas.candidates])
     limit = LARGEST_SHARE * canvas.size**2
     weights = np.array([candidate.weight for candidate in canvas.candidates])
-    if reference:
-        gone = np.array([not candidate.mask[0].any() for candidate in canvas.candidates])
+    if canvas.depth > 1:
+        gone = np.array([not candidate.mask.any((1, 2)).all() for candidate in canvas.candidates])
         weights = weights * np.where(gone, ENDED_WEIGHT, 1.0)
     weights = np.where((sizes >= SMALLEST_PX) & (sizes <= limit), weights, 0.0)
     if weights.sum() <= 0:
@@ -102,22 +123,21 @@ def _choose(canvas: Canvas) -> BoolArray | None:
     candidate = canvas.candidates[int(canvas.rng.choice(len(weights), p=weights / weights.sum()))]
     mask = candidate.mask
     if candidate.parts and canvas.chance(0.85):
-        mask = _component(canvas, candidate, reference)
-    return mask if mask[reference].sum() >= SMALLEST_PX else None
+        mask = _component(canvas, candidate)
+    return mask if mask[0].sum() >= SMALLEST_PX else None
 
 
-def _component(canvas: Canvas, candidate: Candidate, reference: int) -> BoolArray:
-    """One connected component of the reference cut with what it overlaps in the other cut."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(candidate.mask[reference].astype(np.uint8))
+def _component(canvas: Canvas, candidate: Candidate) -> BoolArray:
+    """One connected component of the first cut with what it overlaps from cut to cut."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(candidate.mask[0].astype(np.uint8))
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
     areas[areas < SMALLEST_PX] = 0
     if count < 2 or areas.sum() == 0:
         return candidate.mask
-    chosen = labels == 1 + int(canvas.rng.choice(len(areas), p=areas / areas.sum()))
     out = np.zeros_like(candidate.mask)
-    out[reference] = chosen
-    if reference == 1:
-        _, others = cv2.connectedComponents(candidate.mask[0].astype(np.uint8))
-        touched = np.unique(others[chosen])
-        out[0] = np.isin(others, touched[touched > 0])
+    out[0] = labels == 1 + int(canvas.rng.choice(len(areas), p=areas / areas.sum()))
+    for cut in range(1, canvas.depth):
+        _, others = cv2.connectedComponents(candidate.mask[cut].astype(np.uint8))
+        touched = np.unique(others[out[cut - 1]])
+        out[cut] = np.isin(others, touched[touched > 0])
     return out

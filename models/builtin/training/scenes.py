@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from promptseg.models.builtin.training.canvas import Candidate, Canvas
 from promptseg.models.builtin.training.shapes import band, blob, folded, rib, tree, tube
 
-__all__ = ["FAMILIES", "paint_scene"]
+__all__ = ["FAMILIES", "choose_family", "paint_scene"]
 
 FloatArray = NDArray[np.float32]
 
@@ -21,7 +21,7 @@ def _partition(canvas: Canvas, regions: int, cells: int, weight: float) -> None:
     fields = np.stack([canvas.fractal(cells, 2, 0.35) for _ in range(regions)])
     winner = fields.argmax(0)
     level = canvas.uniform(0.15, 0.85)
-    spread = canvas.log_uniform(0.06, 0.5)
+    spread = canvas.contrast(0.06, 0.5)
     for index in range(regions):
         mask = winner == index
         shade = canvas.shade(level + spread * canvas.rng.standard_normal() * 0.7, canvas.log_uniform(0.005, 0.12))
@@ -31,7 +31,7 @@ def _partition(canvas: Canvas, regions: int, cells: int, weight: float) -> None:
 
 def _near(canvas: Canvas, mean: float) -> float:
     """An intensity at a contrast from nearly none to strong."""
-    contrast = canvas.log_uniform(0.05, 0.6) * float(canvas.rng.choice([-1, 1]))
+    contrast = canvas.contrast(0.05, 0.6) * float(canvas.rng.choice([-1, 1]))
     return mean + contrast if -0.1 < mean + contrast < 1.1 else mean - contrast
 
 
@@ -205,18 +205,18 @@ def vessels(canvas: Canvas) -> None:
     mean = float(canvas.image.mean())
     dense = canvas.chance(0.45)
     sign = 1.0 if dense or canvas.chance(0.4) else -1.0
-    contrast = sign * canvas.log_uniform(0.12, 0.5)
+    contrast = sign * canvas.contrast(0.08, 0.5)
     if canvas.chance(0.5):
         disc = blob(canvas, (canvas.uniform(-0.6, 0.6), canvas.uniform(-0.6, 0.6)), (0.2, 0.2), rough=0.04, power=2.0)
         canvas.paint(disc, canvas.shade(_near(canvas, mean), 0.03), weight=1.0, soft=canvas.uniform(1, 8))
     hub = (canvas.uniform(-1, 1), canvas.uniform(-1, 1))
-    stems = int(canvas.rng.integers(1, 6))
+    stems = int(canvas.rng.integers(2, 7))
     if dense:
         roots = [((canvas.uniform(-1, 1), canvas.uniform(-1, 1)), canvas.uniform(0, 6.3)) for _ in range(stems + 5)]
     else:
         roots = [(hub, canvas.uniform(0, 6.3)) for _ in range(stems)]
     level = tree(
-        canvas, roots, canvas.log_uniform(2.2, 8), int(canvas.rng.integers(2, 5)), thin=canvas.uniform(0.6, 0.85)
+        canvas, roots, canvas.log_uniform(2.0, 7), int(canvas.rng.integers(2, 6)), thin=canvas.uniform(0.6, 0.85)
     )
     if dense and canvas.chance(0.7):
         mesh = band(canvas, int(canvas.rng.integers(16, 40)), 1.6)
@@ -241,7 +241,7 @@ def xray(canvas: Canvas) -> None:
     )
     canvas.paint(outline, canvas.uniform(-0.3, 0.3), add=True, weight=0.1, soft=20, parts=False)
     if canvas.chance(0.6):
-        deep = canvas.log_uniform(0.08, 0.5) * canvas.rng.choice([-1, -1, 1])
+        deep = canvas.contrast(0.08, 0.5) * canvas.rng.choice([-1, -1, 1])
         half = canvas.uniform(0.3, 0.5)
         both = np.zeros(canvas.image.shape, bool)
         for side in (-1, 1):
@@ -269,14 +269,14 @@ def xray(canvas: Canvas) -> None:
         level = blob(
             canvas, (canvas.uniform(-0.8, 0.8), canvas.uniform(-0.8, 0.8)), (radius, radius * canvas.uniform(0.5, 2))
         )
-        delta = canvas.log_uniform(0.06, 0.35) * canvas.rng.choice([-1, 1])
+        delta = canvas.contrast(0.06, 0.35) * canvas.rng.choice([-1, 1])
         canvas.paint(level, delta, add=True, weight=1.0, soft=canvas.log_uniform(1, 12), parts=False)
 
 
 def _wing(canvas: Canvas) -> None:
     """Flat bones with holes, one or a mirrored pair, as a pelvis."""
     at = (canvas.uniform(-0.5, 0.3), canvas.uniform(0.25, 0.6))
-    delta = canvas.log_uniform(0.1, 0.35)
+    delta = canvas.contrast(0.1, 0.35)
     radii, hole = (canvas.uniform(0.25, 0.6), canvas.uniform(0.15, 0.4)), canvas.uniform(0.08, 0.2)
     angle = canvas.uniform(-0.8, 0.8)
     both = np.zeros(canvas.image.shape, bool)
@@ -303,7 +303,7 @@ def _bone(canvas: Canvas) -> None:
             head = (at[0] + end * math.cos(angle) * length, at[1] + end * math.sin(angle) * length)
             radius = width * canvas.uniform(1.1, 1.8)
             level = np.maximum(level, blob(canvas, head, (radius, radius * canvas.uniform(0.8, 1.2)), rough=0.1))
-    delta = canvas.log_uniform(0.08, 0.4)
+    delta = canvas.contrast(0.08, 0.4)
     canvas.paint(level, delta * (1 + 0.15 * canvas.noise(20)), add=True, weight=1.5, parts=False, soft=2)
     rim = max(1.5, width * canvas.size * canvas.uniform(0.05, 0.2))
     canvas.paint(level - rim, -delta * canvas.uniform(0, 0.6), add=True, weight=0.0, soft=3)
@@ -435,7 +435,7 @@ def brain(canvas: Canvas) -> None:
     canvas.paint(pia, canvas.shade(tones[2], 0.02), weight=2.0, parts=False, child=True)
     gray = pia.copy()
     white = folded(canvas, pia - canvas.uniform(3, 9), int(canvas.rng.integers(8, 20)), canvas.uniform(0, 14))
-    tone = tones[2] + canvas.log_uniform(0.06, 0.35) * canvas.rng.choice([-1, 1])
+    tone = tones[2] + canvas.contrast(0.06, 0.35) * canvas.rng.choice([-1, 1])
     canvas.paint(white, canvas.shade(tone, 0.02), weight=2.0, parts=False, child=True, soft=1.5)
     canvas.candidates.append(Candidate((gray > 0) & (white <= 0), 2.0, False, True))
     for side in (-1, 1):
@@ -457,7 +457,7 @@ def brain(canvas: Canvas) -> None:
 def teeth(canvas: Canvas) -> None:
     """Rows of hard things with roots and pulp, on a blurred background."""
     canvas.image += canvas.shade(canvas.uniform(0.1, 0.5), 0.05) + 0.1 * canvas.noise(4)
-    bright = canvas.log_uniform(0.12, 0.5)
+    bright = canvas.contrast(0.12, 0.5)
     rows = int(canvas.rng.integers(1, 3))
     pitch = canvas.log_uniform(0.15, 0.6)
     union = np.zeros(canvas.image.shape, bool)
@@ -550,11 +550,13 @@ FAMILIES: dict[str, tuple[Callable[[Canvas], None], float]] = {
 """Every family with its share."""
 
 
-def paint_scene(canvas: Canvas, family: str | None = None) -> str:
-    """Paint one scene of a family (random by share when None); returns the family's name."""
+def choose_family(rng: np.random.Generator, shares: dict[str, float]) -> str:
+    """A random family's name by share; ``shares`` replaces those of ``FAMILIES`` by name."""
     names = list(FAMILIES)
-    if family is None:
-        shares = np.array([FAMILIES[name][1] for name in names])
-        family = names[int(canvas.rng.choice(len(names), p=shares / shares.sum()))]
+    weights = np.array([shares.get(name, FAMILIES[name][1]) for name in names])
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+
+
+def paint_scene(canvas: Canvas, family: str) -> None:
+    """Paint one scene of a family."""
     FAMILIES[family][0](canvas)
-    return family

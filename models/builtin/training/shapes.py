@@ -44,19 +44,17 @@ def blob(
     power = float(canvas.rng.choice([2.0, 2.0, 2.0, 1.6, 3.0, 4.5])) if power is None else power
     cos, sin = math.cos(angle), math.sin(angle)
     mean = math.sqrt(radii[0] * radii[1])
-    shift = canvas.drift * mean * 0.35
-    grow = np.exp(canvas.drift * 0.35 * canvas.rng.standard_normal(2))
-    if canvas.depth > 1 and canvas.chance(ends):
-        grow[0 if canvas.chance(0.75) else 1] *= canvas.rng.choice([0.01, 0.01, 0.01, 0.3, 0.6])
-    reach = max(radii) * 1.45 * max(1.0, float(grow[: canvas.depth].max())) + 0.15
+    shift = np.cumsum(canvas.drift * mean * 0.35 * canvas.rng.standard_normal((canvas.depth, 2)), axis=0)
+    grow = _sizes(canvas, ends)
+    reach = max(radii) * 1.45 * max(1.0, float(grow.max())) + 0.15 + float(np.abs(shift).max())
     part = tuple(_span(centre[axis], reach, canvas.size) for axis in (0, 1))
     shape = (part[0].stop - part[0].start, part[1].stop - part[1].start)
     level = np.full((canvas.depth, canvas.size, canvas.size), -1e3, np.float32)
     if min(shape) < 2:
         return level
     for plane in range(canvas.depth):
-        dy = canvas.y[plane][part] - centre[0] - (shift * canvas.rng.standard_normal() if plane else 0.0)
-        dx = canvas.x[plane][part] - centre[1] - (shift * canvas.rng.standard_normal() if plane else 0.0)
+        dy = canvas.y[plane][part] - centre[0] - shift[plane, 0]
+        dx = canvas.x[plane][part] - centre[1] - shift[plane, 1]
         u = np.abs(cos * dy + sin * dx) / (radii[0] * grow[plane])
         v = np.abs(cos * dx - sin * dy) / (radii[1] * grow[plane])
         radius = np.sqrt(u * u + v * v) if power == 2.0 else (u**power + v**power) ** (1 / power)
@@ -64,8 +62,24 @@ def blob(
     if rough > 0:
         bumps = canvas.uniform(1.2, 3.0) * max(shape) / (mean * canvas.size / 2)
         cells = int(np.clip(bumps, 2, max(2, max(shape) // 4)))
-        level[:, part[0], part[1]] += min(radii) * rough * canvas.size / 2 * canvas.fractal(cells, 2, shape=shape)
+        bend = min(radii) * rough * canvas.size / 2 * np.minimum(grow, 1.0)[:, None, None]
+        level[:, part[0], part[1]] += bend * canvas.fractal(cells, 2, shape=shape)
     return level
+
+
+def _sizes(canvas: Canvas, ends: float) -> FloatArray:
+    """Relative size of one thing in every cut: wavering, often tapering to nothing, cut off, or beginning late."""
+    cuts = np.arange(canvas.depth)
+    grow = np.exp(np.cumsum(canvas.drift * 0.3 * canvas.rng.standard_normal(canvas.depth)) * (cuts > 0))
+    if canvas.depth > 1 and canvas.chance(ends):
+        last = canvas.uniform(0.25, canvas.depth + 0.5)
+        if canvas.chance(0.5):
+            grow *= np.sqrt(np.clip(1 - (cuts / last) ** 2, 0, 1))
+        else:
+            grow *= cuts < max(1.0, last)
+        if canvas.chance(0.25):
+            grow = grow[::-1]
+    return np.maximum(grow, 0.004)
 
 
 def _span(centre: float, reach: float, size: int) -> slice:
@@ -92,13 +106,13 @@ def band(canvas: Canvas, cells: int, width: float) -> FloatArray:
 def _draw(canvas: Canvas, strands: list[tuple[FloatArray, FloatArray]]) -> FloatArray:
     """Distance-like level of thick polylines, each of points (n, 2) as (y, x) in pixels and widths (n,) in pixels."""
     planes = []
-    sway = canvas.drift * 6
+    moves = np.cumsum(canvas.drift * 6 * canvas.rng.standard_normal((canvas.depth, 2)), axis=0).astype(np.float32)
     for plane in range(canvas.depth):
         zoom = 4 if canvas.size <= 320 else 2
         picture = np.zeros((canvas.size * zoom // 2, canvas.size * zoom // 2), np.uint8)
         scale = zoom / 2
         for points, widths in strands:
-            moved = points if plane == 0 else points + sway * canvas.rng.standard_normal(2).astype(np.float32)
+            moved = points + moves[plane]
             spots = np.round(moved[:, ::-1] * scale * 16).astype(np.int32)
             for start, stop, width in zip(spots[:-1], spots[1:], widths[1:], strict=True):
                 thick = max(1, round(float(width) * scale))

@@ -1,14 +1,13 @@
-"""Train the built-in network on synthetic scenes; seeded, resumable, on a CPU or a CUDA device."""
+"""Train the built-in network on synthetic scenes by a recipe; the same recipe gives the same weights on one machine."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import multiprocessing as mp
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import cv2
@@ -17,73 +16,64 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from promptseg.models.builtin.training.network import NetworkConfig, PromptNet
+from promptseg.models.builtin.training.network import PromptNet
+from promptseg.models.builtin.training.recipe import Recipe, Stage
 from promptseg.models.builtin.training.rounds import Interaction
-from promptseg.models.builtin.training.samples import Sample, make_samples
+from promptseg.models.builtin.training.samples import Sample, World, make_samples
+from promptseg.models.builtin.views import CHANNELS
 
-__all__ = ["TrainConfig", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that shapes one training run.
-
-    Attributes:
-        out: folder of checkpoints and logs; a run resumes from what lies there.
-        minutes: length of the whole run, resumed parts counted.
-        seed: of all randomness (timing decides how many steps fit, so two runs agree step by step only).
-        processes: that train on the same weights, each on one core.
-        batch: samples of a step at 128 px; larger views take fewer.
-        rate: peak learning rate.
-        warm_start: a checkpoint whose weights to begin with, or None.
-        device: "cpu" or "cuda".
-    """
-
-    out: Path
-    minutes: float
-    seed: int = 0
-    processes: int = 2
-    batch: int = 14
-    rate: float = 1.2e-3
-    warm_start: Path | None = None
-    device: str = "cpu"
-
-
-SIZES, SHARES = (96, 128, 160, 192), (0.25, 0.4, 0.2, 0.15)
-"""Working sizes in pixels and how often each is trained."""
-
-ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.25, 0.2, 0.2, 0.15, 0.12, 0.08)
+ROUNDS, ROUND_SHARES = (1, 2, 3, 4, 6, 8), (0.25, 0.2, 0.2, 0.17, 0.12, 0.06)
 """Rounds of interaction with one sample."""
 
 OPEN_INTERACTIONS = 96
 """Interactions going on at a time. A step draws its batch from them at random, so that it mixes rounds and scenes:
 batches that keep their samples from round to round make every few steps pull in one direction."""
 
+WARM_UP = 300
+"""Steps over which the learning rate rises from nothing."""
+
+EMPTY_WEIGHT = 10.0
+"""Loss of an answer that fills the view where there is nothing to find."""
+
+EDGE_WEIGHT, BOX_WEIGHT, CHANGE_WEIGHT = 1.5, 1.0, 1.5
+"""What pixels count more at the target's border, inside a box, and where a carried mask is wrong."""
+
+
+PATIENCE_S = 900.0
+"""How long one process waits for the others before it gives up."""
+
 
 class SampleStream:
     """Samples painted on demand and mixed, so that a scene's targets seldom meet in one batch."""
 
-    def __init__(self, seed: tuple[int, ...]) -> None:
-        self._seed, self._number = seed, 0
+    def __init__(self, seed: tuple[int, ...], world: World) -> None:
+        self._seed, self._world, self._number = seed, world, 0
         self._rng = np.random.default_rng(seed)
         self._pool: list[Sample] = []
 
     def take(self, count: int) -> list[Sample]:
         """The next ``count`` samples."""
         while len(self._pool) < 24 + count:
-            self._pool += make_samples((*self._seed, self._number))
+            self._pool += make_samples((*self._seed, self._number), world=self._world)
             self._number += 1
         return [self._pool.pop(int(self._rng.integers(len(self._pool)))) for _ in range(count)]
 
 
-EMPTY_WEIGHT = 10.0
-"""Loss of an answer that fills the view where there is nothing to find."""
+def pixel_weights(views: Tensor, target: Tensor) -> Tensor:
+    """What every pixel counts, (n, 1, s, s): borders, boxes and changes since the neighbouring slice count more."""
+    box, carried = (views[:, CHANNELS.index(name)].unsqueeze(1) for name in ("box", "carried"))
+    edge = (functional.avg_pool2d(target, 5, 1, 2) - target).abs()
+    has_prior = (carried.amax((1, 2, 3), keepdim=True) > 0).float()
+    weights: Tensor = 1 + 2 * EDGE_WEIGHT * edge + BOX_WEIGHT * box
+    return weights + CHANGE_WEIGHT * has_prior * (carried - target).abs()
 
 
-def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy and soft Dice, per sample then averaged; (n, 1, s, s) each.
+def mask_loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy and soft Dice, per sample then averaged; (n, 1, s, s) each.
 
     Where there is nothing to find, soft Dice hardly changes until the answer is nearly empty: there the answer's area
     stands in its place.
@@ -93,7 +83,8 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     overlap = (probability * flat).sum(1)
     dice = 1 - (2 * overlap + 10) / (probability.sum(1) + flat.sum(1) + 10)
     dice = torch.where(flat.sum(1) > 0, dice, EMPTY_WEIGHT * probability.mean(1))
-    return dice.mean() + functional.binary_cross_entropy_with_logits(logits, target)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return dice.mean() + ((entropy * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))).mean()
 
 
 def dice_of(logits: Tensor, target: Tensor, area: Tensor) -> Tensor:
@@ -110,22 +101,40 @@ def dice_of(logits: Tensor, target: Tensor, area: Tensor) -> Tensor:
     return (2 * (answer * truth).sum(1) + 1) / (answer.sum(1) + whole + 1)
 
 
+class Together:
+    """Gradients of all processes, summed in shared memory in a fixed order: every process steps alike."""
+
+    def __init__(self, numbers: int, processes: int, barrier: Barrier | None) -> None:
+        self.shares = torch.zeros(processes, numbers).share_memory_()
+        self.barrier = barrier
+
+    def mean(self, rank: int, gradient: Tensor) -> Tensor:
+        """The mean over all processes of a flat gradient; blocks until all have come."""
+        if self.barrier is None:
+            return gradient
+        self.shares[rank].copy_(gradient)
+        self.barrier.wait(PATIENCE_S)
+        mean = self.shares.mean(0).to(gradient.device)
+        self.barrier.wait(PATIENCE_S)
+        return mean
+
+
 class Trainer:
-    """One process of a run: its optimiser, its people, and weights that all processes share.
+    """One process of a run: the network, its optimiser and its people."""
 
-    Two processes of one thread each, writing to the same weights without a lock (Hogwild, Recht et al. 2011), are
-    far quicker on two busy cores than one process of two threads, whose threads wait for each other.
-    """
-
-    def __init__(self, config: TrainConfig, rank: int, network: PromptNet) -> None:
-        self.config, self.rank, self.network = config, rank, network
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.02)
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    def __init__(self, recipe: Recipe, out: Path, device: str, rank: int, together: Together) -> None:
+        self.recipe, self.device, self.rank, self.together = recipe, device, rank, together
+        torch.manual_seed(recipe.seed)
+        self.network = PromptNet(recipe.member).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.03)
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.step, self.samples, self.spent_s = 0, 0, 0.0
         self.recent: dict[str, deque[float]] = {}
-        self.checkpoint = config.out / f"last{rank or ''}.pt"
+        self.checkpoint = out / "last.pt"
         if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=config.device, weights_only=True)
+            state = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = state["average"]
             self.step, self.samples, self.spent_s = state["step"], state["samples"], state["spent_s"]
@@ -145,42 +154,48 @@ class Trainer:
         part.replace(self.checkpoint)
 
     def rate(self) -> float:
-        """Learning rate now: warm-up, then a cosine over the run's time to 2 %."""
-        done = min(1.0, self.spent_s / (self.config.minutes * 60))
-        warm = min(1.0, (self.step + 1) / 40)
-        return self.config.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+        """Learning rate now."""
+        stage, done = self.recipe.at(self.step)
+        rate = stage.rates[0] + done * (stage.rates[1] - stage.rates[0])
+        return rate * min(1.0, (self.step + 1) / WARM_UP)
 
     def update(self, views: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
         """One optimiser step; returns the probabilities (n, 1, s, s)."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        with torch.autocast(self.config.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16):
             logits, quality = self.network(views)
         logits = logits.float()
-        score_loss = functional.binary_cross_entropy_with_logits(
-            quality.float(), dice_of(logits.detach(), targets, areas)
-        )
-        loss = mask_loss(logits, targets) + 0.2 * score_loss
+        reached = dice_of(logits.detach(), targets, areas)
+        score_loss = functional.binary_cross_entropy_with_logits(quality.float(), reached)
+        loss = mask_loss(logits, targets, pixel_weights(views, targets)) + 0.2 * score_loss
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        mean = self.together.mean(self.rank, torch.cat([g.reshape(-1) for g in gradients]))
+        mean *= min(1.0, 1.0 / (float(mean.norm()) + 1e-6))
+        for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
         self.optimiser.step()
         self.step += 1
-        self.samples += len(views)
+        self.samples += len(views) * self.recipe.processes
         if self.rank == 0:
-            keep = min(0.995, self.step / (self.step + 10))
-            with torch.no_grad():
-                for key, value in self.network.state_dict().items():
-                    self.average[key].lerp_(value, 1 - keep)
+            self._average()
         return torch.sigmoid(logits.detach())
+
+    def _average(self) -> None:
+        keep = min(self.recipe.decay, self.step / (self.step + 10))
+        with torch.no_grad():
+            for key, value in self.network.state_dict().items():
+                self.average[key].lerp_(value, 1 - keep)
 
     def play(self, batch: list[tuple[Interaction, int]], size: int) -> list[tuple[Interaction, int]]:
         """One step on a batch of interactions and the rounds left in each; returns those that go on."""
-        pairs = [item.view(size) for item, _ in batch]
-        views = torch.from_numpy(np.stack([view for view, _, _ in pairs]))
-        targets = torch.from_numpy(np.stack([target for _, target, _ in pairs])).to(self.config.device)
-        areas = torch.tensor([area for _, _, area in pairs], device=self.config.device)
-        views = views.to(self.config.device, memory_format=torch.channels_last)
+        triples = [item.view(size) for item, _ in batch]
+        views = torch.from_numpy(np.stack([view for view, _, _ in triples]))
+        targets = torch.from_numpy(np.stack([target for _, target, _ in triples])).to(self.device)
+        areas = torch.tensor([area for _, _, area in triples], device=self.device)
+        views = views.to(self.device, memory_format=torch.channels_last)
         probability = self.update(views, targets, areas).cpu()
         for (item, _), dice in zip(batch, dice_of(probability - 0.5, targets.cpu(), areas.cpu()).tolist(), strict=True):
             self.recent.setdefault(item.kind, deque(maxlen=600)).append(dice)
@@ -194,74 +209,73 @@ class Trainer:
     def report(self) -> None:
         """Log progress."""
         means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(self.recent.items())}
+        stage, _ = self.recipe.at(self.step)
+        line = "%.1f min, step %d of %d (%s), %d samples, rate %.1e, Dice %s"
         log.info(
-            "%d: %.1f min, step %d, %d samples, rate %.1e, Dice %s",
-            self.rank,
+            line,
             self.spent_s / 60,
             self.step,
+            self.recipe.steps,
+            stage.name,
             self.samples,
             self.rate(),
-            means,
+            json.dumps(means),
         )
 
     def run(self) -> None:
-        """Train until the run's minutes are spent."""
-        rng = np.random.default_rng((self.config.seed, self.rank, self.step))
-        stream = SampleStream((self.config.seed, self.rank, self.step))
+        """Train to the recipe's end, block by block; everything random begins anew in each, so a run can resume."""
         began = time.monotonic() - self.spent_s
-        saved = reported = time.monotonic()
+        while self.step < self.recipe.steps:
+            self._block(self.recipe.at(self.step)[0])
+            self.spent_s = time.monotonic() - began
+            if self.rank == 0:
+                self.report()
+                self.save()
+
+    def _block(self, stage: Stage) -> None:
+        seed = (self.recipe.seed, self.step, self.rank + 1)
+        rng, sizes = np.random.default_rng(seed), np.random.default_rng((*seed[:2], 0))
+        stream = SampleStream(seed, stage.world)
         going: list[tuple[Interaction, int]] = []
-        while self.spent_s < self.config.minutes * 60:
+        shares = np.array(list(stage.sizes.values()))
+        for _ in range(self.recipe.block):
             for sample in stream.take(max(0, OPEN_INTERACTIONS - len(going))):
                 rounds = int(rng.choice(ROUNDS, p=ROUND_SHARES))
                 going.append((Interaction(sample, np.random.default_rng(int(rng.integers(2**62)))), rounds))
-            size = int(rng.choice(SIZES, p=SHARES))
-            count = max(4, round(self.config.batch * min(1.5, (128 / size) ** 2)))
+            size = int(sizes.choice(list(stage.sizes), p=shares / shares.sum()))
+            count = max(4, round(self.recipe.batch * min(1.6, (128 / size) ** 2)))
             rng.shuffle(going)
             batch, going = going[:count], going[count:]
             going += self.play(batch, size)
-            self.spent_s = time.monotonic() - began
-            if time.monotonic() - reported > 30:
-                reported = time.monotonic()
-                self.report()
-            if time.monotonic() - saved > 120:
-                saved = time.monotonic()
-                self.save()
-        self.save()
 
 
-def _run_rank(config: TrainConfig, rank: int, network: PromptNet) -> None:
+def _run_rank(recipe: Recipe, out: Path, device: str, rank: int, together: Together) -> None:
     """One process of a run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    torch.set_num_threads(1 if config.device == "cpu" else 4)
-    torch.manual_seed(config.seed)
+    torch.set_num_threads(1 if device == "cpu" else 4)
     cv2.setNumThreads(1)
-    Trainer(config, rank, network).run()
+    Trainer(recipe, out, device, rank, together).run()
 
 
-def train(config: TrainConfig) -> Path:
-    """Run until ``config.minutes`` of training are spent; returns the checkpoint's path."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "config.json").write_text(json.dumps({k: str(v) for k, v in asdict(config).items()}, indent=1))
-    torch.manual_seed(config.seed)
-    network = PromptNet(NetworkConfig()).to(config.device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    checkpoint = config.out / "last.pt"
-    if checkpoint.exists():
-        network.load_state_dict(torch.load(checkpoint, map_location=config.device, weights_only=True)["network"])
-    elif config.warm_start is not None:
-        weights = torch.load(config.warm_start, map_location=config.device, weights_only=True)["average"]
-        own = network.state_dict()
-        network.load_state_dict(own | {key: w for key, w in weights.items() if own[key].shape == w.shape})
-    network.share_memory()
+def train(recipe: Recipe, out: Path, device: str = "cpu") -> Path:
+    """Run a recipe to its end, or on from the checkpoint that lies in ``out``; returns the checkpoint's path."""
+    out.mkdir(parents=True, exist_ok=True)
     context = mp.get_context("spawn")
-    others = [context.Process(target=_run_rank, args=(config, k, network)) for k in range(1, config.processes)]
+    numbers = sum(p.numel() for p in PromptNet(recipe.member).parameters())
+    barrier = context.Barrier(recipe.processes) if recipe.processes > 1 else None
+    together = Together(numbers, recipe.processes, barrier)
+    others = [
+        context.Process(target=_run_rank, args=(recipe, out, device, k, together), daemon=True)
+        for k in range(1, recipe.processes)
+    ]
     for process in others:
         process.start()
     try:
-        _run_rank(config, 0, network)
+        _run_rank(recipe, out, device, 0, together)
     finally:
+        if barrier is not None:
+            barrier.abort()
         for process in others:
             process.join(20)
             process.terminate()
-    return checkpoint
+    return out / "last.pt"

@@ -87,6 +87,32 @@ def test_nothing_known_means_nothing_found(predictor: BuiltinPredictor) -> None:
     assert not predictor.predict(embedding, SlicePrompts(), empty).mask.any()
 
 
+def vessel(shape: tuple[int, int], width: float) -> np.ndarray:
+    y, x = np.indices(shape)
+    course = shape[0] / 2 + 0.2 * shape[0] * np.sin(x / 50)
+    slope = 0.2 * shape[0] / 50 * np.cos(x / 50)
+    return np.abs(y - course) / np.hypot(1, slope) < width / 2
+
+
+def test_a_thin_vessel_is_followed_through_a_large_slice(predictor: BuiltinPredictor) -> None:
+    mask = vessel((400, 500), 5)
+    answer = predictor.predict(predictor.embed(SliceImage(picture(mask))), click(200, round(50 * np.pi)))
+    assert dice(answer.mask, mask) > 0.8
+
+
+def test_clicks_and_strokes_are_obeyed(predictor: BuiltinPredictor) -> None:
+    image = predictor.embed(SliceImage(picture(disc((500, 420), (200, 200), (90, 80)))))
+    points = np.array([[200, 200], [200, 210], [20, 20]], np.float32)
+    strokes = np.zeros((500, 420), np.int8)
+    strokes[190:195, 150:250], strokes[230:233, 150:250] = 1, -1
+    answer = predictor.predict(image, SlicePrompts(points, np.array([True, False, True]), scribble=strokes))
+    assert answer.mask[200, 200]
+    assert not answer.mask[200, 210]
+    assert answer.mask[20, 20]
+    assert answer.mask[strokes > 0].all()
+    assert not answer.mask[strokes < 0].any()
+
+
 def test_a_mask_is_carried_to_where_the_object_has_moved(predictor: BuiltinPredictor) -> None:
     there, here = disc((160, 160), (80, 70), (30, 25)), disc((160, 160), (83, 74), (28, 26))
     neighbour = predictor.embed(SliceImage(picture(there, 1)))

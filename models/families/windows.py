@@ -1,0 +1,145 @@
+"""Where to look: windows around prompts and masks, and what an answer that was found in one is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.models.builtin.views import Hints, Window, fit_window
+
+__all__ = [
+    "BOX_MARGIN",
+    "CARRY_MARGIN",
+    "MASK_MARGIN",
+    "SMALLEST_CARRY_PX",
+    "Answer",
+    "around",
+    "cut_share",
+    "extent_of",
+    "painted",
+    "search_windows",
+    "union_of",
+    "worth_of",
+]
+
+FloatArray = NDArray[np.float32]
+Extent = tuple[float, float, float, float]
+
+BOX_MARGIN, MASK_MARGIN, CARRY_MARGIN, STROKE_MARGIN = 1.4, 1.5, 2.0, 1.6
+"""Edge of the window relative to what it is put around."""
+
+SEARCH_STEPS = 4
+"""Windows tried for a first click, each half as wide as the one before; the whole slice is the first."""
+
+SMALLEST_WINDOW_PX, SMALLEST_CARRY_PX = 40.0, 24.0
+"""Windows around a mask are at least this wide, in pixels of the slice; the second when it is carried."""
+
+SMALLEST_SEARCH_PX = 56.0
+"""No search window is smaller, in pixels of the slice."""
+
+DISOBEDIENCE = 0.3
+"""How much an answer that disobeys every click loses against one that obeys, in units of the score."""
+
+LARGE_BONUS = 0.015
+"""Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One pass of the network: logits on the working grid, the window, and the score."""
+
+    logits: FloatArray
+    window: Window
+    score: float
+
+
+def extent_of(mask: NDArray[np.bool_]) -> Extent:
+    """Half-open bounding box of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1))
+
+
+def union_of(hints: Hints) -> Extent:
+    """What a window must hold: box, known mask, positive prompts; negative ones only if there is nothing else."""
+    extents: list[Extent] = [] if hints.box is None else [hints.box]
+    known = hints.previous if hints.previous is not None else hints.carried
+    if known is not None and (known > 0.5).any():
+        extents.append(extent_of(known > 0.5))
+    points = hints.points[hints.positive]
+    if hints.strokes is not None and (hints.strokes > 0).any():
+        extents.append(extent_of(hints.strokes > 0))
+    if not len(points) and not extents:
+        points = hints.points
+    extents += [(float(y), float(x), float(y) + 1, float(x) + 1) for y, x in points]
+    if not extents and hints.strokes is not None:
+        extents.append(extent_of(hints.strokes != 0))
+    boxes = np.array(extents)
+    low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+
+
+def around(extent: Extent, margin: float, image: FloatArray, smallest: float = SMALLEST_WINDOW_PX) -> Window:
+    """A window around a box, inside the slice where it can be."""
+    side = max(extent[2] - extent[0], extent[3] - extent[1]) * margin
+    centre = ((extent[0] + extent[2]) / 2 - 0.5, (extent[1] + extent[3]) / 2 - 0.5)
+    return fit_window(Window(*centre, side), (image.shape[0], image.shape[1]), smallest)
+
+
+def search_windows(image: FloatArray, hints: Hints) -> list[Window]:
+    """From the whole slice inwards, around the first prompts."""
+    extent = union_of(hints)
+    whole = float(max(image.shape))
+    least = max(SMALLEST_SEARCH_PX, STROKE_MARGIN * max(extent[2] - extent[0], extent[3] - extent[1]))
+    sides = [whole]
+    while len(sides) < SEARCH_STEPS and sides[-1] / 2 > least * 0.8:
+        sides.append(max(least, sides[-1] / 2))
+    return [around(extent, side / max(extent[2] - extent[0], extent[3] - extent[1]), image) for side in sides]
+
+
+def worth_of(answer: Answer, hints: Hints, shape: tuple[int, ...]) -> float:
+    """The score, a little more for large things, less what the window cuts off and the share of clicks disobeyed."""
+    large = LARGE_BONUS * math.log2(answer.window.side)
+    return answer.score + large - cut_share(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
+
+
+def _disobeyed(answer: Answer, hints: Hints) -> float:
+    """Share of the clicks on whose wrong side the answer is; clicks outside the window count as outside the mask."""
+    if not len(hints.points):
+        return 0.0
+    size = answer.logits.shape[0]
+    origin = np.array([answer.window.y, answer.window.x]) - answer.window.side / 2
+    where = np.floor((hints.points - origin) * (size / answer.window.side)).astype(int)
+    seen = ((where >= 0) & (where < size)).all(1)
+    inside = np.zeros(len(where), np.bool_)
+    inside[seen] = answer.logits[where[seen, 0], where[seen, 1]] > 0
+    return float((inside != hints.positive).mean())
+
+
+def cut_share(answer: Answer, shape: tuple[int, ...]) -> float:
+    """Share of the window's border (where there is more slice behind it) that lies in the mask, but 0 below 2 %."""
+    half = answer.window.side / 2
+    mask = answer.logits > 0
+    edges: list[NDArray[np.bool_]] = []
+    if answer.window.y - half > 0:
+        edges.append(mask[0])
+    if answer.window.y + half < shape[0] - 1:
+        edges.append(mask[-1])
+    if answer.window.x - half > 0:
+        edges.append(mask[:, 0])
+    if answer.window.x + half < shape[1] - 1:
+        edges.append(mask[:, -1])
+    share = sum(int(edge.sum()) for edge in edges) / (4 * mask.shape[0])
+    return 0.0 if math.isclose(share, 0.0) or share < 0.01 else share
+
+
+def painted(hints: Hints, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool (h, w): where a person pointed at the object."""
+    seeds = np.zeros(shape[:2], np.bool_)
+    if hints.strokes is not None:
+        seeds |= hints.strokes > 0
+    for y, x in np.rint(hints.points[hints.positive]).astype(int):
+        seeds[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+    return seeds
