@@ -160,7 +160,7 @@ class BuiltinPredictor:
         image = embedding.features["grey"]
         hints = hints_of(prompts, known, embedding.shape, image.shape)
         if prompts.is_empty and hints.carried is not None:
-            answer = self._carried(image, hints, hints.carried)
+            answer: Answer | _Whole = self._carried(image, hints, hints.carried)
         elif hints.previous is None and hints.carried is None:
             answer = self._first(image, hints)
         else:

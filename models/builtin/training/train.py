@@ -105,7 +105,7 @@ class Together:
     """Gradients of all processes, summed in shared memory in a fixed order: every process steps alike."""
 
     def __init__(self, numbers: int, processes: int, barrier: Barrier | None) -> None:
-        self.shares = torch.zeros(processes, numbers).share_memory_()
+        self.shares = torch.zeros(processes, numbers).share_memory_()  # type: ignore[no-untyped-call]  # torch's stubs
         self.barrier = barrier
 
     def mean(self, rank: int, gradient: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Together:
             return gradient
         self.shares[rank].copy_(gradient)
         self.barrier.wait(PATIENCE_S)
-        mean = self.shares.mean(0).to(gradient.device)
+        mean: Tensor = self.shares.mean(0).to(gradient.device)
         self.barrier.wait(PATIENCE_S)
         return mean
 
@@ -172,7 +172,7 @@ class Trainer:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         mean = self.together.mean(self.rank, torch.cat([g.reshape(-1) for g in gradients]))
         mean *= min(1.0, 1.0 / (float(mean.norm()) + 1e-6))
-        for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(mean, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view(gradient.shape))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
