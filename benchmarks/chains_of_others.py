@@ -33,9 +33,9 @@ from promptseg.bench.command import load_bench_predictor, write_bench
 from promptseg.bench.protocol3d import Rounds3D
 from promptseg.bench.run import run_bench_3d
 from promptseg.bench.tables import mean_tables
+from promptseg.engine.carry import mask_logits
 from promptseg.engine.hints import Hint, merge_hints, place
 from promptseg.engine.slices import SliceSource
-from promptseg.engine.walk import mask_logits
 from promptseg.models.predictor import Predictor, Prior, SlicePrompts
 from promptseg.prompts import Box, Plane, Point
 from promptseg.volume import Volume

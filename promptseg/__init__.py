@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from promptseg.prompts import Plane as Plane
     from promptseg.prompts import Point as Point
     from promptseg.prompts import Scribble as Scribble
+    from promptseg.prompts import TextPrompt as TextPrompt
     from promptseg.session import Session as Session
     from promptseg.volume import Geometry as Geometry
     from promptseg.volume import Label as Label
@@ -60,6 +61,7 @@ _HOME = {
     "PromptsegError": "promptseg.errors",
     "Scribble": "promptseg.prompts",
     "Session": "promptseg.session",
+    "TextPrompt": "promptseg.prompts",
     "Volume": "promptseg.volume",
     "WholeBody": "promptseg.wholebody.engine",
     "Window": "promptseg.volume",

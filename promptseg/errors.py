@@ -9,6 +9,7 @@
     ├── PromptError             a prompt is malformed or lies outside the image
     ├── ModelError              a model is unknown, broken, or cannot do what was asked
     │   └── UnknownModelError
+    ├── TooLargeError           the work would not fit into memory
     ├── DeviceError             the device asked for is not there
     ├── MissingExtraError       an optional package is not installed
     ├── SettingsError           an option or PROMPTSEG_* variable has an impossible value
@@ -37,6 +38,7 @@ __all__ = [
     "ReplayError",
     "SeriesChoiceError",
     "SettingsError",
+    "TooLargeError",
     "UnknownModelError",
     "WriteError",
     "did_you_mean",
@@ -81,6 +83,10 @@ class ModelError(PromptsegError):
 
 class UnknownModelError(ModelError):
     """No model has this id; the message lists the near ones."""
+
+
+class TooLargeError(PromptsegError):
+    """The work would not fit into the memory that is free; the message says how much is missing."""
 
 
 class DeviceError(PromptsegError):

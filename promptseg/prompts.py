@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from promptseg.errors import PromptError, did_you_mean
 
-__all__ = ["Box", "Lasso", "MaskPrompt", "Plane", "Point", "Prompt", "Scribble", "prompt_from_dict", "prompt_to_dict"]
+__all__ = [
+    "Box",
+    "Lasso",
+    "MaskPrompt",
+    "Plane",
+    "Point",
+    "Prompt",
+    "Scribble",
+    "TextPrompt",
+    "prompt_from_dict",
+    "prompt_to_dict",
+]
 
 Triple: TypeAlias = tuple[float, float, float]
 LARGEST_INDEX = 2.0**53  # floats above it no longer count one by one
@@ -238,26 +249,58 @@ class MaskPrompt:
     __hash__ = None  # type: ignore[assignment]  # holds an array
 
 
-Prompt: TypeAlias = Point | Box | Scribble | Lasso | MaskPrompt
+@dataclass(frozen=True, eq=False)
+class TextPrompt:
+    """What is looked for, in words: ``TextPrompt("left kidney")``. A text engine turns it into a mask.
+
+    Attributes:
+        text: the words.
+        mask: bool (z, y, x) what the engine found, once it was asked: a log gives it back without the engine.
+    """
+
+    text: str
+    mask: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise PromptError(f"expected a text prompt of at least one word, got {self.text!r}")
+        object.__setattr__(self, "text", " ".join(self.text.split()))
+        if self.mask is not None:
+            mask = np.asarray(self.mask)
+            if mask.ndim != 3:
+                raise PromptError(f"expected a mask of shape (z, y, x), got {mask.shape}")
+            object.__setattr__(self, "mask", mask != 0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TextPrompt) or self.text != other.text:
+            return False
+        if self.mask is None or other.mask is None:
+            return self.mask is other.mask
+        return np.array_equal(self.mask, other.mask)
+
+    __hash__ = None  # type: ignore[assignment]  # holds an array
 
 
-def _mask_to_dict(prompt: MaskPrompt) -> dict[str, Any]:
+Prompt: TypeAlias = Point | Box | Scribble | Lasso | MaskPrompt | TextPrompt
+
+
+def _runs(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Encode a mask as run lengths in C order, starting with the number of leading False voxels."""
-    flat = prompt.mask.ravel()
+    flat = mask.ravel()
     edges = np.flatnonzero(np.diff(flat.view(np.int8))) + 1
     bounds = np.concatenate([[0], edges, [flat.size]])
     runs = np.diff(bounds).tolist()
     if flat.size and flat[0]:
         runs.insert(0, 0)
-    return {"type": "mask", "shape": list(prompt.mask.shape), "runs": runs, "plane": prompt.plane.value}
+    return {"shape": list(mask.shape), "runs": runs}
 
 
-def _mask_from_dict(data: Mapping[str, Any]) -> MaskPrompt:
+def _mask_of(data: Mapping[str, Any]) -> NDArray[np.bool_]:
     shape, runs = tuple(int(n) for n in data["shape"]), np.asarray(data["runs"], dtype=np.int64)
     if len(shape) != 3 or min(shape) < 0 or (runs < 0).any() or int(runs.sum()) != math.prod(shape):
         raise PromptError(f"expected mask runs that add up to shape {shape}, got a sum of {int(runs.sum())}")
     values = np.arange(len(runs)) % 2 == 1
-    return MaskPrompt(np.repeat(values, runs).reshape(shape), parse_plane(data.get("plane", "axial")))
+    return np.repeat(values, runs).reshape(shape)
 
 
 def _point_to_dict(prompt: Point) -> dict[str, Any]:
@@ -287,7 +330,9 @@ def prompt_to_dict(prompt: Prompt) -> dict[str, Any]:
             "polygon": prompt.polygon.tolist(),
             "positive": prompt.positive,
         }
-    return _mask_to_dict(prompt)
+    if isinstance(prompt, TextPrompt):
+        return {"type": "text", "text": prompt.text, **({} if prompt.mask is None else {"mask": _runs(prompt.mask)})}
+    return {"type": "mask", **_runs(prompt.mask), "plane": prompt.plane.value}
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Prompt]] = {
@@ -300,7 +345,8 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Prompt]] = {
     "box": lambda d: Box(voxel=d.get("voxel"), world=d.get("world")),
     "scribble": lambda d: Scribble(d["voxels"], d.get("positive", True), d.get("plane")),
     "lasso": lambda d: Lasso(d["plane"], d["index"], d["polygon"], d.get("positive", True)),
-    "mask": _mask_from_dict,
+    "mask": lambda d: MaskPrompt(_mask_of(d), parse_plane(d.get("plane", "axial"))),
+    "text": lambda d: TextPrompt(d["text"], None if d.get("mask") is None else _mask_of(d["mask"])),
 }
 
 

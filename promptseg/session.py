@@ -7,53 +7,35 @@ journal. A session belongs to one thread at a time; what a long call has found s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promptseg import labelling
-from promptseg.engine.checks import Carried
 from promptseg.engine.edits import Edit, edit_to_dict
 from promptseg.engine.hints import place
 from promptseg.engine.labelwork import LabelWork
+from promptseg.engine.memory import estimate_memory, require_memory
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
-from promptseg.engine.propagate import EMPTY_STATE, LabelState, accept_slice
-from promptseg.engine.slices import SliceSource
+from promptseg.engine.propagate import EMPTY_STATE, accept_slice
+from promptseg.engine.slices import DEFAULT_CACHE_BYTES, SliceSource
 from promptseg.entries import perform
 from promptseg.errors import GeometryMismatchError, PromptError
-from promptseg.history import History, KeptPrompt, Record, State, Step
-from promptseg.layers import Changed, Layers, Patch, as_slices
+from promptseg.history import KeptPrompt, Record, Step
+from promptseg.layers import Changed, Patch
 from promptseg.models.predictor import Predictor
-from promptseg.prompts import MaskPrompt, Plane, Prompt, parse_plane, prompt_from_dict, prompt_to_dict
-from promptseg.volume import Label, Labelmap, Volume
+from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
+from promptseg.textual import TextEngine, resolve_text
+from promptseg.view import SessionView, SliceReview
+from promptseg.volume import Label, Volume
 
 __all__ = ["Session", "SliceReview"]
 
 
-@dataclass(frozen=True)
-class SliceReview:
-    """A slice to look at.
-
-    Attributes:
-        plane: the plane that was walked in.
-        index: slice index.
-        confidence: 0 ... 1.
-        reason: why the walk ended here, or "".
-        measured: what was measured there.
-    """
-
-    plane: Plane
-    index: int
-    confidence: float
-    reason: str
-    measured: Carried
-
-
-class Session:
+class Session(SessionView):
     """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
 
     Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
@@ -65,6 +47,8 @@ class Session:
         volume: the image.
         predictor: the loaded model.
         options: the engine's numbers.
+        cache_bytes: what the model may keep of the slices that it has seen.
+        text_engine: who answers a ``TextPrompt``; None: the installed engines.
         record: called with every log entry, and ``{"op": "undo"}``, ``{"op": "redo"}`` or ``{"op": "select"}``, before
             it takes effect; when it raises, nothing has changed.
     """
@@ -75,108 +59,20 @@ class Session:
         predictor: Predictor,
         options: EngineOptions | None = None,
         *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        text_engine: TextEngine | None = None,
         record: Record | None = None,
     ) -> None:
-        self.volume = volume
-        self.options = options or EngineOptions()
-        self._predictor = predictor
-        self._source = SliceSource(volume, predictor)
-        self._layers = Layers(volume.shape, self.options.overlap)
-        self._history = History(self._layers, record)
+        options = options or EngineOptions()
+        needed = estimate_memory(volume.shape, int(volume.array.nbytes), options, cache_bytes)
+        require_memory(needed, held=needed.image)
+        super().__init__(volume, predictor, options, record)
+        self._text_engine = text_engine
+        self._source = SliceSource(volume, self._predictor, cache_bytes)
 
-    # --- what a person sees -------------------------------------------------------------------------------------
-
-    @property
-    def model_id(self) -> str:
-        """The model's id."""
-        return self._predictor.model_id
-
-    @property
-    def labels(self) -> Mapping[int, Label]:
-        """All labels by value."""
-        return dict(self._state.labels)
-
-    @property
-    def locked(self) -> frozenset[int]:
-        """Values of the protected labels."""
-        return self._state.locked
-
-    @property
-    def selected(self) -> int:
-        """The label that prompts go to; 0 before the first one exists."""
-        return self._state.selected
-
-    @property
-    def prompts(self) -> tuple[KeptPrompt, ...]:
-        """The prompts in force, oldest first, as (id, label, prompt); an id names its prompt for good."""
-        return self._state.prompts
-
-    @property
-    def labelmap(self) -> Labelmap:
-        """A copy of all labels on the volume's grid; where labels may overlap, the higher value lies on top."""
-        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._state.labels))
-
-    @property
-    def log(self) -> tuple[dict[str, Any], ...]:
-        """The entries that made the present state, oldest first, as plain JSON types."""
-        return tuple(dict(step.entry) for step in self._history.done)
-
-    def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
-        """Return bool (z, y, x) of one label (default: the selected one).
-
-        Raises:
-            PromptError: no such label.
-        """
-        if label is None and self.selected == 0:
-            return np.zeros(self.volume.shape, np.bool_)
-        return self._layers.mask(self._value(label))
-
-    def labels_in(self, box: Changed) -> NDArray[np.uint8]:
-        """Return all labels inside a half-open voxel box, uint8 (z, y, x): cheap, for a face that shows a change."""
-        return self._layers.flat(as_slices(box))
-
-    def is_pending(self, label: int | str | None = None) -> bool:
-        """True when ``propagate`` has something to do for the label."""
-        state = self._engine_state(self._value(label))
-        return bool(state.pending or state.waiting)
-
-    def review(self, label: int | str | None = None) -> tuple[SliceReview, ...]:
-        """Return what the walks measured on the label's slices, least confident first."""
-        value = self._value(label)
-        found = [
-            SliceReview(plane, index, record.confidence, record.reason, record)
-            for (plane, index), record in self._engine_state(value).records.items()
-            if self._layers.has(value, (slice(None),) * plane.axis + (index,))
-        ]
-        return tuple(sorted(found, key=lambda slice_review: slice_review.confidence))
-
-    def confidence(self, label: int | str | None = None, plane: Plane | str = Plane.AXIAL) -> NDArray[np.float32]:
-        """Return (n slices,) of the plane: 0 ... 1 where the walk measured, 1 on slices that a person prompted.
-
-        NaN where the label has nothing, or nothing is known: imported or drawn by hand.
-        """
-        value, plane = self._value(label), parse_plane(plane)
-        state = self._engine_state(value)
-        strip = np.full(self.volume.shape[plane.axis], np.nan, np.float32)
-        for (p, index), record in state.records.items():
-            if p is plane:
-                strip[index] = record.confidence
-        strip[[index for p, index in state.anchors if p is plane]] = 1
-        present = self._layers.mask(value).any(axis=tuple(axis for axis in range(3) if axis != plane.axis))
-        return np.where(present, strip, np.float32(np.nan))
-
-    @property
-    def _state(self) -> State:
-        return self._history.state
-
-    def _engine_state(self, value: int) -> LabelState:
-        return self._state.engine.get(value, EMPTY_STATE)
-
-    def _value(self, label: int | str | None) -> int:
-        return labelling.find_label(self._state, label)
-
-    def _writable(self, label: int | str | None = None) -> int:
-        return labelling.unlocked(self._state, self._value(label))
+    def drop_embeddings(self) -> None:
+        """Forget what the model keeps of the slices; it is made again when it is needed."""
+        self._source.drop()
 
     # --- labels -------------------------------------------------------------------------------------------------
 
@@ -349,10 +245,14 @@ class Session:
         if not prompts:
             raise PromptError("expected at least one prompt, got none")
         value = labelling.unlocked(self._state, self.selected or 1)
-        masks = [p for p in prompts if isinstance(p, MaskPrompt)]
+        prompts = [
+            resolve_text(p, self.volume, self._text_engine, on_progress=on_progress) if isinstance(p, TextPrompt) else p
+            for p in prompts
+        ]
+        masks = [p for p in prompts if isinstance(p, MaskPrompt | TextPrompt)]
         if masks and len(prompts) > 1:
-            raise PromptError("expected a mask prompt on its own; add it first, then the other prompts")
-        placed = tuple(place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt))
+            raise PromptError("expected a mask or text prompt on its own; add it first, then the other prompts")
+        placed = tuple(place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt | TextPrompt))
         state, patch, slices = self._engine_state(value), None, 0
         if masks:
             state, patch = EMPTY_STATE, self._imported(masks[0], value)
@@ -376,10 +276,10 @@ class Session:
         made = {"label": value, "ids": list(ids), "prompts": [prompt_to_dict(p) for p in prompts], "slices": slices}
         return self._history.commit({**entry, **made}, after, _some(patch))
 
-    def _imported(self, prompt: MaskPrompt, value: int) -> Patch | None:
-        if prompt.mask.shape != self.volume.shape:
+    def _imported(self, prompt: MaskPrompt | TextPrompt, value: int) -> Patch | None:
+        if prompt.mask is None or prompt.mask.shape != self.volume.shape:
             raise GeometryMismatchError(
-                f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {prompt.mask.shape}"
+                f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {np.shape(prompt.mask)}"  # type: ignore[arg-type]
             )
         return self._layers.patch_to(value, prompt.mask, self._state.locked)
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.hints import PlacedPrompt, by_plane
+from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import LabelState, answer_prompts, carry_pending, plan_pending
 from promptseg.engine.slices import LabelCanvas, SliceSource
 from promptseg.layers import Changed, Layers, Patch, as_slices, make_patch, union
-from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane
 
 __all__ = ["LabelWork"]
@@ -37,7 +37,7 @@ class LabelWork:
     def __init__(
         self,
         source: SliceSource,
-        predictor: Predictor,
+        predictor: Interruptible,
         options: EngineOptions,
         layers: Layers,
         value: int,
@@ -60,13 +60,15 @@ class LabelWork:
             The change (None: nothing changed) and the label's new state. ``slices`` holds how many slices were walked.
         """
         array = self._layers.array(self._key)
+        reporter = Reporter(on_progress, fresh=self._take_fresh, labels_in=self._labels_in)
         try:
-            for group in by_plane(prompts):
-                canvas = self.canvas(group.plane, state)
-                state = answer_prompts(group, state, canvas, self._predictor)
-                self._lay_down(canvas)
-            if carry:
-                state = self._carry(state, on_progress)
+            with self._predictor.watched(reporter.beat if on_progress is not None else None):
+                for group in by_plane(prompts):
+                    canvas = self.canvas(group.plane, state)
+                    state = answer_prompts(group, state, canvas, self._predictor)
+                    self._lay_down(canvas)
+                if carry:
+                    state = self._carry(state, reporter)
             if not self._written:
                 return None, state
             whole = union([box for box, _ in self._written])
@@ -81,12 +83,11 @@ class LabelWork:
         others = tuple(key for key in state.anchors if key[0] != plane)
         return LabelCanvas(self._source, plane, self._layers, self._value, locked=self._locked, other_anchors=others)
 
-    def _carry(self, state: LabelState, on_progress: OnProgress | None) -> LabelState:
+    def _carry(self, state: LabelState, reporter: Reporter) -> LabelState:
         planes = list(dict.fromkeys(plane for plane, _ in state.pending))
         shape, gaps = self._source.volume.shape, self._source.volume.geometry.spacing_zyx
         plans = {p: plan_pending(state, p, shape[p.axis], gaps[p.axis], self._options) for p in planes}
-        total = sum(len(run.steps) for plan in plans.values() for runs in plan.values() for run in runs)
-        reporter = Reporter(on_progress, total, fresh=self._take_fresh, labels_in=self._labels_in)
+        reporter.total = sum(len(run.steps) for plan in plans.values() for runs in plan.values() for run in runs)
         for plane in planes:
             self._now = canvas = self.canvas(plane, state)
             state = carry_pending(state, plans[plane], canvas, self._predictor, self._options, reporter.at(plane))

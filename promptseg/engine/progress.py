@@ -1,4 +1,4 @@
-"""Where a long call stands, told after every slice, with what has changed so far."""
+"""Where a long call stands, told after every slice and every 0.1 s of a slow one, with what has changed so far."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 class Reporter:
     """Counts finished slices of one call and tells ``on_progress``, which may raise ``Cancelled``.
 
+    ``total`` (slices at most) is set once it is planned.
+
     Args:
         on_progress: whom to tell; None: nobody, slices are only counted.
-        total: slices at most.
         fresh: returns the box that changed since it was last called.
         labels_in: see ``Progress.labels_in``.
     """
@@ -70,23 +71,27 @@ class Reporter:
     def __init__(
         self,
         on_progress: OnProgress | None,
-        total: int,
         *,
         fresh: Callable[[], Changed | None] = lambda: None,
         labels_in: LabelsIn | None = None,
     ) -> None:
-        self.done = 0
+        self.done = self.total = 0
         self._on_progress = on_progress
-        self._total, self._fresh, self._labels_in = total, fresh, labels_in
+        self._fresh, self._labels_in = fresh, labels_in
         self._started = time.perf_counter()
 
     def at(self, plane: Plane) -> Callable[[int], None]:
         """Return a function that reports one more finished slice of the plane, given its index."""
         return lambda index: self._step(plane, index)
 
+    def beat(self) -> None:
+        """Report that a slice takes long: the same count again, so that the listener can cancel."""
+        if self._on_progress is not None:
+            self._on_progress(Progress(self.done, self.total, time.perf_counter() - self._started))
+
     def _step(self, plane: Plane, index: int) -> None:
         self.done += 1
         if self._on_progress is None:
             return
         elapsed_s = time.perf_counter() - self._started
-        self._on_progress(Progress(self.done, self._total, elapsed_s, plane, index, self._fresh(), self._labels_in))
+        self._on_progress(Progress(self.done, self.total, elapsed_s, plane, index, self._fresh(), self._labels_in))

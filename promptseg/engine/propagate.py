@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.carry import grown, mask_logits
 from promptseg.engine.checks import Carried
 from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
 from promptseg.engine.slices import LabelCanvas
-from promptseg.engine.walk import Walk, grown, mask_logits
+from promptseg.engine.walk import Walk
 from promptseg.models.predictor import Predictor, Prior, SlicePrompts
 from promptseg.prompts import Plane
 
@@ -87,7 +88,7 @@ def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas,
 
 def plan_pending(
     state: LabelState, plane: Plane, slice_count: int, gap_mm: float, options: EngineOptions
-) -> dict[int, tuple[Run, Run]]:
+) -> dict[int, tuple[Run, ...]]:
     """Plan the walks from every slice of one plane that waits to be carried, by slice index.
 
     A thick box's range binds only in the axial plane.
@@ -101,7 +102,7 @@ def plan_pending(
 
 def carry_pending(
     state: LabelState,
-    plans: Mapping[int, tuple[Run, Run]],
+    plans: Mapping[int, tuple[Run, ...]],
     canvas: LabelCanvas,
     predictor: Predictor,
     options: EngineOptions,
@@ -125,29 +126,17 @@ def carry_pending(
     walk = Walk(canvas, predictor, options)
     for index, runs in plans.items():
         change = pending.pop((plane, index)) ^ canvas.mask(index)
-        if change.any():
-            for record in _walk_both(walk, canvas, index, state.anchors[plane, index], runs, change, on_step):
+        for run in runs if change.any() else ():
+            start = _travelling(state.anchors[plane, run.anchor], canvas.mask(run.anchor))
+            for record in walk.run(run, logits=start, change=change, on_step=on_step):
                 records[plane, record.index] = record
     return replace(state, records=records, pending=pending)
 
 
-def _walk_both(
-    walk: Walk,
-    canvas: LabelCanvas,
-    index: int,
-    anchor: Anchor,
-    runs: tuple[Run, Run],
-    change: Mask,
-    on_step: Callable[[int], None],
-) -> list[Carried]:
-    """Walk down and up from one anchor; return what was measured."""
+def _travelling(anchor: Anchor, mask: Mask) -> NDArray[np.float32]:
+    """What an anchor's mask (h, w) travels as: the model's own logits where they agree with it."""
     logits = anchor.logits.astype(np.float32)
-    mask = canvas.mask(index)
-    if not np.array_equal(logits > 0, mask):
-        logits = mask_logits(mask)
-    return [
-        record for run in runs for record in walk.run(run, anchor=index, logits=logits, change=change, on_step=on_step)
-    ]
+    return logits if np.array_equal(logits > 0, mask) else mask_logits(mask)
 
 
 def _predict_anchor(index: int, hint: Hint, before: Anchor | None, canvas: LabelCanvas, predictor: Predictor) -> Anchor:

@@ -12,7 +12,7 @@ from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
 from promptseg.volume import Volume
 
-__all__ = ["LabelCanvas", "SliceSource"]
+__all__ = ["DEFAULT_CACHE_BYTES", "LabelCanvas", "SliceSource"]
 
 Mask = NDArray[np.bool_]
 DEFAULT_CACHE_BYTES = 512 * 1024**2
@@ -43,6 +43,11 @@ class SliceSource:
             _, dropped = self._cache.popitem(last=False)
             self._held -= dropped.nbytes
         return made
+
+    def drop(self) -> None:
+        """Forget all embeddings."""
+        self._cache.clear()
+        self._held = 0
 
 
 class LabelCanvas:
@@ -88,6 +93,12 @@ class LabelCanvas:
         """Return the windowed intensities (n,) or (n, 3) under a mask of the slice."""
         volume = self._source.volume
         return volume.window.apply(volume.cut(self.plane, index)[mask])
+
+    def pixels(self, index: int) -> NDArray[np.float32]:
+        """Return the slice's windowed grey values (h, w), 0 ... 1; of colours their mean."""
+        volume = self._source.volume
+        cut = volume.window.apply(np.ascontiguousarray(volume.cut(self.plane, index)))
+        return cut if cut.ndim == 2 else np.asarray(cut.mean(axis=2), np.float32)
 
     def _where(self, index: int) -> tuple[slice | int, ...]:
         return (slice(None),) * self.plane.axis + (index,)

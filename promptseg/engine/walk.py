@@ -12,30 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.carry import Carrier, Found, Slices, grown, mask_logits
 from promptseg.engine.checks import Appearance, Carried, appearance, measure, stop_reason
+from promptseg.engine.expect import Between
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, Step
-from promptseg.models.predictor import Embedding, Predictor, Prior, SlicePrompts
+from promptseg.models.predictor import Predictor
 
-__all__ = ["MASK_LOGIT", "Canvas", "Walk", "grown", "mask_logits"]
+__all__ = ["Canvas", "Walk"]
 
 Mask = NDArray[np.bool_]
-MASK_LOGIT = 5.0  # a mask without logits of its own travels as ±5: probability 0.993, sure but not beyond correction
 
 
-class Canvas(Protocol):
+class Canvas(Slices, Protocol):
     """The slices of one label in one plane, as the walk sees them."""
-
-    spacing_mm: tuple[float, float]
-    gap_mm: float
-
-    def embedding(self, index: int) -> Embedding:
-        """Return the slice's embedding (cached)."""
-        ...
 
     def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
         """Return the windowed intensities (n,) or (n, 3) under a mask (h, w) of the slice."""
@@ -52,11 +45,6 @@ class Canvas(Protocol):
     def write(self, index: int, mask: Mask) -> None:
         """Stage the slice's new mask."""
         ...
-
-
-def mask_logits(mask: Mask) -> NDArray[np.float32]:
-    """Return a mask as logits of ±MASK_LOGIT."""
-    return np.where(mask, np.float32(MASK_LOGIT), np.float32(-MASK_LOGIT))
 
 
 @dataclass(frozen=True)
@@ -82,6 +70,23 @@ class _Answer:
         return self.record.reason if self.record is not None else ""
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What stays the same along one run.
+
+    Attributes:
+        start: the anchor's intensities; None where it has no mask.
+        carrier: finds the object; None where the anchor has no mask.
+        known: the object is known to be on every slice of the run.
+        about: (h, w) where something may change on every slice, beside what changed on the slice before; or None.
+    """
+
+    start: Appearance | None
+    carrier: Carrier | None
+    known: bool
+    about: Mask | None
+
+
 class Walk:
     """One propagation from one anchor; ``run`` executes a planned run and returns what each step measured."""
 
@@ -91,36 +96,35 @@ class Walk:
         self._options = options
 
     def run(
-        self, plan: Run, *, anchor: int, logits: NDArray[np.float32], change: Mask, on_step: Callable[[int], None]
+        self, plan: Run, *, logits: NDArray[np.float32], change: Mask, on_step: Callable[[int], None]
     ) -> list[Carried]:
         """Walk one direction.
 
         Args:
             plan: the steps.
-            anchor: the anchor's slice index; its new mask is on the canvas already.
-            logits: (h, w) the anchor's answer.
+            logits: (h, w) the anchor's answer; its new mask is on the canvas already.
             change: (h, w) where the anchor's mask differs from what was there before.
             on_step: called with the slice index after every step; may raise Cancelled.
 
         Returns:
             One record per slice where the object was found; the last one says why the walk ended.
         """
-        mask = self._canvas.mask(anchor)
-        start = appearance(self._canvas.values(anchor, mask)) if mask.any() else None
-        front = _Front(mask, logits, anchor, change)
+        mask = self._canvas.mask(plan.anchor)
+        task = self._task(plan, mask, change)
+        front = _Front(mask, logits, plan.anchor, change)
         records: list[Carried] = []
         empty = 0
         for step in plan.steps:
             old = self._canvas.mask(step.index)
             if step.beyond_middle and old.any():
                 return _ended(records, step.index, "met the next anchor's mask")
-            answer = self._find(step, front, start)
-            new = self._merge(step, front, old, answer.mask)
+            answer = self._find(step, front, task)
+            new = self._merge(step, front, old, answer.mask, task)
             changed = new ^ old
             if changed.any():
                 self._canvas.write(step.index, new)
             on_step(step.index)
-            if old.any() and not changed.any():
+            if old.any() and not changed.any() and not plan.returning:
                 return _ended(records, step.index, "agrees with the mask that was there")
             if answer.mask.any():
                 empty = 0
@@ -135,30 +139,48 @@ class Walk:
             front = _advance(front, step, answer, new, changed)
         return _ended(records, None, plan.end)
 
-    def _find(self, step: Step, front: _Front, start: Appearance | None) -> _Answer:
-        """Ask the model where the object is on this slice."""
-        nothing = np.zeros_like(front.mask)
-        if start is None or not front.mask.any():
-            return _Answer(nothing, front.logits)
-        prior = Prior(front.logits, neighbour=self._canvas.embedding(front.index))
-        found = self._predictor.predict(self._canvas.embedding(step.index), SlicePrompts(), prior)
-        gap_mm = abs(step.index - front.index) * self._canvas.gap_mm
-        reach_mm = self._options.growth_base_mm + self._options.growth_per_mm * gap_mm
-        mask = found.mask & grown(front.mask, reach_mm, self._canvas.spacing_mm)
+    def _task(self, plan: Run, mask: Mask, change: Mask) -> _Task:
+        """Measure the anchor, and see what the other anchor knows."""
         if not mask.any():
-            return _Answer(nothing, front.logits)
+            return _Task(None, None, False, change if plan.returning else None)
+        between, known = None, plan.in_range
+        if plan.other is not None:
+            other = self._canvas.mask(plan.other)
+            known = bool(other.any())
+            if known:
+                between = Between(plan.anchor, plan.other, (mask, other), self._canvas.spacing_mm)
+        carrier = Carrier(self._canvas, self._predictor, self._options, plan.anchor, mask, between, plan.taper)
+        start = appearance(self._canvas.values(plan.anchor, mask))
+        return _Task(start, carrier, known, change if plan.returning else None)
+
+    def _find(self, step: Step, front: _Front, task: _Task) -> _Answer:
+        """Ask where the object is on this slice, and test the answer; where it must be, a failed one is replaced."""
+        nothing = _Answer(np.zeros_like(front.mask), front.logits)
+        if task.carrier is None or task.start is None or not front.mask.any():
+            return nothing
+        found, expected = task.carrier.find(step, front.mask, front.logits, front.index, known=task.known)
+        answer = self._tested(step, front, found, task.start)
+        if not task.known or (answer.mask.any() and not answer.reason):
+            return answer if not answer.reason else replace(answer, mask=nothing.mask, logits=front.logits)
+        doubt = answer.reason or "the model saw nothing here"
+        answer = self._tested(step, front, expected, task.start)
+        if answer.record is None:
+            return nothing
+        return replace(answer, record=replace(answer.record, reason=f"kept as expected, though {doubt}"))
+
+    def _tested(self, step: Step, front: _Front, found: Found, start: Appearance) -> _Answer:
+        mask = found.mask
+        if not mask.any():
+            return _Answer(mask, front.logits)
         here = appearance(self._canvas.values(step.index, mask))
         record = measure(step.index, mask, front.mask, here, anchor=start, score=found.score)
-        reason = stop_reason(record, self._options)
-        if reason:
-            return _Answer(nothing, front.logits, replace(record, reason=reason))
-        logits = np.where(mask, found.logits, np.minimum(found.logits, np.float32(-MASK_LOGIT)))
-        return _Answer(mask, logits, record)
+        return _Answer(mask, found.logits, replace(record, reason=stop_reason(record, self._options)))
 
-    def _merge(self, step: Step, front: _Front, old: Mask, found: Mask) -> Mask:
+    def _merge(self, step: Step, front: _Front, old: Mask, found: Mask, task: _Task) -> Mask:
         """Take the answer near the change, keep the rest, never touch protected pixels."""
         if old.any():
-            near = grown(front.change, self._options.correction_margin_mm, self._canvas.spacing_mm)
+            change = front.change if task.about is None else front.change | task.about
+            near = grown(change, self._options.correction_margin_mm, self._canvas.spacing_mm)
             found = np.where(near, found, old)
         protected = self._canvas.protected(step.index)
         return found if protected is None else np.where(protected, old, found)
@@ -178,17 +200,3 @@ def _ended(records: list[Carried], index: int | None, reason: str) -> list[Carri
         text = reason if index is None else f"stopped before slice {index}: {reason}"
         records[-1] = replace(records[-1], reason=text)
     return records
-
-
-def grown(mask: Mask, distance_mm: float, spacing_mm: tuple[float, float]) -> Mask:
-    """Dilate a mask (h, w) by an ellipse of ``distance_mm``, at least one pixel; works on the mask's own corner."""
-    radii = [max(1, round(distance_mm / s)) for s in spacing_mm]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    grown = np.zeros_like(mask)
-    if rows.size == 0:
-        return grown
-    y0, y1 = max(0, int(rows[0]) - radii[0]), int(rows[-1]) + radii[0] + 1
-    x0, x1 = max(0, int(columns[0]) - radii[1]), int(columns[-1]) + radii[1] + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radii[1] + 1, 2 * radii[0] + 1))
-    grown[y0:y1, x0:x1] = cv2.dilate(np.ascontiguousarray(mask[y0:y1, x0:x1]).view(np.uint8), kernel) > 0
-    return grown

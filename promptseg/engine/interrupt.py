@@ -1,0 +1,69 @@
+"""A model's slow call that can be left: a person who presses Cancel does not wait for an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SliceImage, SlicePrompts
+
+__all__ = ["Interruptible"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+BEAT_S = 0.1  # between two looks at whether the caller still waits
+
+
+class Interruptible:
+    """A predictor whose calls run beside, while the caller is asked now and then whether it still wants the answer.
+
+    Args:
+        inner: the model.
+    """
+
+    def __init__(self, inner: Predictor) -> None:
+        self.inner = inner
+        self._beat: Callable[[], None] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+        return self.inner.model_id
+
+    @contextmanager
+    def watched(self, beat: Callable[[], None] | None) -> Iterator[None]:
+        """While open, call ``beat`` every 0.1 s of a model's call; what it raises ends the wait.
+
+        The call itself cannot be stopped: it ends beside, and the next one waits for it.
+        """
+        self._beat = beat
+        try:
+            yield
+        finally:
+            self._beat = None
+
+    def embed(self, image: SliceImage) -> Embedding:
+        """See ``promptseg.models.predictor``."""
+        return self._wait(self.inner.embed, image)
+
+    def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
+        """See ``promptseg.models.predictor``."""
+        return self._wait(self.inner.predict, embedding, prompts, prior)
+
+    def _wait(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._beat is None:
+            return call(*args, **kwargs)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="promptseg-model")
+        future: Future[R] = self._pool.submit(call, *args, **kwargs)
+        while True:
+            try:
+                return future.result(BEAT_S)
+            except StillRunning:
+                if future.done():  # the model itself ran into a time limit
+                    raise
+                self._beat()
