@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.carry import grown, mask_logits
+from promptseg.engine.carry import MODEL_LIMIT, grown, mask_logits
 from promptseg.engine.checks import Carried
+from promptseg.engine.expect import AROUND_MM, Tissue, as_logits, signed_distance
 from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
@@ -22,6 +23,8 @@ __all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "answer_prompt
 
 Mask = NDArray[np.bool_]
 NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
+KEPT_SHAPE = 0.5  # weight of the mask that a correction finds on its slice
+OBEYED_MM = 3.0  # around a click that the model does not heed, what is taken from its word
 OUTLINE_MARGIN_MM = 2.0  # how far an answer may go beyond a lasso: a hand-drawn line is not exact
 
 
@@ -81,7 +84,11 @@ def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas,
     anchors, records, pending = dict(state.anchors), dict(state.records), dict(state.pending)
     for index, hint in sorted(placed.hints.items()):
         pending.setdefault((plane, index), canvas.mask(index))
-        anchors[plane, index] = _predict_anchor(index, hint, anchors.get((plane, index)), canvas, predictor)
+        known = [at for p, at in anchors if p is plane and at != index and canvas.mask(at).any()]
+        nearest = min(known, key=lambda at: (abs(at - index), at), default=None)
+        anchors[plane, index] = _predict_anchor(
+            index, hint, anchors.get((plane, index)), nearest, canvas=canvas, predictor=predictor
+        )
         records.pop((plane, index), None)
     return replace(state, anchors=anchors, limits=placed.limits or state.limits, records=records, pending=pending)
 
@@ -139,13 +146,18 @@ def _travelling(anchor: Anchor, mask: Mask) -> NDArray[np.float32]:
     return logits if np.array_equal(logits > 0, mask) else mask_logits(mask)
 
 
-def _predict_anchor(index: int, hint: Hint, before: Anchor | None, canvas: LabelCanvas, predictor: Predictor) -> Anchor:
-    """Answer all hints of one slice and stage its mask."""
+def _predict_anchor(
+    index: int, hint: Hint, before: Anchor | None, nearest: int | None, *, canvas: LabelCanvas, predictor: Predictor
+) -> Anchor:
+    """Answer all hints of one slice and stage its mask; ``nearest`` is another anchor that has one, or None."""
     merged = merge_hints(before.hint if before is not None else None, hint)
     old = canvas.mask(index)
     prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
     answer = predictor.predict(canvas.embedding(index), merged.prompts, prior)
-    mask = answer.mask
+    logits = answer.logits
+    if nearest is not None and hint.outline is None and hint.prompts.box is None:
+        logits = _as_expected(index, logits, old, canvas, nearest)
+    mask = _obeyed(logits > 0, hint, old, was_anchor=before is not None, spacing_mm=canvas.spacing_mm)
     if merged.outline is not None:
         mask = mask & grown(merged.outline, OUTLINE_MARGIN_MM, canvas.spacing_mm)
     if merged.prompts.scribble is not None:  # paint is an order, not a hint
@@ -157,7 +169,44 @@ def _predict_anchor(index: int, hint: Hint, before: Anchor | None, canvas: Label
         mask = mask & ~locked
     if not np.array_equal(mask, old):
         canvas.write(index, mask)
-    return Anchor(merged, answer.logits.astype(np.float16), answer.score)
+    return Anchor(merged, logits.astype(np.float16), answer.score)
+
+
+def _as_expected(
+    index: int, logits: NDArray[np.float32], old: Mask, canvas: LabelCanvas, nearest: int
+) -> NDArray[np.float32]:
+    """Join the model's answer to a correction (h, w) with the object's intensities elsewhere and the mask so far."""
+    there = canvas.mask(nearest)
+    around = grown(there, AROUND_MM, canvas.spacing_mm) & ~there
+    joined = np.clip(logits, -MODEL_LIMIT, MODEL_LIMIT)
+    if around.any():
+        joined = joined + Tissue(canvas.pixels(nearest), there, around).logits(canvas.pixels(index))
+    if old.any():
+        shape = as_logits(signed_distance(old, canvas.spacing_mm), max(canvas.gap_mm, sum(canvas.spacing_mm) / 2))
+        joined = joined + np.float32(KEPT_SHAPE) * shape
+    return np.asarray(joined, np.float32)
+
+
+def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: tuple[float, float]) -> Mask:
+    """Hold an answer to what a click can mean.
+
+    A click on what is too much never adds, one on what is missing on a slice that a person has seen to before never
+    takes away, and the clicked place itself is as the click says.
+    """
+    positive, points = hint.prompts.positive, hint.prompts.points
+    if len(points) == 0 or hint.prompts.box is not None or hint.prompts.scribble is not None or not old.any():
+        return mask
+    if not positive.any():
+        mask = mask & old
+    elif positive.all() and was_anchor:
+        mask = mask | old
+    for (y, x), wanted in zip(np.rint(points).astype(int), positive, strict=True):
+        if mask[y, x] != wanted:
+            spot = np.zeros_like(mask)
+            spot[y, x] = True
+            spot = grown(spot, OBEYED_MM, spacing_mm)
+            mask = mask | spot if wanted else mask & ~spot
+    return mask
 
 
 def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:
