@@ -23,6 +23,7 @@ PUBLIC = [
     "ReplayError",
     "SeriesChoiceError",
     "SettingsError",
+    "TooLargeError",
     "UnknownModelError",
     "WriteError",
     "did_you_mean",
