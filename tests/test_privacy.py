@@ -148,3 +148,16 @@ def test_no_temporary_copy_holds_an_identity() -> None:
     from promptseg.io import dicom_pixels
 
     assert not {"PatientName", "PatientID", "StudyDate", "InstitutionName"} & set(dicom_pixels.TAGS)
+
+
+def test_identity_when_asked(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from promptseg.cli import main
+
+    monkeypatch.chdir(place / "work")
+    good = str(place / "in" / "good")
+    assert main(["segment", good, "-o", "mask.nii.gz", "--box", "1,5,5,2,20,20"]) == 0
+    assert main(["report", good, "mask.nii.gz", "-o", "who.json", "--keep-identity"]) == 0
+    assert main(["export", "mask.nii.gz", "-o", "who.dcm", "--image", good, "--keep-identity"]) == 0
+    assert '"Patient": "Quarrington^Zebedeus"' in Path("who.json").read_text(encoding="utf-8")
+    assert pydicom.dcmread("who.dcm").PatientID == "PLANT-4711"
+    assert "Quarrington" not in "".join(capsys.readouterr())
