@@ -117,7 +117,7 @@ def models_pull(
             typer.echo(path)
         if not found:
             typer.echo(f"{model_id} needs no download: {card.advice or 'it is inside the package'}")
-        elif "checkpoint" in found and card.family == "sam":
+        elif "checkpoint" in found:
             typer.echo(f"for a CPU, once: promptseg models export {model_id}", err=True)
 
 

@@ -77,7 +77,9 @@ def volume():
             "license": "none",
         }
     )
-    return nninteractive.NnInteractiveVolume(session, VOXELS)
+    made = nninteractive.NnInteractiveVolume(session, VOXELS)
+    session._finish_preprocessing_and_initialize_interactions()  # its thread ends before the test does
+    return made
 
 
 def test_hints_are_in_zyx_and_change_the_mask_in_place(volume):
