@@ -76,16 +76,19 @@ class Job(Protocol):
     """Three steps, each in a process of its own that lives on and takes one case at a time.
 
     *Contract.* The constructor is cheap and raises ``PromptsegError`` on impossible options; it runs in every process
-    and once where the batch is started. ``prepare`` and ``finish`` run on the CPU and never need ``load``. ``infer``
-    is the only step that touches the device. What ``prepare`` and ``infer`` return can be pickled. Steps raise
-    ``PromptsegError`` with a sentence for people; any other exception counts as a failed case too. Nothing is written
-    but what the caller writes from the ``Result``.
+    and once where the batch is started. ``load`` and ``warm`` are done before any case's time is measured. ``prepare``
+    and ``finish`` run on the CPU and never need ``load``; ``infer`` alone touches the device. What ``prepare`` and
+    ``infer`` return can be pickled. Steps raise ``PromptsegError`` with a sentence for people; any other exception
+    counts as a failed case too. Nothing is written but what the caller writes from the ``Result``.
     """
 
     def __init__(self, spec: JobSpec) -> None: ...
 
     def load(self) -> None:
         """Load the network; called once per ``infer`` process before the first case."""
+
+    def warm(self) -> None:
+        """Import what the other steps need; called once per ``prepare`` and ``finish`` process."""
 
     def prepare(self, case: Case) -> Any:
         """Read and preprocess."""

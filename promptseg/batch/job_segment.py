@@ -61,6 +61,15 @@ class SegmentJob:
         for task in self._usual:
             self._engine(task).load()
 
+    def warm(self) -> None:
+        """Import what reading needs."""
+        import promptseg.foreign
+        import promptseg.io
+        import promptseg.promptlog
+
+        if self.texts:
+            import promptseg.wholebody.names  # noqa: F401 - so that the first case does not wait for it
+
     def prepare(self, case: Case) -> Prepared:
         """Read the image and its prompts.
 

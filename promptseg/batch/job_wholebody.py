@@ -32,6 +32,10 @@ class WholeBodyJob:
         """Load the task's networks."""
         self._engine.load()
 
+    def warm(self) -> None:
+        """Import TotalSegmentator and find out which steps the task has."""
+        _ = self._engine.models
+
     def prepare(self, case: Case) -> Any:
         """Read the image and bring it onto the first network's grid."""
         volume, _ = read_case(case)
@@ -48,4 +52,4 @@ class WholeBodyJob:
         labelmap = self._engine.finish(prepared, inferred)
         warning = misfit(prepared.volume, self._engine.task)
         findings = (*prepared.volume.findings, *([warning] if warning else []))
-        return Result(prepared.volume, labelmap, None, f"TotalSegmentator {self._engine.task.name}", findings)
+        return Result(prepared.volume, labelmap, None, self._engine.made_by, findings)

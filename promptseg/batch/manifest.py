@@ -19,9 +19,18 @@ from promptseg.batch.case import Case
 from promptseg.errors import ReadError, SettingsError
 from promptseg.io.atomic import all_or_nothing
 
-__all__ = ["CASES_FOLDER", "MANIFEST_NAME", "RECEIPT_NAME", "Manifest", "Record"]
+__all__ = [
+    "CASES_FOLDER",
+    "MANIFEST_NAME",
+    "PROMPTS_NAME",
+    "RECEIPT_NAME",
+    "THUMBNAIL_NAME",
+    "Manifest",
+    "Record",
+]
 
-MANIFEST_NAME, CASES_FOLDER, RECEIPT_NAME = "manifest.sqlite", "cases", "case.json"
+MANIFEST_NAME, CASES_FOLDER = "manifest.sqlite", "cases"
+RECEIPT_NAME, PROMPTS_NAME, THUMBNAIL_NAME = "case.json", "prompts.json", "thumbnail.jpg"  # beside a case's masks
 VERSION = 1
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);

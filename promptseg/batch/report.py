@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.batch.job import JobSpec
-from promptseg.batch.manifest import CASES_FOLDER, RECEIPT_NAME, Manifest, Record
-from promptseg.batch.results import PROMPTS_NAME, THUMBNAIL_NAME
+from promptseg.batch.manifest import CASES_FOLDER, RECEIPT_NAME, THUMBNAIL_NAME, Manifest, Record
 from promptseg.batch.worker import ROLES
 from promptseg.io.atomic import all_or_nothing
 
@@ -156,7 +155,7 @@ def _card(record: Record, receipt: dict[str, Any]) -> str:
     links = " ".join(
         f'<a href="{folder}/{html.escape(file)}">{html.escape(file)}</a>'
         for file in receipt["files"]
-        if file not in (THUMBNAIL_NAME,) and (file.startswith("mask") or file == PROMPTS_NAME)
+        if file != THUMBNAIL_NAME
     )
     picture = f'<img loading=lazy src="{folder}/{THUMBNAIL_NAME}" alt="three cuts of case {name}">'
     seconds = sum(record.stages.values())

@@ -1,4 +1,7 @@
-"""The files of one finished case: masks, prompt log, a small picture, and the numbers that go into the reports."""
+"""The files of one finished case: masks, prompt log, a small picture, and the numbers that go into the reports.
+
+Imports what it needs at once: ``finish`` processes import it before the first case's time is measured.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+from scipy.ndimage import find_objects
+
 from promptseg.batch.case import Case
 from promptseg.batch.job import DICOM_SEG, Result
+from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
+from promptseg.io import write_labelmap
+from promptseg.measure import measure_intensity
+from promptseg.overlay import render_planes
+from promptseg.promptlog import write_log
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 
-__all__ = ["PROMPTS_NAME", "THUMBNAIL_NAME", "measured", "write_results"]
+__all__ = ["measured", "write_results"]
 
-MASK_STEM, PROMPTS_NAME, THUMBNAIL_NAME = "mask", "prompts.json", "thumbnail.jpg"
+MASK_STEM = "mask"
 THUMBNAIL_PX = (720, 260)  # width, height that the three cuts fit into
 GAP_PX = 8  # between the cuts
 JPEG_QUALITY = 85
@@ -27,9 +39,6 @@ def write_results(result: Result, case: Case, formats: Sequence[str], folder: Pa
     Raises:
         WriteError: a format that does not hold the result, a DICOM SEG for an image that is not DICOM.
     """
-    from promptseg.io import write_labelmap
-    from promptseg.promptlog import write_log
-
     folder.mkdir(parents=True, exist_ok=True)
     findings = list(result.findings)
     for name in formats:
@@ -55,10 +64,6 @@ def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
     ``mean``, ``std``, ``min``, ``p10``, ``median``, ``p90`` and ``max`` of its intensities inside
     (``promptseg.measure`` has the definitions).
     """
-    from scipy.ndimage import find_objects
-
-    from promptseg.measure import measure_intensity
-
     rows: list[dict[str, Any]] = []
     for value, box in enumerate(find_objects(labelmap.array), start=1):
         if box is None:
@@ -85,11 +90,6 @@ def _write_dicom_seg(result: Result, case: Case, path: Path) -> None:
 
 
 def _write_thumbnail(result: Result, path: Path) -> None:
-    import cv2
-    import numpy as np
-
-    from promptseg.overlay import render_planes
-
     panels = [plane.picture for plane in render_planes(result.volume, result.labelmap, room=THUMBNAIL_PX)]
     height = max(panel.shape[0] for panel in panels)
     spaces = [(height - panel.shape[0]) // 2 for panel in panels]

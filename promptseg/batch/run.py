@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,11 +84,13 @@ def run_batch(
     """
     options = options or BatchOptions()
     output = Path(output).expanduser().absolute()
+    gpus = gpu_ids(spec.device)
+    spec = replace(spec, device=spec.device.partition(":")[0])  # each line sees one GPU only
     make_job(spec)
     started = time.monotonic()
     tell: Listener = on_event or (lambda _event: None)
     with _locked(output), contextlib.closing(_manifest(inputs, spec, output, options, tell)) as manifest:
-        batch = _Batch(manifest, spec, output, options, tell)
+        batch = _Batch(manifest, spec, output, options, tell, gpus)
         try:
             batch.run()
         except KeyboardInterrupt:
@@ -132,11 +134,20 @@ def _manifest(
 class _Batch:
     """One run."""
 
-    def __init__(self, manifest: Manifest, spec: JobSpec, output: Path, options: BatchOptions, tell: Listener) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        spec: JobSpec,
+        output: Path,
+        options: BatchOptions,
+        tell: Listener,
+        gpus: Sequence[str],
+    ) -> None:
         self.interrupted = False
         self._manifest, self._output, self._options, self._tell = manifest, output, options, tell
         self._work = output / WORK_FOLDER / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._settings = LineSettings(spec, self._work / "staging", options.timeout_s, options.memory_mib)
+        self._gpus = gpus
         self._lines: Lines | None = None
         self._first_ready = self._last_told = 0.0
         self._ended_here = 0
@@ -176,7 +187,7 @@ class _Batch:
             from promptseg.batch.cluster import RayPlace
 
             return RayPlace(self._settings, options.cluster, options.workers)
-        gpus = gpu_ids(self._settings.spec.device)
+        gpus = self._gpus
         count = options.workers or len(gpus) or 1
         environments = [line_environment(count, gpus[n % len(gpus)] if gpus else None) for n in range(count)]
         return LocalPlace(self._settings, self._work / "scratch", environments)

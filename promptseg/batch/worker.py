@@ -34,8 +34,9 @@ def main() -> None:
     _watch_parent(Path(scratch))
     try:
         job = make_job(spec)
-        if role == "infer":
-            job.load()
+        job.load() if role == "infer" else job.warm()
+        if role == "finish":
+            import promptseg.batch.results  # noqa: F401 - so that the first case does not wait for it
     except Exception as exc:  # noqa: BLE001 - told to the parent, which ends the batch with it
         _send(replies, {"ok": False, "reason": _sentence(exc)})
         return

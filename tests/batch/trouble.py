@@ -24,10 +24,13 @@ def image_of(case_id):
 class TroubleJob:
     def __init__(self, spec):
         self.slow_s = float(spec.options.get("slow", 0))
-        self.loads = 0
+        self.loads, self.device = 0, spec.device
 
     def load(self):
         self.loads += 1
+
+    def warm(self):
+        pass
 
     def prepare(self, case):
         if case.id.startswith("unreadable"):
@@ -39,7 +42,7 @@ class TroubleJob:
         case, volume = prepared
         time.sleep(self.slow_s)
         getattr(self, f"_{case.id.split('-')[0]}", lambda _case: None)(case)
-        return (volume.array > THRESHOLD).astype(np.uint8), f"pid {os.getpid()}", f"loads {self.loads}"
+        return (volume.array > THRESHOLD).astype(np.uint8), *self._told()
 
     def finish(self, prepared, inferred):
         _, volume = prepared
@@ -47,6 +50,10 @@ class TroubleJob:
         return Result(
             volume, Labelmap(labels, volume.geometry, {1: Label.default(1, "bright")}), None, "t", tuple(findings)
         )
+
+    def _told(self):
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return f"pid {os.getpid()}", f"loads {self.loads}", f"gpu {gpu}", f"device {self.device}"
 
     def _hangs(self, case):
         time.sleep(3600)
