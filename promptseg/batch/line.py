@@ -1,7 +1,7 @@
 """An assembly line: three warm processes (prepare, infer, finish) on one device, a few cases on the way between them.
 
-While the network works on one case, the next is read and resampled and the last one written. The queues between the
-steps are the cases that wait for a step's lock; ``DEPTH`` bounds them, and with them memory and disk.
+While the network works on one case, the next is read and resampled and the last one written. Cases wait in a queue
+before each step; ``DEPTH`` bounds them all together, and with them memory and disk.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,8 @@ class Line:
     def __init__(self, settings: LineSettings, scratch: Path, environment: Mapping[str, str]) -> None:
         self._settings, self._scratch = settings, scratch
         self._workers = {role: WorkerProcess(role, settings.spec, scratch, environment) for role in ROLES}
-        self._locks = {role: threading.Lock() for role in ROLES}
+        self._queues: dict[str, deque[str]] = {role: deque() for role in ROLES}  # the first one is in the step
+        self._changed = threading.Condition()
         self._where: dict[str, tuple[str, float]] = {}
         self._withdrawn: set[str] = set()
         self._stopped = False
@@ -129,22 +131,32 @@ class Line:
             except StartError as exc:
                 return Outcome(case.id, "start", f"its worker could not start again: {exc}", stages, peak)
             finally:
-                self._locks[role].release()
+                self._leave(role, case.id)
             stages[role], peak = reply.seconds, max(peak, reply.peak_mib)
             if not reply.ok:
                 return Outcome(case.id, reply.kind, reply.reason or "", stages, peak)
         return Outcome(case.id, None, "", stages, peak, reply.data)
 
     def _enter(self, role: str, case_id: str) -> bool:
-        """Wait for a step to be free; False when the case was withdrawn or the line stopped meanwhile."""
+        """Wait for a step, first come, first served; False when the case was withdrawn or the line stopped."""
+        queue = self._queues[role]
         self._where[case_id] = (f"waits to {role}", time.monotonic())
-        while not self._locks[role].acquire(timeout=LOOK_S):
-            if self._stopped or case_id in self._withdrawn:
-                return False
-        if self._stopped or case_id in self._withdrawn:
-            self._locks[role].release()
-            return False
-        return True
+        with self._changed:
+            queue.append(case_id)
+            while queue[0] != case_id and not self._is_over(case_id):
+                self._changed.wait(LOOK_S)
+            if not self._is_over(case_id):
+                return True
+        self._leave(role, case_id)
+        return False
+
+    def _leave(self, role: str, case_id: str) -> None:
+        with self._changed:
+            self._queues[role].remove(case_id)
+            self._changed.notify_all()
+
+    def _is_over(self, case_id: str) -> bool:
+        return self._stopped or case_id in self._withdrawn
 
     def status(self) -> dict[str, tuple[str, float]]:
         """Return for each case on the line: its step ("infer", "waits to infer") and since how many seconds."""

@@ -23,33 +23,34 @@ pytestmark = [
 
 @pytest.fixture
 def cluster(trouble, monkeypatch):
-    """Start a head without room for work and two nodes of one line each."""
+    """Start a head without room for work and two nodes that say they have a GPU, so each gets one line."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.nodes = [made.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
+    made.nodes = [made.add_node(num_cpus=1, num_gpus=1, object_store_memory=100_000_000) for _ in range(2)]
     made.wait_for_nodes()
     yield made
     ray.shutdown()
     made.shutdown()
 
 
-def line_of(output, case_id):
-    return json.loads((output / "cases" / case_id / "case.json").read_text())["findings"][0]
+def told(output, case_id):
+    """Return what the job said of itself: its process, how often it loaded, which GPU it sees."""
+    return json.loads((output / "cases" / case_id / "case.json").read_text())["findings"]
 
 
 def test_a_node_killed_in_the_middle_costs_no_case(cluster, trouble, cases, tmp_path):
     from promptseg.batch.events import CaseEnded
 
     names = [f"good-{n}" for n in range(14)] + ["bug-1", "crashes-1"]
-    spec = JobSpec(trouble.job, {"slow": "0.5"}, device="cpu")
+    spec = JobSpec(trouble.job, {"slow": "0.5"}, device="cuda")
     events, killed_at = [], []
 
     def on_event(event):
         events.append(event)
         done = [e.id for e in events if isinstance(e, CaseEnded) and e.state == "done"]
-        both = len({line_of(tmp_path / "out", name) for name in done}) == 2  # both nodes have finished cases
+        both = len({told(tmp_path / "out", name)[0] for name in done}) == 2  # both nodes have finished cases
         if both and not killed_at:
             killed_at.append(len(done))
             cluster.remove_node(cluster.nodes[0], allow_graceful=False)
@@ -63,6 +64,8 @@ def test_a_node_killed_in_the_middle_costs_no_case(cluster, trouble, cases, tmp_
     ended = Counter(e.id for e in events if isinstance(e, CaseEnded))
     assert set(ended.values()) == {1}  # nothing was done twice
     assert {path.name for path in (tmp_path / "out" / "cases").iterdir()} == {f"good-{n}" for n in range(14)}
+    for name in names[:14]:
+        assert told(tmp_path / "out", name)[1:3] == ["loads 1", "gpu 0"]  # warm, on the GPU that Ray gave it
 
 
 def test_an_address_where_no_cluster_answers_is_one_sentence(trouble, cases, tmp_path):
