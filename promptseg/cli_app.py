@@ -47,7 +47,7 @@ def app_command(
         roots = (path if path.is_dir() else path.parent,)
         question = f"?open={quote(str(path))}"
     port = free_port(port)
-    application = create_app(ServeSettings(data=data, host=HOST, port=port, roots=roots, device=device))
+    application = create_app(ServeSettings(data=data, host=HOST, port=port, roots=roots, device=device, ui=True))
     address = f"http://{HOST}:{port}/{question}"
     typer.echo(f"promptseg: {address} (research use only: not a medical device; Ctrl+C ends it)", err=True)
     if browser:

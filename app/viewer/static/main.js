@@ -3,7 +3,7 @@
 import { Api, isTemporary } from "./api.js";
 import { App } from "./app.js";
 import { h } from "./dom.js";
-import { LANGUAGES, loadLanguage, t } from "./i18n.js";
+import { LANGUAGES, language, loadLanguage, t } from "./i18n.js";
 import { Keys } from "./keys.js";
 import { Planes } from "./planes.js";
 import { Shell } from "./shell.js";
@@ -19,7 +19,7 @@ export async function mount(root) {
   setTheme(localStorage.getItem(THEME) ?? "dark"); // images are read in the dark
   const asked = new URLSearchParams(location.search).get("lang");
   await loadLanguage(asked ?? localStorage.getItem(LANGUAGE) ?? navigator.language, BASE);
-  document.documentElement.lang = localStorage.getItem(LANGUAGE) ?? "en";
+  document.documentElement.lang = language;
   try {
     const niivue = await loadNiivue();
     return await new Program(root, niivue).start();

@@ -35,7 +35,7 @@ export class Shell {
       this.rail(), h("div", { class: "ps-middle" }, this.notes = h("div", { class: "ps-notes" }), this.stage, this.frames()), this.tabs.element);
     this.screen = h("div", { class: "ps-screen" });
     this.toasts = h("div", { class: "ps-toasts", role: "status", "aria-live": "polite" });
-    this.root.replaceChildren(this.topBar(), h("main", { class: "ps-main", "aria-label": "promptseg" }, this.screen, this.work), this.statusBar(), this.toasts);
+    this.root.replaceChildren(this.topBar(), h("div", { class: "ps-main" }, this.screen, this.work), this.statusBar(), this.toasts);
   }
 
   // --- top bar -------------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ export class Shell {
   statusBar() {
     this.readout = h("span", { class: "ps-readout" });
     this.jobBar = h("div", { class: "ps-bar", role: "progressbar", "aria-label": t("progress"), "aria-valuemin": 0, "aria-valuemax": 100 }, this.jobFill = h("div", {}));
-    this.jobText = h("span", {});
+    this.jobText = h("span", { class: "ps-job-text" }); // of fixed width: Cancel must not move away under the hand
     this.jobBox = h("div", { class: "ps-job", hidden: true }, this.jobText, this.jobBar,
       h("button", { type: "button", class: "ps-button ps-quiet", onclick: () => this.app.cancelJob(), dataset: { key: "cancel" } }, t("cancel")));
     this.saved = h("span", { class: "ps-saved" });

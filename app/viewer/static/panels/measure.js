@@ -2,8 +2,11 @@
 
 import { h, iconButton, replaceKeepingFocus } from "../dom.js";
 import { anatomy, t } from "../i18n.js";
+import { isHounsfield } from "../windows.js";
 
-const ROWS = ["volume_ml", "area_mm2", "mean", "sd", "longest_mm", "perpendicular_mm", "bounding_box_mm", "surface_mm2"];
+// What is shown of each label, in this order; the CSV has everything.
+const ROWS = ["volume", "area", "mean", "std", "axial_long", "axial_short", "diameter_3d", "box_size", "surface"];
+const SHOWN = { mm2: "mm²", mm3: "mm³" };
 
 export function measurePanel(app, actions) {
   const body = h("div", { class: "ps-measures" });
@@ -17,8 +20,8 @@ export function measurePanel(app, actions) {
     body.setAttribute("aria-busy", "true");
     try {
       const answer = await app.api.get(`/sessions/${app.session.id}/measurements`);
-      const rows = Array.isArray(answer) ? answer : answer.rows ?? answer.labels ?? [];
-      replaceKeepingFocus(body, rows.map((row) => card(app, row)));
+      const names = [...new Set(answer.map((row) => row.label))];
+      replaceKeepingFocus(body, names.map((name) => card(app, name, answer.filter((row) => row.label === name))));
     } catch (error) { app.fail(error); }
     body.removeAttribute("aria-busy");
   };
@@ -27,20 +30,15 @@ export function measurePanel(app, actions) {
   return [h("h2", { class: "ps-head" }, t("tab.measure"), iconButton("download", "CSV", () => actions.download("csv"), { class: "ps-small" })), hint, body];
 }
 
-function card(app, row) {
-  const label = app.session.labels.find((l) => l.value === (row.value ?? row.label));
-  const name = label?.name ?? row.name ?? String(row.label);
-  const values = ROWS.map((key) => [key, text(key, row)]).filter(([, value]) => value !== null);
+function card(app, name, rows) {
+  const label = app.session.labels.find((l) => l.name === name);
+  const found = ROWS.map((key) => rows.find((row) => row.name === key)).filter(Boolean);
   return h("section", { class: "ps-card" }, h("h3", {}, h("span", { class: "ps-swatch", style: { background: label?.colour } }), anatomy(name)),
-    h("table", {}, h("tbody", {}, values.map(([key, value]) => h("tr", {}, h("th", { scope: "row" }, t(`measure.${key}`)), h("td", {}, value))))));
+    h("table", {}, h("tbody", {}, found.map((row) => h("tr", { title: row.definition }, h("th", { scope: "row" }, t(`measure.${row.name}`)), h("td", {}, text(app, row)))))));
 }
 
-function text(key, row) {
-  const value = row[key];
-  if (value === undefined || value === null) return null;
-  if (Array.isArray(value)) return value.map((v) => number(v)).join(" × ") + " mm";
-  const unit = { volume_ml: "ml", area_mm2: "mm²", longest_mm: "mm", perpendicular_mm: "mm", surface_mm2: "mm²" }[key];
-  return typeof value === "number" ? `${number(value)}${unit ? ` ${unit}` : row.unit && row.unit !== "1" ? ` ${row.unit}` : ""}` : String(value);
+function text(app, row) {
+  const value = Array.isArray(row.value) ? row.text.replaceAll(", ", " × ") : row.text;
+  const unit = row.unit || (["mean", "std"].includes(row.name) && isHounsfield(app.session) ? "HU" : "");
+  return `${value}${unit ? ` ${SHOWN[unit] ?? unit}` : ""}`;
 }
-
-const number = (v) => (Math.abs(v) >= 100 ? Math.round(v).toLocaleString("en") : Number(v.toPrecision(3)).toString());
