@@ -161,11 +161,12 @@ class WholeBody:
 
     @cached_property
     def _networks(self) -> Networks:
-        from promptseg.models.runtime import choose_device
+        from promptseg.models.runtime import choose_placement
         from promptseg.wholebody.totalseg import Networks
         from promptseg.wholebody.weights import find_model
 
-        return Networks(str(choose_device(self.requested_device)), find_model)
+        placed = choose_placement(self.requested_device, has_checkpoint=True, exports=(), runtime="torch")
+        return Networks(str(placed.device), find_model)
 
     @property
     def device(self) -> str:
