@@ -78,8 +78,9 @@ def volume():
         }
     )
     made = nninteractive.NnInteractiveVolume(session, VOXELS)
-    session._finish_preprocessing_and_initialize_interactions()  # its thread ends before the test does
-    return made
+    yield made
+    session._finish_preprocessing_and_initialize_interactions()
+    session.executor.shutdown()  # else its own thread may be the one that deletes it, and wait for itself
 
 
 def test_hints_are_in_zyx_and_change_the_mask_in_place(volume):
