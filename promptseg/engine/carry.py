@@ -29,7 +29,8 @@ MODEL_LIMIT = 6.0  # largest logit of the model's mean answer: just above all th
 BOX_MARGIN_MM = 1.5  # around the moved mask's box, at least one pixel
 SHAPE_ALONE, TISSUE_ALONE = 2.0, 1.5  # weights where the model has nothing to say
 UNSURE, SURE = 0.6, 0.8  # scores of the carried answer between which it gains weight
-OWN_SHARE = 0.3  # what it gains over the box's answer; the expected shape loses half its weight
+OWN_LEAST, OWN_MORE = 0.6, 0.3  # its share beside the box's answer; where it is sure the shape loses half its weight
+SHAPE_WEIGHT, TISSUE_WEIGHT = 0.7, 1.5  # beside the model: together less than a model that is sure
 AREA_CAP = 1.6  # times the area that an ellipsoid has near the ends of its range
 CAPPED_BELOW = 0.75  # of the ellipsoid's largest radius: farther inside the range nothing is capped
 BETWEEN_BLUR = 0.5  # of the distance to the nearer of both slices: how unsure a shape between them is
@@ -121,10 +122,10 @@ class Carrier:
         here = (shape > 0) if (shape > 0).any() else front
         boxed = self._predictor.predict(embedding, SlicePrompts(box=self._box(here)))
         sure = min(max((carried.score - UNSURE) / (SURE - UNSURE), 0.0), 1.0)
-        own = 0.5 + OWN_SHARE * sure
+        own = OWN_LEAST + OWN_MORE * sure
         model = own * _limited(carried.logits) + (1 - own) * _limited(boxed.logits)
         score = own * carried.score + (1 - own) * boxed.score
-        logits = model + (1 - sure / 2) * shape + tissue
+        logits = model + SHAPE_WEIGHT * (1 - sure / 2) * shape + TISSUE_WEIGHT * tissue
         joined = Found(_only(self._capped(logits, allowed, step), allowed), score)
         if not known:
             return joined, nothing
