@@ -7,6 +7,7 @@ export class ApiError extends Error {
   }
 }
 
+const MOST_ATTEMPTS = 30;
 const RETRY_STATUS = new Set([502, 503, 504]);
 
 export class Api {
@@ -19,19 +20,24 @@ export class Api {
   }
 
   async fetch(method, path, { body, signal } = {}) {
-    let response;
-    try {
-      response = await fetch(this.url(path), {
-        method, signal, credentials: "same-origin",
-        headers: body === undefined ? {} : { "Content-Type": "application/json" },
-        body: body === undefined ? undefined : JSON.stringify(body),
-      });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new ApiError("offline", 0);
+    const request = {
+      method, signal, credentials: "same-origin",
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    };
+    for (let attempt = 1; ; attempt++) {
+      let response;
+      try {
+        response = await fetch(this.url(path), request);
+      } catch (error) {
+        if (error.name === "AbortError") throw error;
+        throw new ApiError("offline", 0);
+      }
+      if (response.ok) return response;
+      const wait = Number(response.headers.get("Retry-After")); // nothing was done: ask again when the server says
+      if (response.status !== 503 || !wait || attempt >= MOST_ATTEMPTS) throw new ApiError(await sentence(response), response.status);
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(wait, 10)));
     }
-    if (!response.ok) throw new ApiError(await sentence(response), response.status);
-    return response;
   }
 
   async json(method, path, body) {
