@@ -83,7 +83,8 @@ def _sentence(exc: Exception) -> str:
 def _without_paths(reason: str, case: Case) -> str:
     """Reports are shown around, and paths may hold names: they stay in the manifest and in cases.csv."""
     for path in sorted({*case.files, case.image, case.hints.log or case.image}, key=len, reverse=True):
-        reason = reason.replace(path, "the case's file")
+        if Path(path).is_absolute():  # a short relative one may be part of any word
+            reason = reason.replace(path, "the case's file")
     return reason
 
 
