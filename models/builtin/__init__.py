@@ -9,5 +9,5 @@ __all__ = ["BUILTIN_ONNX", "BUILTIN_SHA256"]
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped network."""
 
-BUILTIN_SHA256 = "77f12571bf7b08f6fa31be319a6b255c29fb3d1ec8cc34bf470ed0e9e49b4379"
+BUILTIN_SHA256 = "228937339d325dadd9475bd09a962e293db3621d872289faf7da4ccb74b3b79a"
 """Of the shipped file."""

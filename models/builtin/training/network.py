@@ -93,21 +93,21 @@ class PromptNet(nn.Module):
         widths, self.joined = config.widths, config.joined
         pairs = list(itertools.pairwise(widths))
         self.stem = nn.Conv2d(CHANNEL_COUNT, widths[0], 4, stride=2, padding=1)
-        blocks = [ConvBlock(*pair, GROUPS) for pair in pairs]
+        if not self.joined:
+            self.top = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
+            self.top_norm = nn.GroupNorm(GROUPS, widths[0])
+        tops = [(widths[0], widths[0])] if self.joined else []
+        self.down = nn.ModuleList([ConvBlock(*pair, GROUPS) for pair in [*tops, *pairs]])
+        attentions = [Attention(widths[3]) for _ in range(config.attentions)]
+        self.attention = attentions[0] if self.joined else nn.Sequential(*attentions)
         if self.joined:
-            blocks.insert(0, ConvBlock(widths[0], widths[0], GROUPS))
             self.up = nn.ModuleList([ConvBlock(deep + wide, wide, GROUPS) for wide, deep in reversed(pairs)])
             self.refine = nn.Conv2d(2 * widths[0], widths[0], 3, padding=1)
         else:
-            self.top = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
-            self.top_norm = nn.GroupNorm(GROUPS, widths[0])
             self.lateral = nn.ModuleList([nn.Conv2d(deep, wide, 1) for wide, deep in reversed(pairs)])
             self.up = nn.ModuleList([ConvBlock(wide, wide, GROUPS) for wide, _ in reversed(pairs[1:])])
             self.refine = nn.Conv2d(widths[0], widths[0], 3, padding=1)
             self.finish = nn.Conv2d(widths[0], widths[0], 3, padding=1)
-        self.down = nn.ModuleList(blocks)
-        blocks_of_attention = [Attention(widths[3]) for _ in range(config.attentions)]
-        self.attention = blocks_of_attention[0] if self.joined else nn.Sequential(*blocks_of_attention)
         self.logit = nn.Conv2d(widths[0], 4, 3, padding=1)
         self.quality = nn.Sequential(nn.Linear(widths[0] + widths[-1] + FACTS, 64), nn.ReLU(), nn.Linear(64, 1))
 
