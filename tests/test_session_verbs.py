@@ -86,6 +86,8 @@ def test_progress_shows_what_the_walk_has_found_so_far():
     steps = []
 
     def show(progress):
+        if progress.index is None:  # a slow machine: the same count again
+            return
         steps.append((progress.plane, progress.index, progress.done))
         if progress.changed is not None:
             low, high = progress.changed

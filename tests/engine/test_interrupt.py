@@ -37,7 +37,7 @@ def test_cancel_is_obeyed_in_the_middle_of_a_slow_slice():
     with pytest.raises(promptseg.Cancelled):
         session.add(promptseg.Point(voxel=(12, 35, 25)), on_progress=cancel)
     returned_after = time.perf_counter() - asked[0]
-    assert returned_after < 0.2  # from the moment that the person's wish is known
+    assert returned_after < SLOW_S / 2  # the slow call itself is still running
     assert not session.mask().any()
     assert not session.can_undo
 

@@ -147,6 +147,8 @@ def test_cancel_leaves_the_session_as_it_was():
     calls = []
 
     def cancel(progress):
+        if progress.index is None:  # a slow machine: the same count again
+            return
         calls.append(progress)
         if progress.done == 3:
             raise promptseg.Cancelled("stop")
