@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from promptseg.app.queueing import BusyError
 from promptseg.app.service.schema import Error
@@ -84,10 +85,22 @@ async def _validation(_: Request, exc: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"{where}: {message}" if where else message}, 422)
 
 
-async def _http(_: Request, exc: Exception) -> JSONResponse:
+async def _http(request: Request, exc: Exception) -> JSONResponse:
     if not isinstance(exc, HTTPException):
         raise exc
-    return JSONResponse({"detail": str(exc.detail)}, exc.status_code, exc.headers)
+    headers = dict(exc.headers or {})
+    if exc.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
+    return JSONResponse({"detail": str(exc.detail)}, exc.status_code, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of all described routes with this path; the framework tells those of one route only."""
+    found: set[str] = set()
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
 
 
 async def _unexpected(request: Request, exc: Exception) -> JSONResponse:

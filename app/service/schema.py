@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "AcceptIn",
@@ -30,12 +30,20 @@ __all__ = [
     "StudyOut",
 ]
 
+
+def _whole(value: Any) -> Any:
+    """Return 77.0 as 77: JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Plane: TypeAlias = Literal["axial", "coronal", "sagittal"]
 Number: TypeAlias = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Triple: TypeAlias = Annotated[list[Number], Field(min_length=3, max_length=3)]
 Pair: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Corners: TypeAlias = Annotated[list[Triple], Field(min_length=2, max_length=2)]
 LabelName: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-LabelValue: TypeAlias = Annotated[int, Field(ge=1, le=255)]
+LabelValue: TypeAlias = Annotated[Whole, Field(ge=1, le=255)]
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.#-]+$")]
 MOST_VOXELS = 200_000  # of one scribble, stroke or polygon
 MOST_RUNS = 4_000_000  # of one mask
@@ -50,12 +58,20 @@ class Strict(BaseModel):
 # --- prompts: the JSON of the prompt log --------------------------------------------------------------------------
 
 
+ONE_FRAME: dict[str, Any] = {"oneOf": [{"required": ["voxel"]}, {"required": ["world"]}]}
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class PointIn(Strict):
     """A click; exactly one of ``voxel`` (z, y, x) and ``world`` (x, y, z) LPS mm."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=ONE_FRAME)
     type: Literal["point"]
-    voxel: Triple | None = None
-    world: Triple | None = None
+    voxel: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]  # absent, never null
+    world: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]
     positive: bool = True
     plane: Plane = "axial"
 
@@ -63,9 +79,10 @@ class PointIn(Strict):
 class BoxIn(Strict):
     """Half-open box [[z0, y0, x0], [z1, y1, x1]] in voxels, or two opposite corner points in LPS mm."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=ONE_FRAME)
     type: Literal["box"]
-    voxel: Annotated[list[Triple], Field(min_length=2, max_length=2)] | None = None
-    world: Annotated[list[Triple], Field(min_length=2, max_length=2)] | None = None
+    voxel: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]  # absent, never null
+    world: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]
 
 
 class ScribbleIn(Strict):
@@ -82,7 +99,7 @@ class LassoIn(Strict):
 
     type: Literal["lasso"]
     plane: Plane
-    index: Annotated[int, Field(ge=0, le=100_000)]
+    index: Annotated[Whole, Field(ge=0, le=100_000)]
     polygon: Annotated[list[Pair], Field(min_length=3, max_length=MOST_VOXELS)]
     positive: bool = True
 
@@ -91,8 +108,8 @@ class MaskIn(Strict):
     """A whole mask as run lengths in C order, the first run False."""
 
     type: Literal["mask"]
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)]
-    runs: Annotated[list[Annotated[int, Field(ge=0, le=2**40)]], Field(max_length=MOST_RUNS)]
+    shape: Annotated[list[Annotated[Whole, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)]
+    runs: Annotated[list[Annotated[Whole, Field(ge=0, le=2**40)]], Field(max_length=MOST_RUNS)]
     plane: Plane = "axial"
 
 
@@ -126,7 +143,7 @@ class AcceptIn(Strict):
 
     label: LabelValue | None = None
     plane: Plane = "axial"
-    index: Annotated[int, Field(ge=0, le=100_000)]
+    index: Annotated[Whole, Field(ge=0, le=100_000)]
 
 
 # --- edits: the JSON of the prompt log ----------------------------------------------------------------------------
@@ -239,7 +256,7 @@ class SessionIn(Strict):
 
     study: Id
     series: Id | None = None
-    frame: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    frame: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
     model: Id = "builtin"
 
 

@@ -1,4 +1,4 @@
-"""A real server process, as a user starts it: to be killed at any point."""
+"""Real servers: a process as a user starts it, to be killed at any point; and one in a thread beside the test."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx
+import uvicorn
+
+from promptseg.app.server import PatientProtocol
+from promptseg.app.service.application import create_app
+from promptseg.app.settings import ServeSettings
 
 STARTED_WITHIN_S = 180.0
 
@@ -70,3 +76,22 @@ class RealServer:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
             self._process.wait(timeout=60)
+
+
+class InThread(uvicorn.Server):
+    """A server on a free port beside the test."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        super().__init__(uvicorn.Config(create_app(settings), port=0, log_level="error", http=PatientProtocol))
+        self._thread = threading.Thread(target=self.run)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        while not self.started:
+            self._thread.join(0.02)
+            assert self._thread.is_alive()
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self.should_exit = True
+        self._thread.join()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 
 import promptseg
-from promptseg.app.service.application import create_app
 from promptseg.app.settings import ServeSettings
 from promptseg.client import Client, RemoteError, RemoteSession
 from promptseg.engine.edits import Grow
@@ -23,31 +20,14 @@ from promptseg.example import example_path
 from promptseg.prompts import Box, Point, Scribble
 from promptseg.session import Session
 
+from .servers import InThread
+
 MODEL = "classical"
-
-
-class InThread(uvicorn.Server):
-    """A server on a free port beside the test."""
-
-    def __init__(self, data: Path) -> None:
-        super().__init__(uvicorn.Config(create_app(ServeSettings(data=data)), port=0, log_level="error"))
-        self._thread = threading.Thread(target=self.run)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        while not self.started:
-            self._thread.join(0.02)
-            assert self._thread.is_alive()
-        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self.should_exit = True
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with InThread(tmp_path_factory.mktemp("server")) as url, Client(url) as made:
+    with InThread(ServeSettings(data=tmp_path_factory.mktemp("server"))) as url, Client(url) as made:
         yield made
 
 
