@@ -29,6 +29,9 @@ SUFFIXES = sorted(
 POINTER = re.compile(rb"(?im)^([ \t]*(?:ElementDataFile[ \t]*=|data[ \t]?file[ \t]*:)[ \t]*)([^\r\n]*)")
 MISSING = b"missing.raw"  # where a header points to a file that was not sent
 ZIP = b"PK\x03\x04"
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's transfer syntax whose data set is one deflate stream, PS3.5 A.5
+DICOM_HEAD = 1024**2  # the file meta group lies in it, or the file is no honest one
+GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), which every DICOM file starts with after its preamble
 
 
 class UploadTooLargeError(ReadError):
@@ -101,6 +104,7 @@ class Intake:
                     )
                 digest.update(chunk)
                 out.write(chunk)
+        _require_honest_deflate(path, int(max(size, 1024) * self._limits.archive_ratio))
         self.bytes += size
         self.names[stored] = name
         self._digests.append(digest.digest())
@@ -167,3 +171,28 @@ class Intake:
 def _suffix(name: str) -> str:
     lower = name.lower()
     return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
+
+
+def _require_honest_deflate(path: Path, most: int) -> None:
+    """Refuse a deflated DICOM file that unpacks to more than ``most`` bytes: readers unpack it whole.
+
+    Raises:
+        UploadTooLargeError: it does. ReadError: its head does not say where the stream begins.
+    """
+    with path.open("rb") as file:
+        head = file.read(DICOM_HEAD)
+        if DEFLATED not in head:
+            return
+        if head[128:140] != b"DICM" + GROUP_LENGTH:
+            raise ReadError("the deflated DICOM file does not begin as PS3.10 wants")
+        file.seek(144 + int.from_bytes(head[140:144], "little"))
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        waiting = file.read(CHUNK)
+        while waiting and not inflater.eof:
+            try:
+                total += len(inflater.decompress(waiting, CHUNK))
+            except zlib.error:
+                return  # damaged: the reader says so
+            if total > most:
+                raise UploadTooLargeError("the file unpacks to far more than its size: it was not opened")
+            waiting = inflater.unconsumed_tail or file.read(CHUNK)

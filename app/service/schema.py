@@ -70,8 +70,8 @@ class PointIn(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=ONE_FRAME)
     type: Literal["point"]
-    voxel: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]  # absent, never null
-    world: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]
+    voxel: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[arg-type]  # absent, never null
+    world: Triple = Field(default=None, json_schema_extra=_no_default)  # type: ignore[arg-type]
     positive: bool = True
     plane: Plane = "axial"
 
@@ -81,8 +81,8 @@ class BoxIn(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=ONE_FRAME)
     type: Literal["box"]
-    voxel: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]  # absent, never null
-    world: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[assignment]
+    voxel: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[arg-type]  # absent, never null
+    world: Corners = Field(default=None, json_schema_extra=_no_default)  # type: ignore[arg-type]
 
 
 class ScribbleIn(Strict):
