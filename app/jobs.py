@@ -238,6 +238,8 @@ class _Preview:
     def show(self, progress: Progress, turn: Turn) -> None:
         """Tell how far the step is and what has changed since the last time."""
         turn.pause()
+        if progress.plane is None:  # a breath inside a slow slice: nothing is finished
+            return
         if progress.changed is not None:
             self._fresh = progress.changed if self._fresh is None else union([self._fresh, progress.changed])
         if time.monotonic() - self._shown_at < SHOWN_EVERY_S:
