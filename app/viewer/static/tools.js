@@ -155,7 +155,7 @@ export class Tools {
     if (gesture.action === "grab") return gesture.moved ? app.commitMove() : undefined;
     if (gesture.moved) return;
     if (gesture.action === "right" || gesture.action === "crosshair" || gesture.action === "scroll") {
-      if (gesture.action === "right" && !["point", "negative"].includes(app.tool)) return;
+      if (gesture.action === "right" && !["point", "negative", "box"].includes(app.tool)) return;
       app.click(view, gesture.voxel, !(gesture.action === "right" || gesture.shift || app.tool === "negative"));
     }
   }
