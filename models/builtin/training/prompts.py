@@ -149,7 +149,7 @@ def _cut_or_add(soft: FloatArray, mask: BoolArray, rng: np.random.Generator) -> 
     if rng.random() < 0.5:
         angle = rng.uniform(0, 2 * math.pi)
         side = math.sin(angle) * (rows - y) + math.cos(angle) * (columns - x) > 0
-        kept = soft * side
+        kept: FloatArray = soft * side
         return kept if kept.sum() > 0.3 * soft.sum() else soft
     radius = math.sqrt(float(mask.sum()) / math.pi) * rng.uniform(0.3, 0.7)
     return np.maximum(soft, ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).astype(np.float32))

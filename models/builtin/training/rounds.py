@@ -55,7 +55,8 @@ class Interaction:
     @property
     def target(self) -> BoolArray:
         """bool (size, size) in the current cut."""
-        return self.sample.targets[self.cut]
+        target: BoolArray = self.sample.targets[self.cut]
+        return target
 
     def _carry(self, mask: FloatArray) -> None:
         """Go to the next cut with this mask."""
