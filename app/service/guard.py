@@ -181,11 +181,10 @@ class Guard:
             if accounts.is_known("key", key):
                 return accounts.of_key(key), False
             address = _address(scope)
-            if wait := self._failures.wait_s(address):
-                raise _Refused(429, "too many wrong keys; wait a minute", Retry_After=str(int(wait) + 1))
             user = await run_in_threadpool(accounts.of_key, key)
-            if user is None:
-                self._failures.take(address)
+            if user is None:  # a right key comes in even where somebody else behind the same address guesses
+                if wait := self._failures.take(address):
+                    raise _Refused(429, "too many wrong keys; wait a minute", Retry_After=str(int(wait) + 1))
                 raise _Refused(401, "the key is not known here", WWW_Authenticate="Bearer")
             return user, False
         cookie = _cookie(headers)
