@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import PromptError, did_you_mean
-from promptseg.prompts import Plane, parse_plane
+from promptseg.prompts import LARGEST_INDEX, Plane, parse_plane
 from promptseg.volume import Volume
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Mask = NDArray[np.bool_]
+MOST_BRUSHED = 2e9  # voxels under all positions of a brush together: some ten seconds of work
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,25 @@ class Paint(Edit):
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the mask with the stroke painted or erased; parts outside the image are left out."""
         spacing = np.array(volume.geometry.spacing_zyx)
-        reach = np.floor(self.radius_mm / spacing).astype(int)
+        reach = np.floor(np.minimum(self.radius_mm / spacing, LARGEST_INDEX)).astype(np.int64)
         if self.plane is not None:
             reach[self.plane.axis] = 0
-        offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1).reshape(-1, 3)
-        offsets = offsets[np.linalg.norm(offsets * spacing, axis=1) <= self.radius_mm + 1e-9]
-        visited = np.unique(np.rint(np.array(self.centres)).astype(int), axis=0)
-        voxels = (visited[:, None] + offsets[None]).reshape(-1, 3)
-        voxels = voxels[((voxels >= 0) & (voxels < mask.shape)).all(axis=1)]
-        if not len(voxels):
+        visited = np.unique(np.rint(np.clip(self.centres, -LARGEST_INDEX, LARGEST_INDEX)).astype(np.int64), axis=0)
+        low, high = np.maximum(visited - reach, 0), np.minimum(visited + reach + 1, mask.shape)
+        touched = np.flatnonzero((low < high).all(axis=1))
+        if not len(touched):
             raise PromptError(f"the stroke lies outside the image of shape (z, y, x) {mask.shape}")
+        if float((high - low)[touched].prod(axis=1, dtype=np.float64).sum()) > MOST_BRUSHED:
+            raise PromptError(
+                f"expected a shorter stroke or a brush smaller than {self.radius_mm:g} mm: it is too much"
+            )
         edited = mask.copy()
-        edited[tuple(voxels.T)] = not self.erase
+        for centre, start, end in zip(visited[touched], low[touched], high[touched], strict=True):
+            z, y, x = (
+                ((np.arange(a, b) - c) * mm) ** 2 for c, a, b, mm in zip(centre, start, end, spacing, strict=True)
+            )
+            inside = z[:, None, None] + y[:, None] + x <= (self.radius_mm + 1e-9) ** 2
+            edited[tuple(slice(a, b) for a, b in zip(start, end, strict=True))][inside] = not self.erase
         return edited
 
 

@@ -40,6 +40,15 @@ def test_a_flat_brush_stays_in_its_plane_and_erases():
     assert np.array_equal(~erased, (distance_mm(12, 35, 45) <= 9) & (Y == 35))
 
 
+def test_a_brush_larger_than_the_image_paints_it_all_without_asking_for_more_memory():
+    assert Paint([(12, 35, 45)], radius_mm=1e9).apply(EMPTY, VOLUME).all()
+    assert Paint([(-900, 0, 0)], radius_mm=1e9).apply(EMPTY, VOLUME).all()
+    with pytest.raises(PromptError, match="shorter stroke"):
+        Paint([(0, 0, x) for x in range(100_000)], radius_mm=1e9).apply(EMPTY, VOLUME)
+    with pytest.raises(PromptError, match="outside the image"):
+        Paint([(1e300, 0, 0)], radius_mm=1).apply(EMPTY, VOLUME)
+
+
 def test_a_brush_of_no_radius_paints_the_visited_voxels_and_is_cut_at_the_border():
     painted = Paint([(0, 0, 0), (0, 0, 1.4), (-3, 0, 0)], radius_mm=0).apply(EMPTY, VOLUME)
     assert np.argwhere(painted).tolist() == [[0, 0, 0], [0, 0, 1]]
