@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -20,6 +21,7 @@ from promptseg.app.service.schema import (
     LabelIn,
     LabelPatch,
     MergeIn,
+    PaintIn,
     PromptsIn,
     PropagateIn,
     ReplaceIn,
@@ -32,12 +34,14 @@ from promptseg.app.store import SessionRow
 from promptseg.app.studies import Content, Series
 from promptseg.check.finding import Finding
 from promptseg.engine.edits import edit_from_dict
+from promptseg.errors import PromptError
 from promptseg.layers import Changed
-from promptseg.prompts import Prompt, prompt_from_dict
+from promptseg.prompts import Plane, Prompt, prompt_from_dict
 from promptseg.session import Session
 
 __all__ = ["router"]
 
+MOST_PAINTED = 8_000_000  # brushed voxels of one stroke, each place counted: about 200 MB while it is worked out
 router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
 
 
@@ -135,14 +139,29 @@ def _choose(session: Session, label: int | None) -> None:
         session.select(label)
 
 
-def _prompt(data: Any) -> Prompt:
+def _prompt(data: Any, served: Served) -> Prompt:
+    """Return a prompt; a mask of another shape is refused before its voxels take memory."""
+    if data.type == "mask" and tuple(data.shape) != served.session.volume.shape:
+        raise PromptError(f"expected a mask of the shape (z, y, x) {served.session.volume.shape}, got {data.shape}")
     return prompt_from_dict(data.model_dump(exclude_none=True))
+
+
+def _require_affordable(paint: PaintIn, served: Served) -> None:
+    """Refuse a stroke whose brush, at all its places, covers more voxels than one step may take memory for."""
+    spacing = served.session.volume.geometry.spacing_zyx
+    axes = [axis for axis in range(3) if paint.plane is None or axis != Plane(paint.plane).axis]
+    ball = math.prod(2 * int(paint.radius_mm / spacing[axis]) + 1 for axis in axes)
+    if ball * len(paint.centres) > MOST_PAINTED:
+        raise PromptError(
+            f"expected a stroke of at most {MOST_PAINTED:,} brushed voxels, got {ball * len(paint.centres):,}"
+        )
 
 
 @router.post("/{session_id}/prompts", response_model=Delta)
 async def add_prompts(who: Who, session_id: str, body: PromptsIn) -> Response:
     """Add prompts to a label and answer the slices that they lie on (and all others with ``propagate``)."""
-    prompts = [_prompt(one) for one in body.prompts]
+    served = await live(who, session_id)
+    prompts = [_prompt(one, served) for one in body.prompts]
 
     def call(session: Session, turn: Turn) -> Changed | None:
         _choose(session, body.label)
@@ -154,7 +173,7 @@ async def add_prompts(who: Who, session_id: str, body: PromptsIn) -> Response:
 @router.put("/{session_id}/prompts/{prompt_id}", response_model=Delta)
 async def replace_prompt(who: Who, session_id: str, prompt_id: int, body: ReplaceIn) -> Response:
     """Put another prompt in the place of one: what moving it means."""
-    prompt = _prompt(body.prompt)
+    prompt = _prompt(body.prompt, await live(who, session_id))
     return await step(
         who, session_id, "prompt", lambda s, t: s.replace_prompt(prompt_id, prompt, on_progress=lambda p: t.pause())
     )
@@ -197,6 +216,8 @@ async def redo(who: Who, session_id: str) -> Response:
 @router.post("/{session_id}/edits", response_model=Delta)
 async def edit(who: Who, session_id: str, body: EditIn) -> Response:
     """Edit a label by hand."""
+    if isinstance(body.edit, PaintIn):
+        _require_affordable(body.edit, await live(who, session_id))
     wanted = edit_from_dict(body.edit.model_dump(exclude_none=True))
 
     def call(session: Session, _: Turn) -> Changed | None:

@@ -285,6 +285,16 @@ attack("numbers that are none", 422)(
 attack("a mask that claims to be huge", 422)(
     lambda t: _prompt(t, {"type": "mask", "shape": [100000, 100000, 100000], "runs": [10**12, 0]})
 )
+attack("a mask whose runs add up to 30 GB", 422)(
+    lambda t: _prompt(t, {"type": "mask", "shape": [100000, 100000, 3], "runs": [3 * 10**10]})
+)
+attack("a brush as large as a room", 422)(
+    lambda t: t.call(
+        "POST",
+        f"/api/v1/sessions/{t.mine}/edits",
+        json={"edit": {"kind": "paint", "centres": [[24, 62, 54]], "radius_mm": 1000}},
+    )
+)
 attack("a mask of another shape", 422)(lambda t: _prompt(t, {"type": "mask", "shape": [1, 1, 1], "runs": [1]}))
 attack("an index beyond 64 bits", 422)(
     lambda t: t.call("POST", f"/api/v1/sessions/{t.mine}/accept", json={"index": 2**70})
