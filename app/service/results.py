@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from promptseg.app.exporting import FORMATS, OF_THE_ENGINE, export
+from promptseg.app.exporting import FORMATS, KINDS, OF_THE_ENGINE, export
 from promptseg.app.nifti import nifti_header
 from promptseg.app.served import Served
 from promptseg.app.service.access import Caller, Who
@@ -27,6 +27,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/sessions/{session_id}", tags=["results"], responses=ERRORS)
 NIFTI = "application/octet-stream"
 BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {NIFTI: {}}, "description": "NIfTI-1, uncompressed"}}
+EXPORTED: dict[str, Any] = {kind.partition(";")[0]: {} for kind in (NIFTI, *KINDS.values())}
 BLOCK = 1024**2
 
 
@@ -132,7 +133,7 @@ def _measure(served: Served) -> list[dict[str, Any]]:
 @router.get(
     "/export",
     response_class=FileResponse,
-    responses={200: {"content": {NIFTI: {}}, "description": "The file; several come as one zip archive"}},
+    responses={200: {"content": EXPORTED, "description": "The file; several come as one zip archive"}},
 )
 async def export_labels(
     who: Who,
