@@ -54,7 +54,7 @@ viewer: $(LIBRARY)
 app: $(VENV)/.app $(LIBRARY)
 	@$(BIN)/promptseg app
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(LIBRARY)
 	@$(MAKE) --no-print-directory viewer || echo "the viewer's library could not be fetched; the browser tests skip"
 	@$(BIN)/python -m pytest --cov=promptseg --cov-report=term:skip-covered
 

@@ -26,7 +26,18 @@ def batch(trouble, tmp_path):
     table.write_text("image,id\n" + "".join(f"doe_jane_{name},{name}\n" for name in names))
     command = [sys.executable, "-m", "promptseg.cli", "batch", table, "-o", tmp_path / "out", "--job", trouble.job]
     command += ["--resume", "--workers", "2", "--device", "cpu", "--json", "--option", "slow=0.05"]
-    return lambda: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return lambda: subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
+    )
+
+
+def hear_ctrl_c():
+    """Undo what a shell does to jobs in its background: they, and what they start, are deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finished_cases(out):
