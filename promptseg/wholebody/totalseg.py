@@ -224,7 +224,7 @@ class Networks:
         """Segment every image of a folder, ``NAME_0000.nii.gz`` into ``NAME.nii.gz``, with nnU-Net's own steps."""
         import torch
         from nnunetv2.inference.export_prediction import export_prediction_from_logits
-        from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
+        from nnunetv2.utilities.utils import create_paths_fn, get_identifiers_from_splitted_dataset_folder
 
         plans, configuration, dataset = (
             predictor.plans_manager,
@@ -232,7 +232,10 @@ class Networks:
             predictor.dataset_json,
         )
         ending = dataset["file_ending"]
-        for files in create_lists_from_splitted_dataset_folder(str(source), ending):
+        names = sorted(path.name for path in source.iterdir())
+        # Not nnU-Net's create_lists_from_splitted_dataset_folder: it forks, and a process with threads may then hang.
+        for case in get_identifiers_from_splitted_dataset_folder(str(source), ending):
+            files = create_paths_fn(str(source), names, ending, case)
             clock.start("preprocess")
             worker = configuration.preprocessor_class(verbose=False)
             data, _, properties = worker.run_case(files, None, plans, configuration, dataset)
