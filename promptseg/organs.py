@@ -6,20 +6,22 @@ its weights.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.progress import OnProgress, Progress
 from promptseg.prompts import MaskPrompt
 from promptseg.session import Session
 from promptseg.volume import Labelmap, Volume
-from promptseg.wholebody import OnStep, WholeBody
+from promptseg.wholebody import OnStep, StepProgress, WholeBody
 from promptseg.wholebody.modality import guess_modality
 from promptseg.wholebody.names import Anatomy, resolve
 
-__all__ = ["WholeBodyText", "land_labels"]
+__all__ = ["OrganText", "WholeBodyText", "land_labels"]
 
 
 def land_labels(session: Session, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
@@ -109,3 +111,20 @@ class WholeBodyText:
 
             self._engines[task] = WholeBody(task, fast=self.fast and all_tasks()[task].has_fast, device=self.device)
         return self._engines[task]
+
+
+class OrganText:
+    """The engine behind ``TextPrompt`` that this package declares: whole-body classes by name."""
+
+    def __init__(self) -> None:
+        self._texts = WholeBodyText()
+
+    def segment(self, volume: Volume, text: str, *, on_progress: OnProgress | None = None) -> NDArray[np.bool_]:
+        """As ``WholeBodyText.segment``; progress counts the network's tiles."""
+        began = time.perf_counter()
+
+        def told(step: StepProgress) -> None:
+            if on_progress is not None:
+                on_progress(Progress(step.done, step.total, time.perf_counter() - began))
+
+        return self._texts.segment(volume, text, on_progress=told)

@@ -105,3 +105,16 @@ def test_a_text_adds_a_structure_and_the_second_one_is_there_already(
     with pytest.raises(PromptError, match="exists already"):
         texts.add(session, "Kidney_L")
     assert len(session.labels) == 2
+
+
+def test_a_text_prompt_finds_the_installed_engine_and_its_log_needs_none(bands: None, tmp_path: Path) -> None:
+    volume = blocks(GEOMETRY)
+    session = promptseg.open_session(volume, model="classical")
+    told: list[promptseg.Progress] = []
+    session.add(promptseg.TextPrompt("left kidney"), on_progress=told.append)
+    np.testing.assert_array_equal(session.mask(), WholeBodyText(device="cpu").segment(volume, "kidney_left"))
+    assert session.mask().any()
+    assert told
+    session.export_prompts(tmp_path / "log.json")
+    shutil.rmtree(tmp_path / "models")
+    np.testing.assert_array_equal(promptseg.replay(volume, tmp_path / "log.json").mask(1), session.mask())
