@@ -179,6 +179,9 @@ def segment(
         typer.Option(help="Longest diameter on an axial slice, voxels; becomes a box.", metavar="Z,Y0,X0,Y1,X1"),
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="A mask on the image's grid to refine.", metavar="FILE")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="A structure by name, e.g. 'left kidney' (needs the extra wholebody).")
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Prompt log, or a JSON list of prompts.", metavar="FILE.json")
     ] = None,
@@ -195,11 +198,14 @@ def segment(
     from promptseg.commands import save_results
     from promptseg.foreign import mask_prompt, recist_box
     from promptseg.promptlog import read_log
+    from promptseg.prompts import TextPrompt
 
     given = _points(point or [], "--point", True) + _points(not_point or [], "--not-point", False) + _boxes(box or [])
     lines = [_numbers(text, 5, "--recist", "Z,Y0,X0,Y1,X1") for text in recist or []]
-    if not given and not lines and mask is None and prompts is None:
-        raise typer.BadParameter("expected at least one of --point, --box, --recist, --mask and --prompts, got none")
+    if not given and not lines and mask is None and text is None and prompts is None:
+        raise typer.BadParameter(
+            "expected at least one of --point, --box, --recist, --mask, --text and --prompts, got none"
+        )
     log = read_log(prompts) if prompts is not None else None
     volume = _read(image, series, frame, window)
     for finding in volume.findings:
@@ -215,6 +221,8 @@ def segment(
     with _progress("segmenting") as on_progress:
         if start is not None:
             session.add(start)
+        if text is not None:
+            session.add(TextPrompt(text), on_progress=on_progress)
         if log is not None:
             apply_log(session, log, on_progress=on_progress)
         if given:

@@ -95,7 +95,11 @@ def test_models_and_doctor():
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["segment", "{scan}", "-o", "{out}"], 2, "at least one of --point, --box, --recist, --mask and --prompts"),
+        (
+            ["segment", "{scan}", "-o", "{out}"],
+            2,
+            "at least one of --point, --box, --recist, --mask, --text and --prompts",
+        ),
         (["segment", "{scan}", "--point", "1,2", "-o", "{out}"], 2, "expected Z,Y,X"),
         (["segment", "{scan}", "--point", "1,2,3"], 2, "--output"),
         (["frobnicate"], 2, "No such command"),

@@ -149,7 +149,8 @@ def _cut_or_add(soft: FloatArray, mask: BoolArray, rng: np.random.Generator) -> 
     if rng.random() < 0.5:
         angle = rng.uniform(0, 2 * math.pi)
         side = math.sin(angle) * (rows - y) + math.cos(angle) * (columns - x) > 0
-        kept: FloatArray = soft * side
-        return kept if kept.sum() > 0.3 * soft.sum() else soft
+        kept = np.where(side, soft, np.float32(0)).astype(np.float32)
+        return kept if float(kept.sum()) > 0.3 * float(soft.sum()) else soft
     radius = math.sqrt(float(mask.sum()) / math.pi) * rng.uniform(0.3, 0.7)
-    return np.maximum(soft, ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).astype(np.float32))
+    hung = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+    return np.where(hung, np.float32(1), soft).astype(np.float32)
