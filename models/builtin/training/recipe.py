@@ -10,10 +10,10 @@ from typing import Any
 from promptseg.errors import SettingsError
 from promptseg.models.builtin.training.samples import World
 
-__all__ = ["RECIPE", "Recipe", "Stage", "read_recipe"]
+__all__ = ["RECIPES", "Recipe", "Stage", "read_recipe"]
 
-RECIPE = Path(__file__).with_name("recipe.toml")
-"""The recipe of the shipped file."""
+RECIPES = {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
+"""The recipes of the shipped file's members, by member."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_recipe(path: Path) -> Recipe:
         stages = tuple(_stage(dict(entry)) for entry in table.pop("stage"))
         recipe = Recipe(stages=stages, **table)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as exc:
-        raise SettingsError(f"expected a training recipe at {path}: {exc!r}; see {RECIPE.name} for one") from exc
+        raise SettingsError(f"expected a training recipe at {path}: {exc!r}; see {next(iter(RECIPES.values())).name} for one") from exc
     ends = [sum(stage.steps for stage in stages[: k + 1]) for k in range(len(stages))]
     if any(end % recipe.block for end in ends):
         raise SettingsError(f"expected stages of whole blocks of {recipe.block} steps in {path}, they end at {ends}")

@@ -9,7 +9,10 @@ from promptseg.errors import SettingsError
 
 torch = pytest.importorskip("torch", reason="torch is only needed to train (pip install promptseg[train])")
 
-from promptseg.models.builtin.training.recipe import RECIPE, Recipe, read_recipe  # noqa: E402
+from promptseg.models.builtin.training.__main__ import main  # noqa: E402
+from promptseg.models.builtin.training.export import read_weights  # noqa: E402
+from promptseg.models.builtin.training.network import MEMBERS  # noqa: E402
+from promptseg.models.builtin.training.recipe import RECIPES, Recipe, read_recipe  # noqa: E402
 from promptseg.models.builtin.training.train import dice_of, mask_loss, pixel_weights, train  # noqa: E402
 from promptseg.models.builtin.views import CHANNELS  # noqa: E402
 
@@ -47,8 +50,10 @@ def weights(checkpoint: Path) -> dict[str, "torch.Tensor"]:
     return found
 
 
-def test_the_shipped_recipe_can_be_read() -> None:
-    recipe = read_recipe(RECIPE)
+@pytest.mark.parametrize("member", MEMBERS)
+def test_the_shipped_recipes_can_be_read(member: str) -> None:
+    recipe = read_recipe(RECIPES[member])
+    assert recipe.member == member
     assert recipe.steps == sum(stage.steps for stage in recipe.stages) > 0
     assert recipe.stages[-1].rates[1] < recipe.stages[0].rates[0] / 10
     assert all(size % 32 == 0 for stage in recipe.stages for size in stage.sizes)
@@ -88,6 +93,18 @@ def test_two_processes_step_alike(recipe: Recipe, tmp_path: Path) -> None:
     two = replace(recipe, processes=2, stages=recipe.stages[:1])
     first, again = weights(train(two, tmp_path / "a")), weights(train(two, tmp_path / "b"))
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's many; what it writes is compared below
+def test_one_command_makes_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for member in MEMBERS:
+        (tmp_path / f"{member}.toml").write_text(TINY.replace('"thin"', f'"{member}"'))
+        monkeypatch.setitem(RECIPES, member, tmp_path / f"{member}.toml")
+    main(["train", "--out", str(tmp_path / "run")])
+    made = read_weights(tmp_path / "run" / "builtin.onnx")
+    for member in MEMBERS:
+        for name, weight in weights(tmp_path / "run" / member / "last.pt").items():
+            torch.testing.assert_close(made[f"members.{member}.{name}"], weight, rtol=1e-3, atol=1e-6)
 
 
 def test_losses_say_what_is_wrong() -> None:
