@@ -16,7 +16,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m promptseg.models.builtin.training", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("train", help="make the shipped file from nothing, or go on with what lies in --out")
-    verb.add_argument("--recipe", type=Path, default=None, help="train this member alone; all members of the shipped file, and the file, when not given")
+    verb.add_argument(
+        "--recipe",
+        type=Path,
+        default=None,
+        help="train this member alone; all members of the shipped file, and the file, when not given",
+    )
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     verb = verbs.add_parser("export", help="write both members as one ONNX file")

@@ -82,7 +82,9 @@ def read_recipe(path: Path) -> Recipe:
         stages = tuple(_stage(dict(entry)) for entry in table.pop("stage"))
         recipe = Recipe(stages=stages, **table)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as exc:
-        raise SettingsError(f"expected a training recipe at {path}: {exc!r}; see {next(iter(RECIPES.values())).name} for one") from exc
+        raise SettingsError(
+            f"expected a training recipe at {path}: {exc!r}; see {next(iter(RECIPES.values())).name} for one"
+        ) from exc
     ends = [sum(stage.steps for stage in stages[: k + 1]) for k in range(len(stages))]
     if any(end % recipe.block for end in ends):
         raise SettingsError(f"expected stages of whole blocks of {recipe.block} steps in {path}, they end at {ends}")
