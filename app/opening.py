@@ -41,6 +41,7 @@ def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Gu
     header = {
         "source": "study",  # where the image lies is for the store to say
         "model": session.model_id,
+        "weights": session.weights_hash,
         "image": volume.content_hash,
         "window": vars(volume.window),
         "engine": session.options.to_dict(),

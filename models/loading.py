@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from promptseg.models.store import Store
 if TYPE_CHECKING:
     from promptseg.models.families.sam import SamRunner
 
-__all__ = ["export_model", "load_predictor", "loaded_models", "placement_of"]
+__all__ = ["export_model", "load_predictor", "loaded_models", "placement_of", "weights_hash"]
 
 GPU_BATCH = 8  # slices made ahead in one run: more of them gain nothing on a large encoder
 _LOCK = threading.Lock()
@@ -195,6 +197,27 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
         str(placed.device),
         lambda: _cached(_ON_DISK[card.family](card, weights, placed, settings), key, settings, batch),
     )
+
+
+@functools.cache
+def _builtin_hash() -> str:
+    from promptseg.models.builtin import BUILTIN_ONNX
+
+    return hashlib.sha256(BUILTIN_ONNX.read_bytes()).hexdigest()
+
+
+def weights_hash(model_id: str) -> str:
+    """Return the sha256 (hex) that names a model's weights; of several files that of their hashes. "" for none.
+
+    Raises:
+        UnknownModelError: no such id.
+        ModelError: the weights are missing.
+    """
+    card = model_card(model_id)
+    if card.family in _INSIDE:
+        return _builtin_hash() if card.family == "builtin" else ""
+    found = _weights(card, Store(model_settings())).fingerprint
+    return hashlib.sha256(found.encode()).hexdigest() if "-" in found else found
 
 
 def _cached(predictor: Predictor, key: object, settings: ModelSettings, batch: int) -> Predictor:

@@ -65,6 +65,7 @@ def open_session(
         header = {
             "source": str(Path(volume).expanduser().resolve()),
             "model": session.model_id,
+            "weights": session.weights_hash,
             "image": image.content_hash,
             "window": vars(image.window),
             "engine": session.options.to_dict(),
@@ -90,6 +91,8 @@ def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress 
         raise ReplayError(f"the journal in {folder} lacks a field or holds a wrong value: {exc}") from exc
     if image != session.volume.content_hash:
         _differs(f"the image {header['source']} has changed since the session in {folder} was made", strict=True)
+    if header.get("weights") not in (None, "", session.weights_hash):
+        LOGGER.warning("the session in %s was made with other weights of %s", folder, session.model_id)
     for entry in (*content.done, *reversed(content.undone)):
         perform(session, entry, on_progress)
     for _ in content.undone:
@@ -161,6 +164,8 @@ def replay(
     )
     if content.image_sha256 not in (None, session.volume.content_hash):
         _differs("the prompt log was made on another image (voxels or geometry differ)", strict)
+    if content.weights not in ("", session.weights_hash):
+        _differs(f"the prompt log was made with other weights of the model {session.model_id!r}", strict)
     apply_log(session, content, on_progress=on_progress)
     for number, (logged, made) in enumerate(zip(content.entries, session.log, strict=True), start=1):
         if "digest" in logged and logged["digest"] != made.get("digest"):

@@ -1,7 +1,7 @@
 """The prompt log on disk: what was asked, of which model, on which image. One JSON format for every face.
 
     {"format": "promptseg prompt log", "version": 1, "software": "promptseg 0.1.0",
-     "model": "builtin", "image": "<sha256 of voxels and frame>",
+     "model": "builtin", "weights": "<sha256>", "image": "<sha256 of voxels and frame>",
      "window": {"low": -160.0, "high": 240.0, "source": "preset:soft-tissue"},
      "engine": {"range_mm": 1000.0, ...},
      "entries": [{"op": "label", "value": 1, "name": "liver", "time": ...},
@@ -42,6 +42,7 @@ class PromptLog:
         image_sha256: ``Volume.content_hash`` of the image, or None.
         window: the intensity window used, or None.
         options: the engine's numbers, or None.
+        weights: ``promptseg.models.loading.weights_hash`` of the model, or "" where that is not known.
     """
 
     entries: tuple[Mapping[str, Any], ...]
@@ -49,6 +50,7 @@ class PromptLog:
     image_sha256: str | None = None
     window: Window | None = None
     options: EngineOptions | None = None
+    weights: str = ""
 
 
 def write_log(log: PromptLog, path: Path) -> Path:
@@ -64,6 +66,7 @@ def write_log(log: PromptLog, path: Path) -> Path:
         "version": VERSION,
         "software": f"promptseg {version('promptseg')}",
         "model": log.model_id,
+        "weights": log.weights,
         "image": log.image_sha256,
         "window": None if log.window is None else vars(log.window),
         "engine": None if log.options is None else log.options.to_dict(),
@@ -112,6 +115,7 @@ def _from_dict(data: Mapping[str, Any]) -> PromptLog:
         image_sha256=data.get("image"),
         window=None if window is None else Window(**window),
         options=None if engine is None else EngineOptions(**engine),
+        weights=str(data.get("weights") or ""),
     )
 
 

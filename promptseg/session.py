@@ -385,6 +385,7 @@ class Session(SessionView):
             window=self.volume.window,
             options=self.options,
             entries=self.log,
+            weights=self.weights_hash,
         )
         return write_log(log, Path(path))
 

@@ -14,6 +14,7 @@ from promptseg.engine.checks import Carried
 from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.propagate import EMPTY_STATE, LabelState
+from promptseg.errors import ModelError
 from promptseg.history import History, KeptPrompt, Record, State
 from promptseg.layers import Changed, Layers, as_slices
 from promptseg.models.predictor import Predictor
@@ -63,6 +64,16 @@ class SessionView:
     def model_id(self) -> str:
         """The model's id."""
         return self._predictor.model_id
+
+    @property
+    def weights_hash(self) -> str:
+        """The sha256 of the model's weights; "" for a model that has none, or is not of the registry."""
+        from promptseg.models.loading import weights_hash
+
+        try:
+            return weights_hash(self.model_id)
+        except ModelError:
+            return ""
 
     @property
     def labels(self) -> Mapping[int, Label]:

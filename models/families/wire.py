@@ -2,7 +2,8 @@
 
 Points and box corners become one list of (x, y) with labels: 1 object, 0 not, 2 and 3 the corners of a box, -1 a
 padding point where there is no box (segment-anything's own ONNX format). The family reads no strokes: they become
-points. A carried mask becomes a box with a margin, a point at its deepest place, and low-resolution logits.
+points. A carried mask becomes a box with a margin, a point at its deepest place, one at the deepest place of what the
+box holds beside it, and low-resolution logits.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FloatArray = NDArray[np.float32]
 STROKE_POINTS = 6  # of one sign: more of them crowd the handful of points that the family was trained with
 CARRY_MARGIN = 0.1  # of the carried mask's box, on every side
 CARRY_MARGIN_PX = 2.0  # at least
+OUTSIDE_DEPTH_PX = 4.0  # a point beside a carried mask lies at least so far from it: the object may have moved
 LOGIT_LIMIT = 32.0  # SAM 2 clamps mask prompts so (sam2_image_predictor.py); beyond it nothing is meant
 
 
@@ -68,8 +70,9 @@ def to_wire(
     is_carried = prior is not None and prior.neighbour is not None and prompts.is_empty
     if prior is not None and is_carried:
         box = _box_around(prior.logits > 0, frame.shape)
-        places.append(np.array([deepest(prior.logits > 0)], np.float32))
-        labels.append(np.ones(1, np.float32))
+        told = [(deepest(prior.logits > 0), 1.0), *((place, 0.0) for place in _beside(prior.logits > 0, box))]
+        places.append(np.array([place for place, _ in told], np.float32))
+        labels.append(np.array([kind for _, kind in told], np.float32))
     coords = [frame.to_input(np.concatenate(places).astype(np.float32))]
     kinds = np.concatenate(labels)
     if box is not None:
@@ -94,6 +97,16 @@ def _box_around(mask: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[float,
     y0, x0 = (max(0.0, float(a - m)) for a, m in zip(low, margins, strict=True))
     y1, x1 = (min(float(n), float(b + m)) for b, m, n in zip(high, margins, shape, strict=True))
     return (y0, x0, y1, x1)
+
+
+def _beside(mask: NDArray[np.bool_], box: tuple[float, float, float, float]) -> list[tuple[int, int]]:
+    """The (y, x) in the box that is deepest outside a mask; nothing where all of it lies near the mask."""
+    y0, x0, y1, x1 = (int(v) for v in box)
+    outside = np.zeros_like(mask)
+    outside[y0:y1, x0:x1] = ~mask[y0:y1, x0:x1]
+    y, x = deepest(outside)
+    depth = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)[y, x]
+    return [(y, x)] if outside[y, x] and depth >= OUTSIDE_DEPTH_PX else []
 
 
 def deepest(mask: NDArray[np.bool_]) -> tuple[int, int]:

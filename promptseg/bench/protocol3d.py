@@ -33,7 +33,6 @@ __all__ = ["COLUMNS_3D", "Rounds3D", "area_under_curve", "box_prompt", "run_volu
 BoolArray = NDArray[np.bool_]
 
 TOLERANCE_MM = 2.0
-COMPACT_SHARE = 0.5  # of the key slice's area: with less of the object on it, the exact middle is no place for a box
 COLUMNS_3D = ("dsc_auc", "nsd_auc", "dice@box", "nsd@box", "dice@final", "nsd@final", "seconds", "peak_mib")
 
 
@@ -100,8 +99,8 @@ def box_prompt(truth: BoolArray, with_range: bool) -> Box:
     """Return the box that opens a 3D session.
 
     Without a range: the tight box on the key slice (``simulate.key_slice``). With one: the tight box on the middle
-    slice of the object's range, over that whole range. Where the middle slice holds less than half of the key slice's
-    area, it would tell little of the object: then the key slice is used, without a range.
+    slice of the object's range, over that whole range; where the object leaves out the middle slice, the key slice is
+    used, without a range.
 
     Args:
         truth: bool (z, y, x), not empty.
@@ -109,8 +108,7 @@ def box_prompt(truth: BoolArray, with_range: bool) -> Box:
     """
     low, high = (corner[0] for corner in tight_box(truth))
     key, middle = key_slice(truth), (low + high - 1) // 2
-    compact = np.count_nonzero(truth[middle]) >= COMPACT_SHARE * np.count_nonzero(truth[key])
-    index, first, last = (middle, low, high) if with_range and compact else (key, key, key + 1)
+    index, first, last = (middle, low, high) if with_range and truth[middle].any() else (key, key, key + 1)
     (y0, x0), (y1, x1) = tight_box(truth[index])
     return Box(voxel=((float(first), float(y0), float(x0)), (float(last), float(y1), float(x1))))
 

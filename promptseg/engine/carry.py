@@ -1,8 +1,9 @@
 """Where is the object on the slice next to one where it is known? The model's answers joined with what is expected.
 
-The model is asked twice: with the neighbour's mask as prior, and with the box of that mask, moved along with the image.
-The first answer tends to shrink from slice to slice, the second to fill; their mean does neither. A model that is sure
-outvotes what is expected.
+The model is asked with the neighbour's mask as prior, or its own memory where it has one; and, unless it is sure, with
+the box of that mask, moved along with the image. The first answer tends to shrink from slice to slice, the second to
+fill; their mean does neither. Branches that lie apart are asked about one by one, each with its own mask and box. A
+model that is sure outvotes what is expected.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.branches import branches
+from promptseg.engine.checks import iou
 from promptseg.engine.expect import AROUND_MM, Between, Tissue, as_logits, moved, signed_distance, window_around
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Step
-from promptseg.models.predictor import Embedding, Predictor, Prior, SlicePrompts
+from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SlicePrompts, carrier_of
 
 __all__ = ["MASK_LOGIT", "Carrier", "Found", "Slices", "grown", "mask_logits"]
 
@@ -28,7 +31,7 @@ MASK_LOGIT = 5.0  # a mask without logits of its own travels as ±5: probability
 MODEL_LIMIT = 6.0  # largest logit of the model's mean answer: just above all that is expected together
 BOX_MARGIN_MM = 1.5  # around the moved mask's box, at least one pixel
 SHAPE_ALONE, TISSUE_ALONE = 2.0, 1.5  # weights where the model has nothing to say
-UNSURE, SURE = 0.6, 0.8  # scores of the carried answer between which it gains weight
+UNSURE, SURE = 0.6, 0.8  # scores of the carried answer between which it gains weight; a sure one is not checked
 OWN_LEAST, OWN_MORE = 0.6, 0.3  # its share beside the box's answer; where it is sure the shape loses half its weight
 SHAPE_WEIGHT, TISSUE_WEIGHT = 0.7, 1.5  # beside the model: together less than a model that is sure
 AREA_CAP = 1.6  # times the area that an ellipsoid has near the ends of its range
@@ -69,6 +72,27 @@ class Found:
         return self.logits > 0
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What the model says about one branch: logits (h, w), score, and 0 ... 1 how sure its carried answer is."""
+
+    logits: FloatArray
+    score: float
+    sure: float
+    seen: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """Two slices' pixels around the object, the mask on the first and that mask moved onto the second."""
+
+    cut: tuple[slice, slice]
+    there: FloatArray
+    here: FloatArray
+    front: Mask
+    expected: Mask
+
+
 class Carrier:
     """Carries one object's mask away from one anchor.
 
@@ -96,7 +120,17 @@ class Carrier:
         self._between = between
         self._taper, self._area_px = taper, int(np.count_nonzero(mask))
         around = grown(mask, AROUND_MM, slices.spacing_mm) & ~mask
-        self._tissue = Tissue(slices.pixels(anchor), mask, around) if around.any() else None
+        pixels = slices.pixels(anchor)
+        self._tissue = Tissue(pixels[mask], pixels[around]) if around.any() else None
+        self._way: _Way | None = None
+        self._tracker = carrier_of(predictor)
+        self._memory: object | None = None
+        self._memory_after: object | None = None
+        if self._tracker is not None:
+            known = [] if between is None else [(between.last, between.masks[1])]
+            for index, seen in (*known, (anchor, mask)):
+                embedding = slices.embedding(index)
+                self._memory = self._tracker.remember(embedding, mask_logits(seen), index, self._memory)
 
     def find(self, step: Step, front: Mask, logits: FloatArray, source: int, *, known: bool) -> tuple[Found, Found]:
         """Say where the object is on a slice.
@@ -112,25 +146,62 @@ class Carrier:
             The joined answer, empty when the model sees nothing and the object need not be here; and what is expected
             without the model, empty unless ``known``.
         """
-        slices, index = self._slices, step.index
-        embedding = slices.embedding(index)
-        carried = self._predictor.predict(embedding, SlicePrompts(), Prior(logits, neighbour=slices.embedding(source)))
-        nothing = Found(np.full(front.shape, np.float32(-MASK_LOGIT)), carried.score)
-        if not known and not carried.mask.any():
-            return nothing, nothing
         shape, tissue, allowed = self._expected(step, front, source)
-        here = (shape > 0) if (shape > 0).any() else front
-        boxed = self._predictor.predict(embedding, SlicePrompts(box=self._box(here)))
-        sure = min(max((carried.score - UNSURE) / (SURE - UNSURE), 0.0), 1.0)
-        own = OWN_LEAST + OWN_MORE * sure
-        model = own * _limited(carried.logits) + (1 - own) * _limited(boxed.logits)
-        score = own * carried.score + (1 - own) * boxed.score
-        logits = model + SHAPE_WEIGHT * (1 - sure / 2) * shape + TISSUE_WEIGHT * tissue
+        parts = [allowed] if self._tracker is not None else branches(allowed)
+        looks = [
+            self._look(step.index, front, logits, source, shape, part if len(parts) > 1 else None) for part in parts
+        ]
+        sizes = [max(1, int(np.count_nonzero(front & part))) for part in parts]
+        score = float(np.average([look.score for look in looks], weights=sizes))
+        nothing = Found(np.full(front.shape, np.float32(-MASK_LOGIT)), score)
+        if not known and not any(look.seen for look in looks):
+            return nothing, nothing
+        logits = TISSUE_WEIGHT * tissue
+        for part, look in zip(parts, looks, strict=True):
+            logits[part] += look.logits[part] + SHAPE_WEIGHT * (1 - look.sure / 2) * shape[part]
         joined = Found(_only(self._capped(logits, allowed, step), allowed), score)
         if not known:
             return joined, nothing
         alone = Found(_only(np.float32(SHAPE_ALONE) * shape + np.float32(TISSUE_ALONE) * tissue, allowed), score)
         return joined, alone if alone.mask.any() else Found(_only(shape, allowed), score)
+
+    def agreement(self, mask: Mask) -> float:
+        """Return how well a mask (h, w) on the last ``find``'s slice and its neighbour's agree, moved both ways."""
+        if self._way is None:
+            return 0.0
+        here, back = mask[self._way.cut], np.where(mask[self._way.cut], np.float32(1), np.float32(-1))
+        returned = moved(back, self._way.here, self._way.there) > 0
+        return (iou(self._way.expected, here) + iou(returned, self._way.front)) / 2
+
+    def taken(self) -> None:
+        """Say that the last joined answer was taken over: a model with a memory goes on with it."""
+        self._memory = self._memory_after
+
+    def _look(
+        self, index: int, front: Mask, logits: FloatArray, source: int, shape: FloatArray, part: Mask | None
+    ) -> _Look:
+        """Ask the model about one branch, inside ``part`` (h, w) of the slice; None: there is but one."""
+        embedding = self._slices.embedding(index)
+        if part is not None:
+            front, shape = front & part, np.where(part, shape, np.float32(-MASK_LOGIT))
+            logits = np.where(part, logits, np.float32(-MASK_LOGIT))
+        carried = self._carried(embedding, index, logits, source)
+        sure = min(max((carried.score - UNSURE) / (SURE - UNSURE), 0.0), 1.0) if carried.mask.any() else 0.0
+        here = (shape > 0) if (shape > 0).any() else front
+        if sure == 1.0 or not here.any():
+            return _Look(_limited(carried.logits), carried.score, sure, bool(carried.mask.any()))
+        boxed = self._predictor.predict(embedding, SlicePrompts(box=self._box(here)))
+        own = OWN_LEAST + OWN_MORE * sure
+        model = own * _limited(carried.logits) + (1 - own) * _limited(boxed.logits)
+        return _Look(model, own * carried.score + (1 - own) * boxed.score, sure, bool(carried.mask.any()))
+
+    def _carried(self, embedding: Embedding, index: int, logits: FloatArray, source: int) -> Prediction:
+        """The model's own way from slice to slice: its memory, or the neighbour's mask as prior."""
+        if self._tracker is None:
+            prior = Prior(logits, neighbour=self._slices.embedding(source))
+            return self._predictor.predict(embedding, SlicePrompts(), prior)
+        found, self._memory_after = self._tracker.carry(embedding, index, self._memory)
+        return found
 
     def _expected(self, step: Step, front: Mask, source: int) -> tuple[FloatArray, FloatArray, Mask]:
         """Return logits of shape and tissue (h, w) and where the object may be at all."""
@@ -144,6 +215,7 @@ class Carrier:
         there, here = slices.pixels(source)[cut], slices.pixels(index)[cut]
         least_mm = sum(slices.spacing_mm) / 2
         distance = moved(signed_distance(front[cut], slices.spacing_mm), there, here)
+        self._way = _Way(cut, there, here, front[cut], distance > 0)
         distance -= self._narrowing_mm(step, front)
         expected = as_logits(distance, max(gap_mm, least_mm))
         if between is not None and self._between is not None:

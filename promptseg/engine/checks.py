@@ -11,11 +11,26 @@ from numpy.typing import NDArray
 
 from promptseg.engine.options import EngineOptions
 
-__all__ = ["Appearance", "Carried", "appearance", "confidence", "measure", "shifted_overlap", "stop_reason"]
+__all__ = [
+    "Appearance",
+    "Carried",
+    "Evidence",
+    "appearance",
+    "confidence",
+    "iou",
+    "measure",
+    "shifted_overlap",
+    "step_quality",
+    "stop_reason",
+]
 
 Mask = NDArray[np.bool_]
 SMALL_AREA_PX = 30  # below this, area ratios, overlaps and histograms are noise
 BINS = 32  # of the window
+LEAST = 1e-3  # of a measure in a logarithm
+CALIBRATION = (0.0, 1.0, 0.2)
+"""Offset and weights of the step's quality and of the trust in the way to it."""
+
 MIN_STD = 0.05  # of the window: what noise and texture may differ even in a flat object
 
 
@@ -46,7 +61,10 @@ class Carried:
         intensity_shift: change of the mean against the anchor's, in its standard deviations.
         similarity: Bhattacharyya coefficient of the intensity distributions here and on the anchor, 0 ... 1.
         score: the model's predicted quality, 0 ... 1.
-        confidence: 0 ... 1, of all of these.
+        agreement: forward against backward, 0 ... 1: mean IoU of the neighbour's mask moved along with the image and
+            this one, and of this one moved back and the neighbour's.
+        trust: the anchor's score times all agreements from there to here, 0 ... 1: errors add up.
+        confidence: 0 ... 1, of all of these: what share of the slice's mask is right (Dice).
         reason: why the walk ended here, or "".
     """
 
@@ -57,6 +75,8 @@ class Carried:
     intensity_shift: float
     similarity: float
     score: float
+    agreement: float
+    trust: float
     confidence: float
     reason: str = ""
 
@@ -80,22 +100,58 @@ def shifted_overlap(mask: Mask, other: Mask) -> float:
     return float(common / (a["m00"] + b["m00"] - common))
 
 
-def measure(index: int, mask: Mask, neighbour: Mask, here: Appearance, *, anchor: Appearance, score: float) -> Carried:
-    """Measure one step. Both masks are non-empty, (h, w) on one slice grid; ``here`` is the new mask's appearance."""
+def iou(mask: Mask, other: Mask) -> float:
+    """Intersection over union of two masks (h, w); 1 where both are empty."""
+    union = int(np.count_nonzero(mask | other))
+    return int(np.count_nonzero(mask & other)) / union if union else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of a carried mask beside the mask itself.
+
+    Attributes:
+        look: its appearance; ``anchor``: the anchor's.
+        score: the model's.
+        agreement: see ``Carried``.
+        trust: that of the slice before.
+    """
+
+    look: Appearance
+    anchor: Appearance
+    score: float
+    agreement: float
+    trust: float
+
+
+def measure(index: int, mask: Mask, neighbour: Mask, found: Evidence) -> Carried:
+    """Measure one step. Both masks are non-empty, (h, w) on one slice grid."""
     area, before = int(np.count_nonzero(mask)), int(np.count_nonzero(neighbour))
     overlap = shifted_overlap(mask, neighbour)
-    shift = abs(here.mean - anchor.mean) / max(anchor.std, MIN_STD)
-    similarity = float(np.sqrt(here.histogram * anchor.histogram).sum())
-    ratio = area / before
-    sure = confidence(ratio, overlap, similarity, score)
-    return Carried(index, area, ratio, overlap, shift, similarity, score, sure)
+    shift = abs(found.look.mean - found.anchor.mean) / max(found.anchor.std, MIN_STD)
+    similarity = float(np.sqrt(found.look.histogram * found.anchor.histogram).sum())
+    ratio, trust = area / before, found.trust * found.agreement
+    step = step_quality(ratio, overlap, similarity, found.score, found.agreement)
+    sure = confidence(step, trust)
+    return Carried(index, area, ratio, overlap, shift, similarity, found.score, found.agreement, trust, sure)
 
 
-def confidence(area_ratio: float, overlap: float, similarity: float, score: float) -> float:
-    """Join the measures to one number in [0, 1]: the geometric mean of score, overlap, area and similarity terms."""
+def step_quality(area_ratio: float, overlap: float, similarity: float, score: float, agreement: float) -> float:
+    """Join one step's measures to a number in [0, 1]: the geometric mean of what speaks for it."""
     area = min(area_ratio, 1 / area_ratio) if area_ratio > 0 else 0.0
-    terms = (score, overlap, math.sqrt(area), similarity)
+    terms = (score, overlap, math.sqrt(area), similarity, agreement)
     return math.prod(min(max(term, 0.0), 1.0) for term in terms) ** (1 / len(terms))
+
+
+def confidence(step: float, trust: float) -> float:
+    """Return the share of a carried mask that is right, as expected from its step and the way to it.
+
+    A logistic of both, rising in each; its three constants are fitted to true Dice, see ``CALIBRATION``.
+    """
+    offset, of_step, of_trust = CALIBRATION
+    inside = [min(max(value, LEAST), 1 - LEAST) for value in (step, trust)]
+    odds = offset + of_step * math.log(inside[0] / (1 - inside[0])) + of_trust * math.log(inside[1])
+    return 1 / (1 + math.exp(-odds))
 
 
 def stop_reason(step: Carried, options: EngineOptions) -> str:
@@ -110,6 +166,7 @@ def stop_reason(step: Carried, options: EngineOptions) -> str:
         return f"the tissue changed (similarity {step.similarity:.2f})"
     if step.area_ratio > options.max_area_ratio:
         return f"the area grew {step.area_ratio:.1f}-fold"
-    if step.overlap < options.min_overlap:
+    possible = min(step.area_ratio, 1 / step.area_ratio)  # the IoU of two masks of these sizes, one inside the other
+    if step.overlap < options.min_overlap * possible:
         return f"the shape changed (overlap {step.overlap:.2f})"
     return ""

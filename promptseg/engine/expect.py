@@ -67,20 +67,19 @@ def moved(distance_mm: FloatArray, there: FloatArray, here: FloatArray) -> Float
 
 
 class Tissue:
-    """An object's intensities against those around it.
+    """Intensities of one region against those of another.
 
     Args:
-        pixels: (h, w) a slice, windowed to 0 ... 1.
-        mask: (h, w) the object on it, not empty.
-        around: (h, w) its surroundings.
+        inside: (n,) the object's, windowed to 0 ... 1.
+        outside: (m,) those of what it is told from.
     """
 
-    def __init__(self, pixels: FloatArray, mask: Mask, around: Mask) -> None:
-        ratio = _log_shares(pixels[mask]) - _log_shares(pixels[around])
+    def __init__(self, inside: FloatArray, outside: FloatArray) -> None:
+        ratio = _log_shares(inside) - _log_shares(outside)
         self._logits = np.clip(ratio, -TISSUE_LIMIT, TISSUE_LIMIT).astype(np.float32)
 
     def logits(self, pixels: FloatArray) -> FloatArray:
-        """Return logits (h, w): the log ratio of both intensity distributions, smoothed."""
+        """Return logits (h, w) of a slice (h, w): the log ratio of both intensity distributions, smoothed."""
         bins = np.clip(np.rint(np.nan_to_num(pixels) * (BINS - 1)), 0, BINS - 1).astype(np.int64)
         return np.asarray(cv2.GaussianBlur(self._logits[bins], (0, 0), SMOOTHING_PX), np.float32)
 

@@ -8,7 +8,17 @@ from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SliceImage, SlicePrompts
+from promptseg.models.predictor import (
+    Carrier,
+    Embedding,
+    FloatArray,
+    Prediction,
+    Predictor,
+    Prior,
+    SliceImage,
+    SlicePrompts,
+    carrier_of,
+)
 
 __all__ = ["Interruptible"]
 
@@ -54,6 +64,12 @@ class Interruptible:
         """See ``promptseg.models.predictor``."""
         return self._wait(self.inner.predict, embedding, prompts, prior)
 
+    @property
+    def carrier(self) -> Carrier | None:
+        """What carries masks with a memory, where the model has it; its calls can be left just so."""
+        found = carrier_of(self.inner)
+        return None if found is None else _WatchedCarrier(found, self)
+
     def _wait(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._beat is None:
             return call(*args, **kwargs)
@@ -67,3 +83,18 @@ class Interruptible:
                 if future.done():  # the model itself ran into a time limit
                     raise
                 self._beat()
+
+
+class _WatchedCarrier:
+    """A carrier whose calls run as a watched predictor's do."""
+
+    def __init__(self, inner: Carrier, watched: Interruptible) -> None:
+        self._inner, self._watched = inner, watched
+
+    def remember(self, embedding: Embedding, logits: FloatArray, index: int, memory: object | None = None) -> object:
+        """See ``promptseg.models.predictor``."""
+        return self._watched._wait(self._inner.remember, embedding, logits, index, memory)
+
+    def carry(self, embedding: Embedding, index: int, memory: object) -> tuple[Prediction, object]:
+        """See ``promptseg.models.predictor``."""
+        return self._watched._wait(self._inner.carry, embedding, index, memory)

@@ -10,16 +10,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.hints import PlacedPrompt, by_plane
+from promptseg.engine.fuse import best_slice, extent, vote, worth_walking
+from promptseg.engine.hints import Hint, PlacedPrompt, by_plane
 from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
-from promptseg.engine.propagate import LabelState, answer_prompts, carry_pending, plan_pending
+from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
 from promptseg.engine.slices import LabelCanvas, SliceSource
 from promptseg.layers import Changed, Layers, Patch, as_slices, make_patch, union
+from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Plane
 
 __all__ = ["LabelWork"]
+
+Mask = NDArray[np.bool_]
 
 
 class LabelWork:
@@ -68,7 +72,8 @@ class LabelWork:
                     state = answer_prompts(group, state, canvas, self._predictor)
                     self._lay_down(canvas)
                 if carry:
-                    state = self._carry(state, reporter)
+                    fuses = self._options.fuse == "auto" and state.pending.keys() == state.anchors.keys()
+                    state = (self._carry_and_fuse if fuses else self._carry)(state, reporter)
             if not self._written:
                 return None, state
             whole = union([box for box, _ in self._written])
@@ -78,10 +83,13 @@ class LabelWork:
                 array[as_slices(box)] = before
         return make_patch(self._key, whole, array[as_slices(whole)], after), state
 
-    def canvas(self, plane: Plane, state: LabelState) -> LabelCanvas:
-        """Return the label's masks on the slices of one plane."""
-        others = tuple(key for key in state.anchors if key[0] != plane)
-        return LabelCanvas(self._source, plane, self._layers, self._value, locked=self._locked, other_anchors=others)
+    def canvas(self, plane: Plane, state: LabelState, *, alone: bool = False) -> LabelCanvas:
+        """Return the label's masks on the slices of one plane; ``alone``: only its own anchors' are seen."""
+        others = () if alone else tuple(key for key in state.anchors if key[0] != plane)
+        only = frozenset(index for p, index in state.anchors if p is plane) if alone else None
+        return LabelCanvas(
+            self._source, plane, self._layers, self._value, locked=self._locked, other_anchors=others, only=only
+        )
 
     def _carry(self, state: LabelState, reporter: Reporter) -> LabelState:
         planes = list(dict.fromkeys(plane for plane, _ in state.pending))
@@ -94,6 +102,47 @@ class LabelWork:
             self._lay_down(canvas)
         self.slices = reporter.done
         return state
+
+    def _carry_and_fuse(self, state: LabelState, reporter: Reporter) -> LabelState:
+        """Make an object's first walk in every plane that is worth it, each on its own, and let the planes vote."""
+        spacing = self._source.volume.geometry.spacing_zyx
+        prompted = list(dict.fromkeys(plane for plane, _ in state.pending))
+        masks: dict[Plane, Mask] = {}
+        for plane in prompted:
+            masks[plane], state = self._walked(self.canvas(plane, state, alone=True), state, reporter)
+        found = vote(masks, spacing)
+        others = [plane for plane in worth_walking(spacing) if plane not in prompted] if found.any() else []
+        for plane in others:
+            masks[plane] = self._derived(plane, found, reporter)
+        fused = vote(masks, spacing)
+        self._now = canvas = self.canvas(prompted[0], state)
+        for index in range(canvas.slice_count):
+            old, protected = canvas.mask(index), canvas.protected(index)
+            new = np.asarray(fused[(slice(None),) * canvas.plane.axis + (index,)])
+            new = new if protected is None else np.where(protected, old, new)
+            if (canvas.plane, index) not in state.anchors and not np.array_equal(new, old):
+                canvas.write(index, new)
+        self._lay_down(canvas)
+        self.slices = reporter.done
+        return state
+
+    def _derived(self, plane: Plane, found: Mask, reporter: Reporter) -> Mask:
+        """Walk in a plane without prompts, from the box of what the other planes found on its fullest slice."""
+        index, limits = best_slice(found, plane), extent(found, plane)
+        cut = np.asarray(found[(slice(None),) * plane.axis + (index,)])
+        rows, columns = np.flatnonzero(cut.any(axis=1)), np.flatnonzero(cut.any(axis=0))
+        box = (float(rows[0]), float(columns[0]), float(rows[-1]) + 1, float(columns[-1]) + 1)
+        placed = PlacedPrompt(plane, {index: Hint(SlicePrompts(box=box))}, limits)
+        canvas = self.canvas(plane, EMPTY_STATE, alone=True)
+        state = answer_prompts(placed, EMPTY_STATE, canvas, self._predictor)
+        return self._walked(canvas, state, reporter)[0]
+
+    def _walked(self, canvas: LabelCanvas, state: LabelState, reporter: Reporter) -> tuple[Mask, LabelState]:
+        """Carry what waits in one plane without writing it; return the mask (z, y, x) and the state afterwards."""
+        plans = plan_pending(state, canvas.plane, canvas.slice_count, canvas.gap_mm, self._options)
+        reporter.total += sum(len(run.steps) for runs in plans.values() for run in runs)
+        state = carry_pending(state, plans, canvas, self._predictor, self._options, reporter.at(canvas.plane))
+        return canvas.whole(), state
 
     def _lay_down(self, canvas: LabelCanvas) -> None:
         """Write the canvas into the voxels, and remember what they were."""

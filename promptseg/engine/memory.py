@@ -17,6 +17,7 @@ GIB = 1024**3
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 WORK_COPIES = 3  # of one label's voxels at the busiest moment: a mask, another one, and what differs
 MODEL_BYTES = 512 * 1024**2  # a network's weights and buffers; the built-in one takes a fifth of it
+FUSED_COPIES = 4  # more where planes vote: a mask of each, and the result
 LABEL_LAYERS = 8  # reserved where labels may overlap: every label then has an array of its own
 
 
@@ -57,7 +58,8 @@ def estimate_memory(
     """
     voxels = math.prod(shape)
     layers = LABEL_LAYERS if options.overlap == "allow" else 1
-    return MemoryEstimate(image_bytes, voxels * layers, voxels * WORK_COPIES, cache_bytes)
+    copies = WORK_COPIES + (FUSED_COPIES if options.fuse == "auto" else 0)
+    return MemoryEstimate(image_bytes, voxels * layers, voxels * copies, cache_bytes)
 
 
 def require_memory(needed: MemoryEstimate, held: int = 0) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from promptseg.errors import SettingsError, did_you_mean
 
-__all__ = ["OVERLAP_RULES", "EngineOptions"]
+__all__ = ["FUSE_RULES", "OVERLAP_RULES", "EngineOptions"]
 
 OVERLAP_RULES = ("overwrite", "keep", "allow")
+FUSE_RULES = ("off", "auto")
+CHOICES = {"overlap": OVERLAP_RULES, "fuse": FUSE_RULES}
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class EngineOptions:
         growth_base_mm: how far a border may move outward per slice, plus ...
         growth_per_mm: ... this much per mm of distance between the slices (1.5 is a surface 56° off the normal).
         max_area_ratio: a larger jump of the area from one slice to the next is a leak.
-        min_overlap: smallest IoU with the neighbour's mask, after moving both centroids onto each other.
+        min_overlap: smallest IoU with the neighbour's mask, after moving both centroids onto each other, as a share of
+            the largest that two masks of these areas can have: what thins out is no other shape.
         min_score: smallest predicted quality.
         max_intensity_shift: largest change of the mean windowed intensity against the anchor's, in units of the
             anchor's own standard deviation (at least 0.05 of the window).
@@ -32,6 +35,9 @@ class EngineOptions:
         correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
         overlap: what happens where a label's new voxels belong to another label: ``"overwrite"`` takes them, ``"keep"``
             leaves them, ``"allow"`` lets both have them. Locked labels keep theirs in every case.
+        fuse: ``"off"``: an object is walked in the planes of its prompts. ``"auto"``: its first walk is made in every
+            plane whose pixels are fine enough, and the planes vote, weighted by their spacing; corrections are walked
+            in their own plane.
     """
 
     range_mm: float = 1000.0
@@ -45,15 +51,17 @@ class EngineOptions:
     max_empty: int = 2
     correction_margin_mm: float = 5.0
     overlap: str = "overwrite"
+    fuse: str = "off"
 
     def __post_init__(self) -> None:
-        if self.overlap not in OVERLAP_RULES:
-            raise SettingsError(
-                f"expected overlap as one of {', '.join(OVERLAP_RULES)}, got {self.overlap!r}"
-                f"{did_you_mean(str(self.overlap), OVERLAP_RULES)}"
-            )
+        for name, rules in CHOICES.items():
+            if getattr(self, name) not in rules:
+                raise SettingsError(
+                    f"expected {name} as one of {', '.join(rules)}, got {getattr(self, name)!r}"
+                    f"{did_you_mean(str(getattr(self, name)), rules)}"
+                )
         for item in fields(self):
-            if item.name != "overlap" and not getattr(self, item.name) > 0:
+            if item.name not in CHOICES and not getattr(self, item.name) > 0:
                 raise SettingsError(f"expected {item.name} > 0, got {getattr(self, item.name)!r}")
 
     def to_dict(self) -> dict[str, Any]:

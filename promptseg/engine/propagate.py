@@ -12,6 +12,7 @@ from promptseg.engine.carry import MODEL_LIMIT, grown, mask_logits
 from promptseg.engine.checks import Carried
 from promptseg.engine.expect import AROUND_MM, Tissue, as_logits, signed_distance
 from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
+from promptseg.engine.negatives import with_locked
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
 from promptseg.engine.slices import LabelCanvas
@@ -25,6 +26,9 @@ Mask = NDArray[np.bool_]
 NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
 KEPT_SHAPE = 0.5  # weight of the mask that a correction finds on its slice
 OBEYED_MM = 3.0  # around a click that the model does not heed, what is taken from its word
+CLICK_SPOT_MM = 6.0  # around a negative click, what is surely not the object
+CLICK_REACH_MM = 60.0  # how far a negative click says which intensities are not the object
+CLICK_WEIGHT = 3.0  # there: more than an unsure model
 OUTLINE_MARGIN_MM = 2.0  # how far an answer may go beyond a lasso: a hand-drawn line is not exact
 
 
@@ -43,10 +47,11 @@ class LabelState:
 
     Attributes:
         anchors: (plane, slice index) to anchor.
-        limits: half-open axial slice range from the last thick box, or None.
+        limits: half-open slice range from the last thick box, or None.
         records: (plane, slice index) to what the last walk measured there.
         pending: anchors not carried to their neighbours yet: (plane, slice index) to the mask (h, w) before.
         waiting: prompts that the model has not been asked about yet.
+        limits_plane: the plane whose slices ``limits`` counts.
     """
 
     anchors: Mapping[tuple[Plane, int], Anchor]
@@ -54,6 +59,7 @@ class LabelState:
     records: Mapping[tuple[Plane, int], Carried] = field(default_factory=dict)
     pending: Mapping[tuple[Plane, int], Mask] = field(default_factory=dict)
     waiting: tuple[PlacedPrompt, ...] = ()
+    limits_plane: Plane = Plane.AXIAL
 
 
 EMPTY_STATE = LabelState({})
@@ -90,7 +96,9 @@ def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas,
             index, hint, anchors.get((plane, index)), nearest, canvas=canvas, predictor=predictor
         )
         records.pop((plane, index), None)
-    return replace(state, anchors=anchors, limits=placed.limits or state.limits, records=records, pending=pending)
+    if placed.limits is not None:
+        state = replace(state, limits=placed.limits, limits_plane=plane)
+    return replace(state, anchors=anchors, records=records, pending=pending)
 
 
 def plan_pending(
@@ -98,10 +106,10 @@ def plan_pending(
 ) -> dict[int, tuple[Run, ...]]:
     """Plan the walks from every slice of one plane that waits to be carried, by slice index.
 
-    A thick box's range binds only in the axial plane.
+    A thick box's range binds only in its own plane.
     """
     own = [index for p, index in state.anchors if p is plane]
-    limits = state.limits if plane is Plane.AXIAL else None
+    limits = state.limits if plane is state.limits_plane else None
     reach = int(options.range_mm / gap_mm)
     waiting = sorted(index for p, index in state.pending if p is plane)
     return {index: plan_runs(index, own, slice_count, reach, limits) for index in waiting}
@@ -134,8 +142,9 @@ def carry_pending(
     for index, runs in plans.items():
         change = pending.pop((plane, index)) ^ canvas.mask(index)
         for run in runs if change.any() else ():
-            start = _travelling(state.anchors[plane, run.anchor], canvas.mask(run.anchor))
-            for record in walk.run(run, logits=start, change=change, on_step=on_step):
+            anchor = state.anchors[plane, run.anchor]
+            start = _travelling(anchor, canvas.mask(run.anchor))
+            for record in walk.run(run, logits=start, score=anchor.score, change=change, on_step=on_step):
                 records[plane, record.index] = record
     return replace(state, records=records, pending=pending)
 
@@ -153,10 +162,14 @@ def _predict_anchor(
     merged = merge_hints(before.hint if before is not None else None, hint)
     old = canvas.mask(index)
     prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
-    answer = predictor.predict(canvas.embedding(index), merged.prompts, prior)
+    locked = canvas.locked(index)
+    told = with_locked(merged.prompts, locked, canvas.spacing_mm)
+    answer = predictor.predict(canvas.embedding(index), told, prior)
     logits = answer.logits
     if nearest is not None and hint.outline is None and hint.prompts.box is None:
         logits = _as_expected(index, logits, old, canvas, nearest)
+    if old.any() and hint.prompts.box is None and hint.outline is None and not hint.prompts.positive.all():
+        logits = logits + _unlike_clicked(canvas.pixels(index), old, hint.prompts, canvas.spacing_mm)
     mask = _obeyed(logits > 0, hint, old, was_anchor=before is not None, spacing_mm=canvas.spacing_mm)
     if merged.outline is not None:
         mask = mask & grown(merged.outline, OUTLINE_MARGIN_MM, canvas.spacing_mm)
@@ -164,7 +177,6 @@ def _predict_anchor(
         mask = (mask | (merged.prompts.scribble > 0)) & ~(merged.prompts.scribble < 0)
     if merged.erased is not None:
         mask = mask & ~merged.erased
-    locked = canvas.locked(index)
     if locked is not None:
         mask = mask & ~locked
     if not np.array_equal(mask, old):
@@ -180,11 +192,29 @@ def _as_expected(
     around = grown(there, AROUND_MM, canvas.spacing_mm) & ~there
     joined = np.clip(logits, -MODEL_LIMIT, MODEL_LIMIT)
     if around.any():
-        joined = joined + Tissue(canvas.pixels(nearest), there, around).logits(canvas.pixels(index))
+        pixels = canvas.pixels(nearest)
+        joined = joined + Tissue(pixels[there], pixels[around]).logits(canvas.pixels(index))
     if old.any():
         shape = as_logits(signed_distance(old, canvas.spacing_mm), max(canvas.gap_mm, sum(canvas.spacing_mm) / 2))
         joined = joined + np.float32(KEPT_SHAPE) * shape
     return np.asarray(joined, np.float32)
+
+
+def _unlike_clicked(
+    pixels: NDArray[np.float32], old: Mask, prompts: SlicePrompts, spacing_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """What negative clicks say about the mask around them (h, w): how much more a pixel is like the mask than like the
+    clicked places, less with the distance from them. So one click on bone takes the bone off a liver, not a spot.
+    """
+    clicked = np.zeros_like(old)
+    for y, x in np.rint(prompts.points[~prompts.positive]).astype(int):
+        clicked[y, x] = True
+    far = np.clip(1 + signed_distance(clicked, spacing_mm) / np.float32(CLICK_REACH_MM), 0, 1)
+    spot = grown(clicked, CLICK_SPOT_MM, spacing_mm) & old
+    rest = old & ~spot
+    if not spot.any() or not rest.any():
+        return np.zeros(old.shape, np.float32)
+    return np.asarray(np.float32(CLICK_WEIGHT) * far * np.minimum(Tissue(pixels[rest], pixels[spot]).logits(pixels), 0))
 
 
 def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: tuple[float, float]) -> Mask:

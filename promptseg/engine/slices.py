@@ -60,6 +60,7 @@ class LabelCanvas:
         value: the label.
         locked: labels that keep their voxels.
         other_anchors: (plane, index) of this label's anchors in other planes: a walk leaves those slices alone.
+        only: slices whose masks are seen, the others count as empty; None: all are seen.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class LabelCanvas:
         *,
         locked: frozenset[int] = frozenset(),
         other_anchors: tuple[tuple[Plane, int], ...] = (),
+        only: frozenset[int] | None = None,
     ) -> None:
-        self._source = source
+        self._source, self._only = source, only
         self.plane = plane
         self._layers = layers
         self._array = layers.array(layers.key(value))
@@ -110,7 +112,13 @@ class LabelCanvas:
         """Return the label's mask on the slice, with the changes staged so far."""
         if index in self.changes:
             return self.changes[index]
+        if self._only is not None and index not in self._only:
+            return np.zeros(self._cut(index).shape, np.bool_)
         return np.asarray(self._cut(index) == self._value)
+
+    def whole(self) -> Mask:
+        """Return bool (z, y, x): all slices' masks as seen here."""
+        return np.stack([self.mask(index) for index in range(self.slice_count)], axis=self.plane.axis)
 
     def locked(self, index: int) -> Mask | None:
         """Return the slice's pixels that this label may not take, or None."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.carry import Carrier, Found, Slices, grown, mask_logits
-from promptseg.engine.checks import Appearance, Carried, appearance, measure, stop_reason
+from promptseg.engine.checks import Appearance, Carried, Evidence, appearance, measure, stop_reason
 from promptseg.engine.expect import Between
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, Step
@@ -49,12 +49,13 @@ class Canvas(Slices, Protocol):
 
 @dataclass(frozen=True)
 class _Front:
-    """What travels: the last non-empty mask with its logits and slice, and the change made on the last slice."""
+    """What travels: the last non-empty mask with its logits, slice and trust, and the change made on the last slice."""
 
     mask: Mask
     logits: NDArray[np.float32]
     index: int
     change: Mask
+    trust: float
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,14 @@ class Walk:
         self._options = options
 
     def run(
-        self, plan: Run, *, logits: NDArray[np.float32], change: Mask, on_step: Callable[[int], None]
+        self, plan: Run, *, logits: NDArray[np.float32], score: float, change: Mask, on_step: Callable[[int], None]
     ) -> list[Carried]:
         """Walk one direction.
 
         Args:
             plan: the steps.
             logits: (h, w) the anchor's answer; its new mask is on the canvas already.
+            score: the anchor's, 0 ... 1.
             change: (h, w) where the anchor's mask differs from what was there before.
             on_step: called with the slice index after every step; may raise Cancelled.
 
@@ -111,7 +113,7 @@ class Walk:
         """
         mask = self._canvas.mask(plan.anchor)
         task = self._task(plan, mask, change)
-        front = _Front(mask, logits, plan.anchor, change)
+        front = _Front(mask, logits, plan.anchor, change, score)
         records: list[Carried] = []
         empty = 0
         for step in plan.steps:
@@ -156,24 +158,28 @@ class Walk:
     def _find(self, step: Step, front: _Front, task: _Task) -> _Answer:
         """Ask where the object is on this slice, and test the answer; where it must be, a failed one is replaced."""
         nothing = _Answer(np.zeros_like(front.mask), front.logits)
-        if task.carrier is None or task.start is None or not front.mask.any():
+        if task.carrier is None or not front.mask.any():
             return nothing
         found, expected = task.carrier.find(step, front.mask, front.logits, front.index, known=task.known)
-        answer = self._tested(step, front, found, task.start)
-        if not task.known or (answer.mask.any() and not answer.reason):
-            return answer if not answer.reason else replace(answer, mask=nothing.mask, logits=front.logits)
+        answer = self._tested(step, front, found, task)
+        if answer.mask.any() and not answer.reason:
+            task.carrier.taken()
+            return answer
+        if not task.known:
+            return replace(answer, mask=nothing.mask, logits=front.logits)
         doubt = answer.reason or "the model saw nothing here"
-        answer = self._tested(step, front, expected, task.start)
+        answer = self._tested(step, front, expected, task)
         if answer.record is None:
             return nothing
         return replace(answer, record=replace(answer.record, reason=f"kept as expected, though {doubt}"))
 
-    def _tested(self, step: Step, front: _Front, found: Found, start: Appearance) -> _Answer:
+    def _tested(self, step: Step, front: _Front, found: Found, task: _Task) -> _Answer:
         mask = found.mask
-        if not mask.any():
+        if not mask.any() or task.start is None or task.carrier is None:
             return _Answer(mask, front.logits)
         here = appearance(self._canvas.values(step.index, mask))
-        record = measure(step.index, mask, front.mask, here, anchor=start, score=found.score)
+        evidence = Evidence(here, task.start, found.score, task.carrier.agreement(mask), front.trust)
+        record = measure(step.index, mask, front.mask, evidence)
         return _Answer(mask, found.logits, replace(record, reason=stop_reason(record, self._options)))
 
     def _merge(self, step: Step, front: _Front, old: Mask, found: Mask, task: _Task) -> Mask:
@@ -191,7 +197,8 @@ def _advance(front: _Front, step: Step, answer: _Answer, new: Mask, changed: Mas
     if not answer.mask.any():
         return replace(front, change=changed if changed.any() else front.change)
     logits = answer.logits if np.array_equal(new, answer.mask) else mask_logits(new)
-    return _Front(new, logits, step.index, changed)
+    trust = answer.record.trust if answer.record is not None else front.trust
+    return _Front(new, logits, step.index, changed, trust)
 
 
 def _ended(records: list[Carried], index: int | None, reason: str) -> list[Carried]:

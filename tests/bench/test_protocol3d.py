@@ -103,10 +103,12 @@ def test_the_box_lies_on_the_middle_slice_and_spans_the_range(task: VolumeTask) 
     assert box_prompt(task.truth, with_range=False).voxel == ((4, y0, x0), (5, y1, x1))
 
 
-def test_a_waist_in_the_middle_moves_the_box_to_a_compact_slice() -> None:
+def test_a_waist_in_the_middle_keeps_the_box_and_a_gap_moves_it() -> None:
     truth = np.zeros((9, 12, 15), bool)
     truth[1:8, 5:7, 6:8] = True
     truth[5, 2:10, 3:12] = True  # the fullest slice near the middle, which is 4
+    assert box_prompt(truth, with_range=True).voxel == ((1, 5, 6), (8, 7, 8))
+    truth[4] = False
     assert box_prompt(truth, with_range=True).voxel == ((5, 2, 3), (6, 10, 12))
 
 

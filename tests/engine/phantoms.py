@@ -32,6 +32,12 @@ PHANTOMS = {
         6,
         (35, 45),
     ),
+    "merges": (
+        (_disc(35, 45 - np.clip(16 - Z, 0, None) * 1.5, 7) | _disc(35, 45 + np.clip(16 - Z, 0, None) * 1.5, 7))
+        & _between(2, 22),
+        19,
+        (35, 45),
+    ),
     "a hole opens": (_disc(35, 45, 15) & ~_disc(35, 45, np.clip(Z - 8, 0, 8)), 5, (35, 45)),
     "a thin oblique tube": (_disc(10 + 1.5 * Z, 12 + 2.5 * Z, 1.8), 12, (28, 42)),
 }

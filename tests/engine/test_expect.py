@@ -50,11 +50,11 @@ def test_between_two_slices_a_drifting_disc_stays_a_disc():
 def test_intensities_that_the_surroundings_share_say_nothing():
     pixels = np.where(X < 45, 0.25, 0.75).astype(np.float32)
     bright = X >= 45
-    logits = Tissue(pixels, bright, ~bright).logits(pixels)
+    logits = Tissue(pixels[bright], pixels[~bright]).logits(pixels)
     assert (logits[:, 48:] > 2).all()
     assert (logits[:, :42] < -2).all()
     flat = np.full((60, 90), 0.5, np.float32)
-    assert np.abs(Tissue(flat, bright, ~bright).logits(flat)).max() < 0.1
+    assert np.abs(Tissue(flat[bright], flat[~bright]).logits(flat)).max() < 0.1
 
 
 def test_a_window_has_a_margin_and_stays_inside():

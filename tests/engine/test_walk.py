@@ -31,12 +31,10 @@ def test_a_box_on_one_slice_finds_the_whole_object(name):
     assert dice(session.mask(), truth) >= 0.99
 
 
-def test_merging_arms_are_joined_by_a_click_on_the_trunk():
-    arms = ((Y - 35) ** 2 + (X - 45 - np.clip(14 - Z, 0, None) * 1.5) ** 2 < 49) | (
-        (Y - 35) ** 2 + (X - 45 + np.clip(14 - Z, 0, None) * 1.5) ** 2 < 49
-    )
+def test_two_clicked_arms_merge_into_one_trunk():
+    arms, _, _ = PHANTOMS["merges"]
     session = opened(arms)
-    session.add(promptseg.Point(voxel=(20, 35, 45)))
+    session.add(promptseg.Point(voxel=(4, 35, 27)), promptseg.Point(voxel=(4, 35, 63)))
     assert dice(session.mask(), arms) >= 0.99
 
 

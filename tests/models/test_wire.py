@@ -63,6 +63,18 @@ def test_a_carried_mask_becomes_box_point_and_logits():
     assert not own.is_ambiguous
 
 
+def test_a_carried_mask_that_bends_says_also_where_it_is_not():
+    logits = np.full((100, 200), -50, np.float32)
+    logits[20:80, 40:50] = 50
+    logits[70:80, 40:120] = 50  # an L: most of its box is beside it
+    wire = to_wire(SlicePrompts(), Prior(logits, Embedding("m", (100, 200), (1.0, 1.0), {})), FRAME, *LOW)
+    assert wire.labels.tolist() == [1, 0, 2, 3]
+    (inside_x, inside_y), (outside_x, outside_y) = np.rint(wire.coords[:2] / 5.12).astype(int)
+    assert logits[inside_y, inside_x] > 0
+    assert 25 <= outside_y <= 60
+    assert 65 <= outside_x <= 110
+
+
 def test_the_deepest_pixel_counts_the_slices_border():
     mask = np.zeros((20, 30), bool)
     mask[:9, :21] = True

@@ -1,0 +1,144 @@
+"""What the model is asked on the next slice: branch by branch, with its memory, and no more than is needed."""
+
+import numpy as np
+from phantoms import SHAPE, X, Y, Z, volume_of
+
+import promptseg
+from promptseg.engine.branches import MOST_BRANCHES, branches
+from promptseg.metrics import dice
+from promptseg.models.families.oracle import OraclePredictor
+from promptseg.models.predictor import Prediction, Prior, SlicePrompts
+from promptseg.session import Session
+
+
+class Asked(OraclePredictor):
+    """Remembers boxes and the sizes of carried masks; its score is as told."""
+
+    def __init__(self, score=1.0):
+        super().__init__()
+        self.score, self.boxes, self.priors = score, [], []
+
+    def predict(self, embedding, prompts, prior=None):
+        if prompts.box is not None:
+            self.boxes.append(prompts.box)
+        if prior is not None and prior.neighbour is not None:
+            self.priors.append(prior.logits > 0)
+        return Prediction(super().predict(embedding, prompts, prior).logits, self.score)
+
+
+def tube(row, column, radius=7):
+    return (Y - row) ** 2 + (X - column) ** 2 < radius**2
+
+
+def test_branches_that_lie_apart_are_parts_and_the_smallest_of_many_are_one():
+    near, far = tube(20, 20)[0], tube(45, 70)[0]
+    assert len(branches(near)) == 1
+    parts = branches(near | far)
+    assert [int((part & (near | far)).sum()) for part in parts] == [int(near.sum()), int(far.sum())]
+    many = np.zeros((60, 80), bool)
+    for k in range(7):
+        many[5 : 9 + k, 10 * k + 2 : 10 * k + 6] = True
+    parts = branches(many)
+    assert len(parts) == MOST_BRANCHES
+    assert np.array_equal(np.logical_or.reduce(parts), many)
+    assert int(sum(part.sum() for part in parts)) == int(many.sum())
+    assert [int(part.sum()) for part in parts[:3]] == [40, 36, 32]
+
+
+def test_a_splitting_object_splits_its_prompts_and_a_merging_one_merges_them():
+    spread = np.clip(np.abs(Z - 12) - 2, 0, None) * 3.0  # one in the middle slices, two arms beyond
+    legs = ((Y - 35) ** 2 + (X - 46 - spread) ** 2 < 49) | ((Y - 35) ** 2 + (X - 46 + spread) ** 2 < 49)
+    model = Asked(score=0.5)  # unsure: every answer is checked with a box
+    session = Session(volume_of(legs), model)
+    session.add(promptseg.Point(voxel=(12, 35, 46)))
+    assert dice(session.mask(), legs) >= 0.99
+    widths = [x1 - x0 for _, x0, _, x1 in model.boxes]
+    assert max(widths[-4:]) < 30  # at the far ends the arms are 60 pixels apart: each has a box of its own
+    alone = [prior for prior in model.priors if not (prior[:, :40].any() and prior[:, 52:].any())]
+    assert len(alone) > 8
+    back = Asked(score=0.5)
+    session = Session(volume_of(legs & (Z <= 12)), back)
+    session.add(promptseg.Point(voxel=(2, 35, 46 - 24)), promptseg.Point(voxel=(2, 35, 46 + 24)))
+    assert dice(session.mask(), legs & (Z <= 12)) >= 0.99
+    assert back.priors[-1][:, :40].any() or back.priors[-1][35, 46]  # at the trunk both arms are one mask again
+
+
+def test_a_sure_answer_is_not_checked_and_an_unsure_one_is():
+    truth = tube(35, 45, 12) & (Z > 3) & (Z < 20)
+    counts = {}
+    for score in (0.9, 0.5):
+        model = Asked(score)
+        session = Session(volume_of(truth), model)
+        session.add(promptseg.Point(voxel=(12, 35, 45)))
+        assert dice(session.mask(), truth) >= 0.99
+        counts[score] = (len(model.priors), len(model.boxes))
+    walked = session.log[-1]["slices"]
+    assert counts[0.5][0] == counts[0.9][0] == walked
+    assert counts[0.9][1] <= 4  # the empty slices beyond both ends
+    assert counts[0.5][1] == walked
+
+
+class Remembering(OraclePredictor):
+    """An oracle whose carried answers come from its memory: the slices that it has seen, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    @property
+    def carrier(self):
+        return self
+
+    def remember(self, embedding, logits, index, memory=None):
+        return (*(memory or ()), (index, logits > 0, embedding))
+
+    def carry(self, embedding, index, memory):
+        self.asked.append((index, tuple(at for at, _, _ in memory)))
+        _, mask, neighbour = memory[-1]
+        prior = Prior(np.where(mask, np.float32(5), np.float32(-5)), neighbour=neighbour)
+        found = self.predict(embedding, SlicePrompts(), prior)
+        return found, (*memory, (index, found.mask, embedding))
+
+
+def test_a_model_with_a_memory_carries_with_it_and_remembers_what_was_taken_over():
+    truth = tube(35, 35, 9) & (Z >= 8) & (Z < 16)
+    truth |= tube(35, 70, 6) & (Z >= 8) & (Z < 18)
+    model = Remembering()
+    session = Session(volume_of(truth), model)
+    session.add(promptseg.Point(voxel=(11, 35, 35)))
+    assert dice(session.mask()[:, :, :55], truth[:, :, :55]) >= 0.99
+    assert model.asked[:3] == [(10, (11,)), (9, (11, 10)), (8, (11, 10, 9))]
+    beyond = [memory for index, memory in model.asked if index < 8]
+    assert beyond
+    assert all(memory == (11, 10, 9, 8) for memory in beyond)  # an empty answer is not remembered
+    session.add(promptseg.Point(voxel=(15, 35, 70)))  # the second piece
+    assert (14, (11, 15)) in model.asked  # the other anchor is known too, the walk's own comes last
+    assert dice(session.mask()[13:], truth[13:]) >= 0.99
+    session.undo()
+    session.add(promptseg.Point(voxel=(15, 35, 70)), on_progress=lambda progress: None)  # the same, watched
+    assert dice(session.mask()[13:], truth[13:]) >= 0.99
+
+
+def test_locked_labels_are_negatives_and_keep_their_voxels():
+    left, right = tube(35, 30, 9), tube(35, 60, 9)
+    points = []
+
+    class Listening(OraclePredictor):
+        def predict(self, embedding, prompts, prior=None):
+            points.append([(tuple(p), bool(k)) for p, k in zip(prompts.points.tolist(), prompts.positive, strict=True)])
+            return super().predict(embedding, prompts, prior)
+
+    session = Session(volume_of(left | right), Listening())
+    session.add(promptseg.Point(voxel=(12, 35, 30)))
+    session.lock(1)
+    session.new_label("right")
+    points.clear()
+    session.add(promptseg.Box(voxel=((12, 20, 15), (13, 50, 75))))  # around both
+    told = points[0]
+    assert len(told) == 1
+    (y, x), positive = told[0]
+    assert not positive
+    assert left[12, round(y), round(x)]
+    assert np.array_equal(session.mask("right"), right)
+    assert np.array_equal(session.mask(1), left)
+    assert session.mask().shape == SHAPE
