@@ -169,9 +169,10 @@ def main() -> None:
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--out", type=Path, default=Path("out/chains"))
     parser.add_argument("--every", type=int, default=4, help="of the list's objects, in its order")
+    parser.add_argument("--start", type=int, default=0, help="the first of them")
     parser.add_argument("--no-range", action="store_true", help="the box says nothing of the object's range")
     options = parser.parse_args()
-    cases = [case for case in read_cases(options.cases, options.root) if 3 in case.dimensions][:: options.every]
+    cases = [case for case in read_cases(options.cases, options.root) if 3 in case.dimensions][options.start :: options.every]
     predictor = load_bench_predictor(options.model)
     chains = [SessionChain(predictor, name="promptseg"), *(kind(predictor) for kind in OtherChain.__subclasses__())]
     result = run_bench_3d(cases, chains, rounds=Rounds3D(with_range=not options.no_range))

@@ -87,7 +87,8 @@ def test_every_line_is_json_and_names_no_person(scan, tmp_path):
     work(session)
     lines = [json.loads(line) for line in (tmp_path / "work" / "session.jsonl").read_text().splitlines()]
     assert [line.get("op") for line in lines[1:]] == ["label", "prompt", "edit", "label", "prompt"]
-    assert set(lines[0]) == {"format", "version", "source", "model", "image", "window", "engine"}
+    assert set(lines[0]) == {"format", "version", "source", "model", "weights", "image", "window", "engine"}
+    assert lines[0]["weights"] == ""  # it has none
 
 
 def test_what_cannot_be_resumed_is_one_sentence(scan, tmp_path):

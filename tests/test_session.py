@@ -1,5 +1,6 @@
 """One person's work: labels, undo and redo, locks, logs."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from phantoms import PHANTOMS, SHAPE, X, Y, volume_of
 
 import promptseg
 from promptseg.errors import GeometryMismatchError, PromptError, ReplayError
+from promptseg.models.builtin import BUILTIN_ONNX
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.session import Session
 
@@ -267,6 +269,19 @@ def test_replay_gives_the_same_voxels_and_refuses_another_image(tmp_path):
     with pytest.raises(ReplayError, match="another image"):
         promptseg.replay(other, path)
     assert promptseg.replay(other, path, strict=False).labels[2].name == "right"
+
+
+def test_a_log_names_the_weights_and_replay_refuses_others(tmp_path):
+    volume = volume_of(LEFT, RIGHT)
+    session = promptseg.open_session(volume)
+    session.add(promptseg.Box(voxel=((12, 24, 14), (13, 46, 36))), propagate=False)
+    path = session.export_prompts(tmp_path / "p.json")
+    log = json.loads(path.read_text())
+    assert log["weights"] == hashlib.sha256(BUILTIN_ONNX.read_bytes()).hexdigest()
+    assert np.array_equal(promptseg.replay(volume, path).array, session.labelmap.array)
+    path.write_text(json.dumps({**log, "weights": "0" * 64}))
+    with pytest.raises(ReplayError, match="made with other weights of the model 'builtin'"):
+        promptseg.replay(volume, path)
 
 
 @pytest.mark.parametrize(

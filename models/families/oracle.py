@@ -56,7 +56,7 @@ class OraclePredictor:
         if hinted.any():
             value = _object_level(levels, hinted)
         mask = _regions(levels == value, touched | hinted) if value else np.zeros(levels.shape, np.bool_)
-        mask &= ~_regions(levels == value, refused)
+        mask &= ~_regions(levels == value, refused) | _regions(levels == value, _pointed_at(levels.shape, prompts))
         return Prediction(np.where(mask, np.float32(LOGIT), np.float32(-LOGIT)), 1.0)
 
 
@@ -77,6 +77,11 @@ def _hinted(shape: tuple[int, ...], prompts: SlicePrompts) -> tuple[Mask, Mask]:
         y0, x0, y1, x1 = (int(v) for v in prompts.box)
         hinted[y0:y1, x0:x1] = True
     return hinted, refused
+
+
+def _pointed_at(shape: tuple[int, ...], prompts: SlicePrompts) -> Mask:
+    """Positive clicks and strokes: a region that has one is the object, though another label has a part of it."""
+    return _hinted(shape, SlicePrompts(prompts.points, prompts.positive, scribble=prompts.scribble))[0]
 
 
 def _regions(same: Mask, seeds: Mask) -> Mask:
