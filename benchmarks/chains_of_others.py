@@ -172,7 +172,9 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="the first of them")
     parser.add_argument("--no-range", action="store_true", help="the box says nothing of the object's range")
     options = parser.parse_args()
-    cases = [case for case in read_cases(options.cases, options.root) if 3 in case.dimensions][options.start :: options.every]
+    cases = [case for case in read_cases(options.cases, options.root) if 3 in case.dimensions][
+        options.start :: options.every
+    ]
     predictor = load_bench_predictor(options.model)
     chains = [SessionChain(predictor, name="promptseg"), *(kind(predictor) for kind in OtherChain.__subclasses__())]
     result = run_bench_3d(cases, chains, rounds=Rounds3D(with_range=not options.no_range))
