@@ -56,7 +56,7 @@ class OraclePredictor:
         if hinted.any():
             value = _object_level(levels, hinted)
         mask = _regions(levels == value, touched | hinted) if value else np.zeros(levels.shape, np.bool_)
-        mask &= ~_regions(levels == value, refused) | _regions(levels == value, _pointed_at(levels.shape, prompts))
+        mask &= ~(_regions(levels == value, refused) & ~_wanted_last(levels == value, prompts))
         return Prediction(np.where(mask, np.float32(LOGIT), np.float32(-LOGIT)), 1.0)
 
 
@@ -79,9 +79,13 @@ def _hinted(shape: tuple[int, ...], prompts: SlicePrompts) -> tuple[Mask, Mask]:
     return hinted, refused
 
 
-def _pointed_at(shape: tuple[int, ...], prompts: SlicePrompts) -> Mask:
-    """Positive clicks and strokes: a region that has one is the object, though another label has a part of it."""
-    return _hinted(shape, SlicePrompts(prompts.points, prompts.positive, scribble=prompts.scribble))[0]
+def _wanted_last(same: Mask, prompts: SlicePrompts) -> Mask:
+    """The connected regions of ``same`` whose newest click is positive."""
+    _, labels = cv2.connectedComponents(same.astype(np.uint8))
+    newest = {
+        labels[y, x]: bool(k) for (y, x), k in zip(np.rint(prompts.points).astype(int), prompts.positive, strict=True)
+    }
+    return np.isin(labels, [label for label, wanted in newest.items() if wanted and label > 0])
 
 
 def _regions(same: Mask, seeds: Mask) -> Mask:

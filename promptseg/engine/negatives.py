@@ -43,8 +43,8 @@ def with_locked(prompts: SlicePrompts, locked: Mask | None, spacing_mm: tuple[fl
         return prompts
     return replace(
         prompts,
-        points=np.concatenate([prompts.points, np.array(places, np.float32)]),
-        positive=np.concatenate([prompts.positive, np.zeros(len(places), np.bool_)]),
+        points=np.concatenate([np.array(places, np.float32), prompts.points]),  # the person's come last: newest
+        positive=np.concatenate([np.zeros(len(places), np.bool_), prompts.positive]),
     )
 
 
