@@ -192,10 +192,16 @@ def segment(
     series: Series = None,
     frame: Frame = None,
     propagate: Annotated[bool, typer.Option(help="Carry the mask to the other slices.")] = True,
+    fuse: Annotated[
+        str | None, typer.Option(help="auto: walk in every plane that is fine enough, and let the planes vote; or off.")
+    ] = None,
 ) -> None:
     """Segment one object from prompts and write its mask."""
+    from dataclasses import replace
+
     from promptseg.api import apply_log, open_session
     from promptseg.commands import save_results
+    from promptseg.engine.options import EngineOptions
     from promptseg.foreign import mask_prompt, recist_box
     from promptseg.promptlog import read_log
     from promptseg.prompts import TextPrompt
@@ -211,8 +217,13 @@ def segment(
     for finding in volume.findings:
         typer.echo(f"note: {finding}", err=True)
     logged = log if log is not None and window is None else None
+    engine = (log.options if log else None) or EngineOptions()
     session = open_session(
-        volume, model, device, window=logged.window if logged else None, options=log.options if log else None
+        volume,
+        model,
+        device,
+        window=logged.window if logged else None,
+        options=engine if fuse is None else replace(engine, fuse=fuse),
     )
     if label is not None:
         session.new_label(label)

@@ -49,12 +49,14 @@ def test_segment_writes_a_mask_on_the_images_grid(scan, tmp_path, suffix):
 
 def test_segment_into_a_folder_and_again_from_its_log(scan, tmp_path):
     path, _, box = scan
-    done = run("segment", path, "--box", box, "--not-point", "11,2,2", "--model", "classical", "-o", tmp_path / "one")
+    given = ("--box", box, "--not-point", "11,2,2", "--model", "classical", "--fuse", "auto")
+    done = run("segment", path, *given, "-o", tmp_path / "one")
     assert done.returncode == 0, done.stderr
     files = {p.name for p in (tmp_path / "one").iterdir()}
     assert {"mask.nii.gz", "prompts.json", "overlay.png"} <= files
-    kinds = [p["type"] for p in json.loads((tmp_path / "one/prompts.json").read_text())["entries"][0]["prompts"]]
-    assert kinds == ["point", "box"]
+    log = json.loads((tmp_path / "one/prompts.json").read_text())
+    assert log["engine"]["fuse"] == "auto"
+    assert [p["type"] for p in log["entries"][0]["prompts"]] == ["point", "box"]
     again = run(
         "segment", path, "--prompts", tmp_path / "one/prompts.json", "--model", "classical", "-o", tmp_path / "two"
     )

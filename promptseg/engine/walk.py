@@ -136,10 +136,17 @@ class Walk:
                 empty += 1
                 if empty >= self._options.max_empty:
                     if not changed.any():
-                        return _ended(records, step.index, answer.reason or "the object ended")
+                        gone = f"the object ended ({empty} empty slice{'s' if empty > 1 else ''})"
+                        return _ended(records, step.index, answer.reason or gone)
                     front = replace(front, mask=np.zeros_like(front.mask))  # from here on only clear what was carried
             front = _advance(front, step, answer, new, changed)
-        return _ended(records, None, plan.end)
+        return _ended(records, None, self._end(plan))
+
+    def _end(self, plan: Run) -> str:
+        """Why a run has no more steps, with its number."""
+        if plan.end == "range in mm":
+            return f"range of {self._options.range_mm:g} mm"
+        return f"{plan.end} after slice {plan.steps[-1].index}" if plan.steps else plan.end
 
     def _task(self, plan: Run, mask: Mask, change: Mask) -> _Task:
         """Measure the anchor, and see what the other anchor knows."""

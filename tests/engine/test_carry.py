@@ -7,6 +7,7 @@ import promptseg
 from promptseg.engine.branches import MOST_BRANCHES, branches
 from promptseg.metrics import dice
 from promptseg.models.families.oracle import OraclePredictor
+from promptseg.models.families.sam import SamPredictor
 from promptseg.models.predictor import Prediction, Prior, SlicePrompts
 from promptseg.session import Session
 
@@ -117,6 +118,46 @@ def test_a_model_with_a_memory_carries_with_it_and_remembers_what_was_taken_over
     session.undo()
     session.add(promptseg.Point(voxel=(15, 35, 70)), on_progress=lambda progress: None)  # the same, watched
     assert dice(session.mask()[13:], truth[13:]) >= 0.99
+
+
+class ThresholdRunner:
+    """A runner of the SAM family that cuts out what is as bright as the positive points; keeps what it was given."""
+
+    input_px, low_px, has_single, takes_mask, nbytes, described = 128, 32, True, True, 0, "fake"
+
+    def __init__(self):
+        self.wires = []
+
+    def encode(self, batch):
+        low = batch[:, :1].reshape(len(batch), 1, 32, 4, 32, 4).mean(axis=(3, 5))
+        return [{"image": np.zeros((1, 8, 8), np.float32), "low": each[0]} for each in low]
+
+    def decode(self, features, wire, shape):
+        self.wires.append(wire)
+        x, y = (wire.coords[wire.labels == 1][0] / 4).astype(int)
+        found = np.abs(features["low"] - features["low"][y, x]) < 0.5
+        return np.where(found, np.float32(8), np.float32(-8))[None], np.array([0.9], np.float32)
+
+
+def test_the_sam_family_is_carried_by_points_inside_and_outside_a_box_and_logits():
+    bent = ((X > 20) & (X < 36) & (Y > 8) & (Y < 62)) | ((X > 20) & (X < 75) & (Y > 46) & (Y < 62))  # an L
+    truth = bent & (Z > 6) & (Z < 16)
+    runner = ThresholdRunner()
+    session = Session(volume_of(truth), SamPredictor(runner, "fake-sam"))
+    session.add(promptseg.Point(voxel=(11, 55, 28)))
+    assert dice(session.mask(), truth) > 0.9  # its masks are as coarse as its grid
+    carried = [wire for wire in runner.wires if wire.is_carried]
+    assert len(carried) >= 8
+    scale = 128 / 92  # of the slice's longer side to the input
+    for wire in carried[:8]:
+        assert wire.labels.tolist() == [1, 0, 2, 3]
+        (x, y), (away_x, away_y) = np.rint(wire.coords[:2] / scale).astype(int)
+        assert bent[11, y, x]
+        assert not bent[11, away_y, away_x]
+        assert wire.mask.max() > 0 > wire.mask.min()
+        (x0, y0), (x1, y1) = wire.coords[2:] / scale
+        assert 10 < x0 < 21 < 74 < x1 < 85
+        assert 0 <= y0 < 9 < 61 < y1 < 70
 
 
 def test_locked_labels_are_negatives_and_keep_their_voxels():
