@@ -148,9 +148,13 @@ class Carrier:
         """
         shape, tissue, allowed = self._expected(step, front, source)
         parts = [allowed] if self._tracker is not None else branches(allowed)
-        looks = [
-            self._look(step.index, front, logits, source, shape, part if len(parts) > 1 else None) for part in parts
-        ]
+        looks = []
+        for part in parts:
+            asked = (front, logits, shape)
+            if len(parts) > 1:
+                nowhere = np.float32(-MASK_LOGIT)
+                asked = (front & part, np.where(part, logits, nowhere), np.where(part, shape, nowhere))
+            looks.append(self._look(step.index, source, *asked, known=known))
         sizes = [max(1, int(np.count_nonzero(front & part))) for part in parts]
         score = float(np.average([look.score for look in looks], weights=sizes))
         nothing = Found(np.full(front.shape, np.float32(-MASK_LOGIT)), score)
@@ -178,22 +182,20 @@ class Carrier:
         self._memory = self._memory_after
 
     def _look(
-        self, index: int, front: Mask, logits: FloatArray, source: int, shape: FloatArray, part: Mask | None
+        self, index: int, source: int, front: Mask, logits: FloatArray, shape: FloatArray, *, known: bool
     ) -> _Look:
-        """Ask the model about one branch, inside ``part`` (h, w) of the slice; None: there is but one."""
+        """Ask the model about one branch: its mask and logits on slice ``source``, its expected shape (h, w)."""
         embedding = self._slices.embedding(index)
-        if part is not None:
-            front, shape = front & part, np.where(part, shape, np.float32(-MASK_LOGIT))
-            logits = np.where(part, logits, np.float32(-MASK_LOGIT))
         carried = self._carried(embedding, index, logits, source)
-        sure = min(max((carried.score - UNSURE) / (SURE - UNSURE), 0.0), 1.0) if carried.mask.any() else 0.0
+        seen = bool(carried.mask.any())
+        sure = min(max((carried.score - UNSURE) / (SURE - UNSURE), 0.0), 1.0) if seen else 0.0
         here = (shape > 0) if (shape > 0).any() else front
-        if sure == 1.0 or not here.any():
-            return _Look(_limited(carried.logits), carried.score, sure, bool(carried.mask.any()))
+        if sure == 1.0 or not here.any() or not (seen or known):
+            return _Look(_limited(carried.logits), carried.score, sure, seen)
         boxed = self._predictor.predict(embedding, SlicePrompts(box=self._box(here)))
         own = OWN_LEAST + OWN_MORE * sure
         model = own * _limited(carried.logits) + (1 - own) * _limited(boxed.logits)
-        return _Look(model, own * carried.score + (1 - own) * boxed.score, sure, bool(carried.mask.any()))
+        return _Look(model, own * carried.score + (1 - own) * boxed.score, sure, seen)
 
     def _carried(self, embedding: Embedding, index: int, logits: FloatArray, source: int) -> Prediction:
         """The model's own way from slice to slice: its memory, or the neighbour's mask as prior."""

@@ -75,8 +75,8 @@ def test_a_sure_answer_is_not_checked_and_an_unsure_one_is():
         counts[score] = (len(model.priors), len(model.boxes))
     walked = session.log[-1]["slices"]
     assert counts[0.5][0] == counts[0.9][0] == walked
-    assert counts[0.9][1] <= 4  # the empty slices beyond both ends
-    assert counts[0.5][1] == walked
+    assert counts[0.9][1] == 0
+    assert counts[0.5][1] == walked - 4  # all but the two empty slices beyond each end
 
 
 class Remembering(OraclePredictor):
