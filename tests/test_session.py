@@ -186,6 +186,19 @@ def test_undo_and_redo_walk_through_the_same_states(steps):
     assert session.redo() is None
 
 
+def test_undo_holds_what_changed_and_not_the_volume():
+    session = opened()
+    session.add(promptseg.Point(voxel=(12, 35, 25)))
+    for row in range(10, 60):
+        session.edit(promptseg.edits.Paint(((12, row, 80),), radius_mm=1.0))
+    held = [len(p.before) + len(p.after) for step in session._history.done[1:] for p in step.patches]
+    assert len(held) == 50
+    assert max(held) < 100  # bytes of a few voxels; the volume has 154,560
+    for _ in range(51):
+        session.undo()
+    assert not session.mask().any()
+
+
 def test_a_new_prompt_ends_redo():
     session = opened()
     session.add(promptseg.Point(voxel=(12, 35, 25)))
