@@ -28,7 +28,7 @@ COPY promptseg ./promptseg
 # GPU: PyPI's torch brings CUDA's libraries along, so the slim base image is enough. ONNX Runtime's CPU and GPU wheels
 # share one module folder: the CPU one has to go first.
 FROM base AS cuda
-RUN pip install --constraint constraints.txt ".[sam,app,wholebody,cluster,parquet]" && \
+RUN pip install --constraint constraints.txt ".[sam,app,postgresql,wholebody,cluster,parquet]" && \
     pip uninstall --yes onnxruntime && \
     pip install "onnxruntime-gpu>=1.20"
 ENV NVIDIA_VISIBLE_DEVICES=all \
@@ -44,7 +44,7 @@ CMD ["serve", "--host", "0.0.0.0", "--auth", "keys", "--data", "/data"]
 FROM base AS cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch torchvision && \
-    pip install --constraint constraints.txt ".[sam,app,wholebody,cluster,parquet]"
+    pip install --constraint constraints.txt ".[sam,app,postgresql,wholebody,cluster,parquet]"
 USER 10001
 VOLUME ["/models", "/data"]
 EXPOSE 7860

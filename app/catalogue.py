@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from sqlalchemy import delete, func, select
 
+from promptseg.app.dicomweb import DicomWeb
 from promptseg.app.queueing import BusyError
 from promptseg.app.sessions import NotFoundError
 from promptseg.app.settings import ServeSettings
@@ -33,10 +34,11 @@ class Catalogue:
     Args:
         settings: data folder, roots, limits.
         database: the store.
+        dicomweb: other servers with studies.
     """
 
-    def __init__(self, settings: ServeSettings, database: Database) -> None:
-        self._settings, self._database = settings, database
+    def __init__(self, settings: ServeSettings, database: Database, dicomweb: DicomWeb) -> None:
+        self._settings, self._database, self._dicomweb = settings, database, dicomweb
 
     def upload(self, owner: str, files: Iterable[tuple[str, BinaryIO]]) -> Study:
         """Take files in.
@@ -79,6 +81,28 @@ class Catalogue:
             digest.update(f"{file} {facts.st_size} {facts.st_mtime_ns}\n".encode())
         title = _title(content, [found.name])
         return self._add(secrets.token_hex(16), owner, title, found, content, digest.hexdigest(), 0)
+
+    def fetch(self, owner: str, url: str) -> Study:
+        """Copy a study or series of a configured DICOMweb server.
+
+        Raises:
+            ReadError: the address lies on no such server, the server does not answer, or no image is there.
+            UploadTooLargeError: too many files or bytes, here or in all of the owner's studies.
+        """
+        place = self._dicomweb.place(url)
+        study_id = secrets.token_hex(16)
+        folder = self._settings.data / "studies" / study_id
+        folder.mkdir(parents=True)
+        try:
+            size = self._dicomweb.fetch(place, folder)
+            self._require_room(owner, size)
+            content = describe(folder, {}, voxels=self._settings.limits.voxels)
+            digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in folder.iterdir())
+            digest = hashlib.sha256(b"".join(digests)).hexdigest()
+            return self._add(study_id, owner, _title(content, []), folder, content, digest, size)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def example(self, owner: str) -> Study:
         """Add the example that ships with the package."""

@@ -27,7 +27,7 @@ Record = Callable[[Mapping[str, Any]], None]
 Guard = Callable[[Record], Record]
 
 
-def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Guard) -> Session:
+def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Guard, embedding_bytes: int) -> Session:
     """Make a session and its journal.
 
     Args:
@@ -36,8 +36,9 @@ def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Gu
         device: see ``choose_device``.
         folder: of the journal; must not hold one.
         guard: wraps the journal's ``append``; may refuse to write.
+        embedding_bytes: what the model may keep of the slices that it has seen.
     """
-    session = Session(volume, load_predictor(model, device))
+    session = Session(volume, load_predictor(model, device), cache_bytes=embedding_bytes)
     header = {
         "source": "study",  # where the image lies is for the store to say
         "model": session.model_id,
@@ -51,7 +52,12 @@ def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Gu
 
 
 def resume_session(
-    volume: Volume, device: str, folder: Path, guard: Guard, on_progress: OnProgress | None = None
+    volume: Volume,
+    device: str,
+    folder: Path,
+    guard: Guard,
+    embedding_bytes: int,
+    on_progress: OnProgress | None = None,
 ) -> Session:
     """Bring a session back: labels, masks, and what undo and redo would do.
 
@@ -69,7 +75,7 @@ def resume_session(
         raise ReplayError("the image has changed since the session was made; open a new session on it")
     if window != volume.window:
         volume = replace(volume, window=window)
-    session = Session(volume, load_predictor(model, device), options)
+    session = Session(volume, load_predictor(model, device), options, cache_bytes=embedding_bytes)
     entries = (*content.done, *reversed(content.undone))
     apply_log(session, PromptLog(entries), on_progress=on_progress)
     for _ in content.undone:

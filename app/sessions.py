@@ -6,22 +6,24 @@ the process: the next request brings it back by replay, here or in another proce
 
 from __future__ import annotations
 
-import logging
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
 from sqlalchemy import delete, select, update
 
+from promptseg.app.keeper import Keeper
 from promptseg.app.leases import Leases
 from promptseg.app.opening import Guard, journal_lines, new_session, resume_session
 from promptseg.app.queueing import BusyError, ModelQueue, Priority, Turn, Work
+from promptseg.app.room import Room
 from promptseg.app.served import Change, Served
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Study
@@ -35,10 +37,7 @@ __all__ = ["HeldElsewhereError", "NotFoundError", "ServedSessions", "Step"]
 
 T = TypeVar("T")
 Step = Callable[[Session, Turn], Changed | None]
-LOGGER = logging.getLogger(__name__)
-TICK_S = 0.5  # how often the keeper looks at leases
 TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
-QUIET_S = 1.0  # a session that another process wants is handed over after this long without a request
 
 
 class NotFoundError(PromptsegError):
@@ -67,9 +66,10 @@ class ServedSessions:
         self._lock = threading.RLock()
         self._opening: dict[str, threading.Lock] = {}
         self._queues: dict[str, ModelQueue] = {}
-        self._stop = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="sessions' keeper", daemon=True)
-        self._keeper.start()
+        self.room = Room(self._limits.memory_bytes, self._limits.embedding_bytes)
+        self.room.count(shelf.held_bytes)
+        self.room.count(lambda: sum(one.nbytes + self.room.embeddings for one in list(self._live.values())))
+        self._keeper = Keeper(self._live, self.leases, self._limits, self.put_away, self._forget)
 
     # --- open, find, put away -----------------------------------------------------------------------------------
 
@@ -84,11 +84,11 @@ class ServedSessions:
             raise ModelError(f"expected one of the models {', '.join(self._settings.models)}, got {model!r}")
         model_card(model)
         volume = self._shelf.volume(study.id, Path(study.folder), series, frame)
-        self._make_room(owner, 2 * volume.array[..., 0].size if volume.is_rgb else 2 * volume.array.size)
+        self.make_room(owner, 2 * volume.array[..., 0].size if volume.is_rgb else 2 * volume.array.size)
         session_id = secrets.token_hex(16)
         folder = self._settings.data / "sessions" / session_id
         guard, hold = self._guard(session_id, folder)
-        session = new_session(volume, model, self._settings.device, folder, guard)
+        session = new_session(volume, model, self._settings.device, folder, guard, self.room.embeddings)
         now = time.time()
         row = SessionRow(
             id=session_id,
@@ -271,10 +271,10 @@ class ServedSessions:
 
     def close(self) -> None:
         """Stop: running steps are cancelled at their next pause, every session is given up."""
-        self._stop.set()
+        self._keeper.stop()
         for queue in self.queues().values():
             queue.close()
-        self._keeper.join(timeout=10)
+        self._keeper.join()
         for served in list(self._live.values()):
             self._save_seen(served)
         self._live.clear()
@@ -282,10 +282,9 @@ class ServedSessions:
 
     def counts(self) -> dict[str, float]:
         """Return numbers for metrics: sessions, bytes, waiting jobs."""
-        live = list(self._live.values())
         return {
-            "sessions": len(live),
-            "session_bytes": sum(one.nbytes for one in live) + self._shelf.held_bytes(),
+            "sessions": len(self._live),
+            "session_bytes": self.room.held(),
             "waiting": sum(queue.waiting() for queue in self.queues().values()),
         }
 
@@ -327,9 +326,6 @@ class ServedSessions:
 
     def _register(self, served: Served, holding: list[Served]) -> Served:
         holding.append(served)
-        source = getattr(served.session, "_source", None)
-        if source is not None and hasattr(source, "_limit"):
-            source._limit = self._limits.embedding_bytes
         with self._lock:
             self._live[served.id] = served
         return served
@@ -338,21 +334,21 @@ class ServedSessions:
         lock = FileLock(Path(row.folder) / "lock", thread_local=False)
         deadline = time.monotonic() + TAKE_OVER_S
         while (until := self.leases.acquire(row.id, lock)) is None:
-            if time.monotonic() > deadline or self._stop.is_set():
+            if time.monotonic() > deadline or self._keeper.stopped.is_set():
                 raise HeldElsewhereError("another process of this server works on the session; try again in a moment")
             time.sleep(0.1)
-        with self._lock:
-            self._live.pop(row.id, None)
+        self._forget(row.id)
         with self._database.transaction() as store:
             study = store.get_one(Study, row.study_id)
         series = Content.from_dict(study.content).get(row.series)
         volume = self._shelf.volume(study.id, Path(study.folder), series, row.frame)
-        self._make_room(row.owner, 2 * volume.geometry.shape[0] * volume.geometry.shape[1] * volume.geometry.shape[2])
+        self.make_room(row.owner, 2 * volume.geometry.shape[0] * volume.geometry.shape[1] * volume.geometry.shape[2])
         folder = Path(row.folder)
         guard, hold = self._guard(row.id, folder)
 
         def replay(turn: Turn) -> Session:
-            return resume_session(volume, self._settings.device, folder, guard, lambda _: turn.pause())
+            device, embeddings = self._settings.device, self.room.embeddings
+            return resume_session(volume, device, folder, guard, embeddings, lambda _: turn.pause())
 
         self._enter(row.id)
         try:
@@ -378,8 +374,8 @@ class ServedSessions:
                     raise
                 self.leases.renew([session_id])
 
-    def _make_room(self, owner: str, more: int) -> None:
-        """Put idle sessions away, the longest idle first, until one more fits.
+    def make_room(self, owner: str, more: int) -> None:
+        """Put idle sessions away, the longest idle first, until one more of so many bytes and its embeddings fits.
 
         Raises:
             BusyError: it does not fit as long as the others work.
@@ -388,44 +384,12 @@ class ServedSessions:
         own = [one for one in live if one.owner == owner]
         for served in own[: max(0, len(own) - self._limits.sessions_per_user + 1)]:
             self.put_away(served.id)
-        for served in live:
-            if self.counts()["session_bytes"] + more <= self._limits.memory_bytes:
-                return
-            self.put_away(served.id)
-        if self.counts()["session_bytes"] + more > self._limits.memory_bytes:
-            raise BusyError("there is no room in memory while others work; try again in a minute", 60.0, own=False)
+        self.room.require(more + self.room.embeddings, (partial(self.put_away, one.id) for one in live))
+
+    def _forget(self, session_id: str) -> None:
+        with self._lock:
+            self._live.pop(session_id, None)
 
     def _save_seen(self, served: Served) -> None:
         with self._database.transaction() as store:
             store.execute(update(SessionRow).where(SessionRow.id == served.id).values(last_seen=served.last_seen))
-
-    def _keep(self) -> None:
-        """Renew leases, hand over what another process wants, put idle sessions away."""
-        renewed = 0.0
-        while not self._stop.wait(TICK_S):
-            try:
-                if time.monotonic() - renewed > min(self._limits.lease_s / 4, 1.0):
-                    self._renew_all()
-                    renewed = time.monotonic()
-                self._sweep()
-            except Exception:
-                LOGGER.exception("the keeper of sessions failed; it goes on")
-
-    def _renew_all(self) -> None:
-        until, held = self.leases.renew(list(self._live))
-        for one in held:
-            served = self._live.get(one.id)
-            if served is None:
-                continue
-            if not one.mine:
-                with self._lock:
-                    self._live.pop(one.id, None)
-                continue
-            served.lease_until = until
-            if one.wanted and time.time() - served.last_seen > QUIET_S:
-                self.put_away(one.id)
-
-    def _sweep(self) -> None:
-        for served in list(self._live.values()):
-            if time.time() - served.last_seen > self._limits.idle_s:
-                self.put_away(served.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from promptseg.errors import SettingsError, did_you_mean
 
@@ -86,6 +87,8 @@ class ServeSettings:
         auth: "none", "keys", "password" or "oidc"; all but "none" take API keys too.
         insecure: allow "none" on an address that others can reach.
         roots: folders below which a study may be named by its path.
+        dicom_sources: addresses of DICOMweb servers whose studies may be named; nothing else is ever asked.
+        dicom_auth: "user:password" for them, or "".
         device: where models run.
         models: ids that may be used; () means all.
         origins: other origins (scheme://host:port) that browsers may call from, and public names behind a proxy.
@@ -105,6 +108,8 @@ class ServeSettings:
     auth: str = "none"
     insecure: bool = False
     roots: tuple[Path, ...] = ()
+    dicom_sources: tuple[str, ...] = ()
+    dicom_auth: str = field(default="", repr=False)
     device: str = "auto"
     models: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
@@ -125,6 +130,14 @@ class ServeSettings:
             )
         if (self.auth == "oidc") != (self.oidc is not None):
             raise SettingsError("expected --auth oidc together with an OIDC provider (--oidc-url, --oidc-client)")
+        for source in self.dicom_sources:
+            parts = urlsplit(source)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+                raise SettingsError(
+                    "expected --dicom-source as http(s)://host[:port]/path of a DICOMweb server, without name and "
+                    "password (those come in the variable PROMPTSEG_DICOM_AUTH)"
+                )
+        object.__setattr__(self, "dicom_sources", tuple(source.rstrip("/") for source in self.dicom_sources))
         object.__setattr__(self, "data", Path(self.data).expanduser().resolve())
         object.__setattr__(self, "roots", tuple(Path(root).expanduser().resolve() for root in self.roots))
 

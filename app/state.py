@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from promptseg.app.accounts import LOCAL_USER, Accounts
 from promptseg.app.audit import Audit
 from promptseg.app.catalogue import Catalogue
+from promptseg.app.dicomweb import DicomWeb
 from promptseg.app.jobs import Jobs
 from promptseg.app.sessions import ServedSessions
 from promptseg.app.settings import ServeSettings
@@ -25,6 +26,7 @@ class AppState:
         database: the store.
         accounts: users, keys, logins.
         shelf: volumes in memory.
+        dicomweb: studies on other servers.
         catalogue: studies.
         sessions: served sessions, queues, leases.
         jobs: long work.
@@ -35,6 +37,7 @@ class AppState:
     database: Database
     accounts: Accounts
     shelf: Shelf
+    dicomweb: DicomWeb
     catalogue: Catalogue
     sessions: ServedSessions
     jobs: Jobs
@@ -61,7 +64,9 @@ class AppState:
         shelf = Shelf(settings.data / "cache")
         sessions = ServedSessions(settings, database, shelf)
         jobs, audit = Jobs(database, sessions), Audit(database)
-        return AppState(settings, database, accounts, shelf, Catalogue(settings, database), sessions, jobs, audit)
+        dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
+        catalogue = Catalogue(settings, database, dicomweb)
+        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, audit)
 
     def close(self) -> None:
         """Stop work, give leases up, write the audit log, close the store."""

@@ -2,11 +2,13 @@
 
     python benchmarks/service_load.py                 # 20 users, 10 clicks each and an export, again and again for 60 s
     python benchmarks/service_load.py --seconds 300
+    python benchmarks/service_load.py --think 4       # people look for 4 s on the mean before they click again
     python benchmarks/service_load.py --kills 20      # the same while the server is killed 20 times and started again
 
-Prints p50 and p95 of a click, errors, the server's memory over time; with ``--kills`` also lost prompts (acknowledged,
-but gone) and cross-talk (a user's mask that is not what the same prompts give alone). Ends with 1
-where something is lost.
+Without ``--think`` everybody clicks as soon as the last answer is there: the server is always saturated, and a click
+waits for those of the other 19. Prints p50 and p95 of a click, errors, the server's memory over time; with ``--kills``
+also lost prompts (acknowledged, but gone) and cross-talk (a user's mask that is not what the same prompts give alone).
+Ends with 1 where something is lost.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class User:
     key: str
     url: str
     model: str
-    ends: float
+    over: threading.Event
+    think: float = 0.0
     rounds: int = 0
     errors: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -65,7 +68,7 @@ class User:
                 while True:
                     self.one_round(api, study, chance)
                     self.rounds += 1
-                    if time.monotonic() > self.ends:
+                    if self.over.is_set():
                         return
                     self.send(api, "DELETE", f"/sessions/{self.session}", None)
             except Exception as exc:  # noqa: BLE001 - a simulated person reports whatever went wrong
@@ -77,6 +80,8 @@ class User:
         self.session = self.send(api, "POST", "/sessions", body).json()["id"]
         self.acknowledged = []
         for _ in range(CLICKS):
+            if self.think:
+                time.sleep(chance.expovariate(1.0 / self.think))
             voxel = [float(chance.randrange(*span)) for span in ((5, 43), (40, 100), (40, 140))]
             self.click(api, voxel)
         path = f"/sessions/{self.session}"
@@ -203,8 +208,8 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Run the load; return the figures."""
     keys = add_users(folder / "data", options.users)
     server = Server(folder / "data")
-    ends = time.monotonic() + options.seconds
-    users = [User(name, key, server.url, options.model, ends) for name, key in keys.items()]
+    began, over = time.monotonic(), threading.Event()
+    users = [User(name, key, server.url, options.model, over, options.think) for name, key in keys.items()]
     threads = [threading.Thread(target=user.work) for user in users]
     for thread in threads:
         thread.start()
@@ -214,25 +219,28 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     while any(thread.is_alive() for thread in threads):
         time.sleep(0.5)
         memory.append(server.resident_mib())
+        if kills == options.kills and time.monotonic() > began + options.seconds:
+            over.set()
         if kills < options.kills and time.monotonic() > next_kill:
             server.end(signal.SIGKILL)
             kills += 1
             server.start()
             next_kill = time.monotonic() + chance.uniform(0.5, 1.5) * gap
+    took = round(time.monotonic() - began)
     server.end(signal.SIGTERM)
     seconds = sorted(second for user in users for second in user.seconds)
-    half = len(memory) // 2
+    part = max(1, -(-len(memory) // 10))
     return {
         "users": len(users),
-        "seconds": options.seconds,
+        "seconds": took,
+        "think_s": options.think,
         "kills": kills,
         "rounds": sum(user.rounds for user in users),
         "clicks": len(seconds),
         "errors": [error for user in users for error in user.errors],
         "click_p50_ms": round(1000 * statistics.median(seconds), 1) if seconds else None,
         "click_p95_ms": round(1000 * seconds[int(0.95 * (len(seconds) - 1))], 1) if seconds else None,
-        "memory_half_time_mib": round(max(memory[: half or 1])),
-        "memory_end_mib": round(max(memory[half:])),
+        "memory_mib_by_tenth": [round(max(memory[at : at + part])) for at in range(0, len(memory), part)],
         "acknowledged_prompts_lost": sum(user.lost for user in users),
         "prompts_doubled": sum(user.doubled for user in users),
         "cross_talk": cross_talk(users, options.model),
@@ -245,6 +253,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--think", type=float, default=0.0)
     parser.add_argument("--model", default="builtin")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

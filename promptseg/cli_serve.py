@@ -18,6 +18,7 @@ __all__ = ["serve", "users_app"]
 
 DEFAULT_DATA = Path("~/.local/share/promptseg")
 OIDC_SECRET = "PROMPTSEG_OIDC_SECRET"
+DICOM_AUTH = "PROMPTSEG_DICOM_AUTH"
 users_app = typer.Typer(help="Users of the server and their keys.", no_args_is_help=True)
 Data = Annotated[Path, typer.Option(help="Folder of studies and sessions.")]
 Store = Annotated[
@@ -46,6 +47,13 @@ def serve(
     store: Store = "",
     data: Data = DEFAULT_DATA,
     root: Annotated[list[Path] | None, typer.Option(help="Folder whose images people may open. Repeatable.")] = None,
+    dicom_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOMweb server whose studies people may open, e.g. http://orthanc:8042/dicom-web; user:password "
+            f"in the variable {DICOM_AUTH}. Repeatable."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     model: Annotated[list[str] | None, typer.Option(help="Model that may be used (default: all). Repeatable.")] = None,
     origin: Annotated[
@@ -73,6 +81,8 @@ def serve(
         auth=auth,
         insecure=insecure,
         roots=tuple(root or ()),
+        dicom_sources=tuple(dicom_source or ()),
+        dicom_auth=os.environ.get(DICOM_AUTH, ""),
         device=device,
         models=tuple(model or ()),
         origins=tuple(origin or ()),

@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
-EXTRAS = "sam,app,wholebody,cluster,parquet"
+EXTRAS = "sam,app,postgresql,wholebody,cluster,parquet"
 SHIM = """#!/bin/sh
 echo "{name} $*" >> "{log}"
 """

@@ -1,11 +1,13 @@
-"""DICOM series below the folders that the server was started with, by UID: for viewers that send no image."""
+"""DICOM series by UID, for viewers that send no image: below the server's folders, or on its DICOMweb servers."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from pathlib import Path
 
+from promptseg.app.state import AppState
 from promptseg.errors import ReadError
 from promptseg.io import list_series
 from promptseg.io.read import read_volume
@@ -20,11 +22,12 @@ class DicomSource:
     """An index of series; made at the first question, renewed when a UID is missing.
 
     Args:
-        roots: folders with DICOM files.
+        state: its settings name the folders, its ``dicomweb`` the servers.
     """
 
-    def __init__(self, roots: tuple[Path, ...]) -> None:
-        self._roots = roots
+    def __init__(self, state: AppState) -> None:
+        self._roots, self._dicomweb = state.settings.roots, state.dicomweb
+        self._cache = state.settings.data / "cache"
         self._known: dict[str, Path] = {}
         self._looked = -LOOK_AGAIN_S
         self._lock = threading.Lock()
@@ -33,10 +36,17 @@ class DicomSource:
         """Return the series with this SeriesInstanceUID; None where there is none.
 
         Raises:
-            ReadError: its geometry cannot be trusted.
+            ReadError: its geometry cannot be trusted, or a DICOMweb server does not answer.
         """
         root = self._find(uid)
-        return None if root is None else read_volume(root, series=uid)
+        if root is not None:
+            return read_volume(root, series=uid)
+        place = self._dicomweb.find(uid)
+        if place is None:
+            return None
+        with tempfile.TemporaryDirectory(dir=self._cache) as folder:  # the files do not stay, the volume does
+            self._dicomweb.fetch(place, Path(folder))
+            return read_volume(Path(folder), series=uid)
 
     def _find(self, uid: str) -> Path | None:
         with self._lock:

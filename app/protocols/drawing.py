@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.api import open_session
 from promptseg.errors import PromptError
 from promptseg.layers import Changed, as_slices, bounds
+from promptseg.models.loading import load_predictor
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Prompt, Scribble
+from promptseg.session import Session
 from promptseg.volume import Volume
 
 __all__ = ["Drawing", "box_prompt", "lasso_prompts", "point_prompt", "scribble_prompt"]
@@ -32,17 +33,24 @@ class Drawing:
         volume: the image.
         model: id of the promptable model.
         device: where it runs.
+        embedding_bytes: what the model may keep of the slices that it has seen.
 
     Attributes:
         mask: uint8 (z, y, x), 0 or 1: what the viewer has, too.
     """
 
-    def __init__(self, volume: Volume, model: str, device: str) -> None:
+    def __init__(self, volume: Volume, model: str, device: str, embedding_bytes: int) -> None:
         self.volume = volume
         self.mask = np.zeros(volume.shape, np.uint8)
-        self._session = open_session(volume, model, device)
+        self._session = Session(volume, load_predictor(model, device), cache_bytes=embedding_bytes)
+        self._embedding_bytes = embedding_bytes
         self._session.new_label()
         self._undoable = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the image, of the mask and the engine's labels, and what its embeddings may take."""
+        return int(self.volume.array.nbytes) + 2 * self.mask.nbytes + self._embedding_bytes
 
     def add(self, prompts: Sequence[Prompt], *, predict: bool = True, pause: Pause | None = None) -> Changed | None:
         """Add prompts as one step and return the smallest half-open box of the mask that changed, or None.

@@ -59,7 +59,7 @@ class Place:
 def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
     """Add the protocol to an application; ``desk`` replaces the usual limits."""
     app.state.monailabel = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S)
-    app.state.dicom_source = DicomSource(app.state.promptseg.settings.roots)
+    app.state.dicom_source = DicomSource(app.state.promptseg)
     app.include_router(router)
 
 

@@ -20,16 +20,24 @@ from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.protocols.desk import Desk, FullError, Seat
 from promptseg.app.protocols.drawing import Drawing, box_prompt, lasso_prompts, point_prompt, scribble_prompt
-from promptseg.app.protocols.frames import pack, unpack
+from promptseg.app.protocols.frames import unpack
+from promptseg.app.protocols.nnwire import (
+    buffer_dtype,
+    corner_of,
+    field_of,
+    is_flat,
+    is_positive,
+    prediction,
+    volume_of,
+)
 from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
 from promptseg.app.queueing import Turn
 from promptseg.app.service.access import Who
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
-from promptseg.layers import Changed, as_slices
+from promptseg.layers import Changed
 from promptseg.models.registry import model_card
 from promptseg.prompts import Prompt
-from promptseg.volume import Geometry, Volume
 
 __all__ = ["Place", "add", "capabilities"]
 
@@ -171,7 +179,7 @@ async def set_image(request: Request, guest: Guest) -> dict[str, list[int]]:
     """Take a new image; mask, prompts and undo of the old one are gone."""
     with guest.desk.using(guest.seat) as place, our_errors_as_400():
         array, data = await _framed(request, guest.state)
-        volume = await run_in_threadpool(_volume, array, data.get("image_properties") or {}, guest.state)
+        volume = await run_in_threadpool(volume_of, array, data.get("image_properties") or {}, guest.state)
         place.drawing = place.dtype = None
         place.drawing = await begin(guest.state, guest.seat.owner, guest.seat.token, volume)
     guest.state.audit.note(guest.seat.owner, "nninteractive image", volume.content_hash, "")
@@ -185,7 +193,7 @@ async def set_target_buffer(request: Request, guest: Guest) -> dict[str, Any]:
     with guest.desk.using(guest.seat) as place, our_errors_as_400():
         if place.drawing is None:
             raise PromptError("expected an image before the target buffer; send it first")
-        drawing, dtype = place.drawing, _buffer_dtype(data, place.drawing.volume.shape)
+        drawing, dtype = place.drawing, buffer_dtype(data, place.drawing.volume.shape)
         await guest.turn(lambda _: drawing.reset())
         place.dtype = dtype
     return {}
@@ -228,7 +236,7 @@ async def predict(guest: Guest) -> Response:
 async def add_point(request: Request, guest: Guest) -> Response:
     """A click."""
     data = await _json(request)
-    at, sign = _field(data, "coordinates"), _positive(data)
+    at, sign = field_of(data, "coordinates"), is_positive(data)
     return await _prompted(guest, data, lambda shape: [point_prompt(at, sign, shape)])
 
 
@@ -236,10 +244,10 @@ async def add_point(request: Request, guest: Guest) -> Response:
 async def add_bbox(request: Request, guest: Guest) -> Response:
     """A box on one slice."""
     data = await _json(request)
-    spans, sign = _field(data, "bbox_coords"), _positive(data)
+    spans, sign = field_of(data, "bbox_coords"), is_positive(data)
 
     def make(shape: Shape) -> list[Prompt]:
-        if not data.get("override_capability_checks") and not _is_flat(spans):
+        if not data.get("override_capability_checks") and not is_flat(spans):
             raise PromptError("3D boxes are not supported: expected a box that is one voxel thick along one axis")
         return [box_prompt(spans, sign, shape)]
 
@@ -251,10 +259,10 @@ async def add_scribble(request: Request, guest: Guest) -> Response:
     """A painted stroke."""
     with our_errors_as_400():
         painted, data = await _framed(request, guest.state)
-    sign = _positive(data)
+    sign = is_positive(data)
 
     def make(shape: Shape) -> list[Prompt]:
-        prompt = scribble_prompt(painted, _corner(painted, data.get("interaction_bbox"), shape), sign, shape)
+        prompt = scribble_prompt(painted, corner_of(painted, data.get("interaction_bbox"), shape), sign, shape)
         return [] if prompt is None else [prompt]
 
     return await _prompted(guest, data, make)
@@ -265,10 +273,10 @@ async def add_lasso(request: Request, guest: Guest) -> Response:
     """A filled outline."""
     with our_errors_as_400():
         filled, data = await _framed(request, guest.state)
-    sign = _positive(data)
+    sign = is_positive(data)
 
     def make(shape: Shape) -> list[Prompt]:
-        return [*lasso_prompts(filled, _corner(filled, data.get("interaction_bbox"), shape), sign, shape)]
+        return [*lasso_prompts(filled, corner_of(filled, data.get("interaction_bbox"), shape), sign, shape)]
 
     return await _prompted(guest, data, make)
 
@@ -305,7 +313,7 @@ async def _step(guest: _Guest, step: Callable[[Drawing, Turn], tuple[bool, Chang
         drawing, dtype = place.ready(), place.dtype
 
         def whole(turn: Turn) -> Response:
-            return _prediction(drawing, dtype, *step(drawing, turn))
+            return prediction(drawing, dtype, *step(drawing, turn))
 
         answer: Response = await guest.turn(whole)
         return answer
@@ -332,79 +340,3 @@ async def _framed(request: Request, state: AppState) -> tuple[NDArray[Any], dict
     limit = state.settings.limits.upload_bytes
     body = await body_of(request, limit)
     return await run_in_threadpool(unpack, body, limit=limit), data
-
-
-def _field(data: Mapping[str, Any], name: str) -> Any:
-    if name not in data:
-        raise HTTPException(400, f"expected the field {name!r}; it is missing")
-    return data[name]
-
-
-def _positive(data: Mapping[str, Any]) -> bool:
-    return bool(_field(data, "include_interaction"))
-
-
-def _volume(array: NDArray[Any], properties: Mapping[str, Any], state: AppState) -> Volume:
-    """Return the first channel of [C, z, y, x] on a grid of the given spacing, in axis order (z, y, x), mm."""
-    if array.ndim != 4 or min(array.shape) < 1:
-        raise PromptError(f"expected an image of four axes (channel and three of space), got shape {list(array.shape)}")
-    if array[0].size > state.settings.limits.voxels:
-        raise PromptError(f"expected at most {state.settings.limits.voxels} voxels, got {array[0].size}")
-    grey = array[0]
-    if grey.dtype.kind == "f":
-        grey = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    spacing = properties.get("spacing") if isinstance(properties, Mapping) else None
-    try:
-        z, y, x = (float(v) for v in spacing) if spacing is not None else (1.0, 1.0, 1.0)
-    except (TypeError, ValueError):
-        raise PromptError(f"expected spacing as three numbers in mm, got {spacing!r}") from None
-    return Volume.from_array(np.ascontiguousarray(grey), Geometry(shape=grey.shape, spacing=(x, y, z)))
-
-
-def _buffer_dtype(data: Mapping[str, Any], shape: tuple[int, int, int]) -> np.dtype[Any]:
-    asked = _field(data, "shape")
-    if not isinstance(asked, list) or tuple(asked) != shape:
-        raise PromptError(f"expected a target buffer of the image's shape {list(shape)}, got {asked!r}")
-    name = str(_field(data, "dtype"))
-    if name not in {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}:
-        raise PromptError(f"expected a target buffer of bool or an integer dtype, got {name!r}")
-    return np.dtype(name)
-
-
-def _is_flat(spans: object) -> bool:
-    """True when a box is exactly one voxel thick along an axis, as given; also for what ``box_prompt`` will refuse."""
-    try:
-        sizes = [float(b) - float(a) for a, b in spans]  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return True
-    return any(size == 1.0 for size in sizes) or any(size <= 0 for size in sizes)
-
-
-def _corner(array: NDArray[Any], box: object, shape: tuple[int, int, int]) -> list[int]:
-    """Return where a mask's first voxel lies in the image: the lower corner of the box that it was cut to."""
-    if array.ndim != 3:
-        raise PromptError(f"expected a mask of three axes, got shape {list(array.shape)}")
-    if box is None:
-        if array.shape != shape:
-            raise PromptError(f"expected a mask of the image's shape {list(shape)}, got {list(array.shape)}")
-        return [0, 0, 0]
-    try:
-        spans = [(int(a), int(b)) for a, b in box]  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise PromptError(f"expected interaction_bbox as three spans, got {box!r}") from None
-    if len(spans) != 3 or any(a < 0 or b > n or b <= a for (a, b), n in zip(spans, shape, strict=False)):
-        raise PromptError(f"expected interaction_bbox inside the image of shape {list(shape)}, got {spans}")
-    if tuple(b - a for a, b in spans) != array.shape:
-        raise PromptError(f"expected a mask of interaction_bbox's size, got {list(array.shape)} for {spans}")
-    return [a for a, _ in spans]
-
-
-def _prediction(drawing: Drawing, dtype: np.dtype[Any] | None, ran: bool, box: Changed | None) -> Response:
-    meta: dict[str, Any] = {"ran_prediction": ran, "bbox": None}
-    content = b""
-    if box is not None:
-        part = drawing.mask[as_slices(box)].astype(dtype or np.uint8)
-        meta.update(bbox=[list(span) for span in zip(*box, strict=True)], dtype=part.dtype.name, shape=list(part.shape))
-        content = pack(part)
-    header = json.dumps(meta, separators=(",", ":"))
-    return Response(content, media_type="application/octet-stream", headers={"X-Meta": header})

@@ -30,11 +30,24 @@ def model_of(state: AppState) -> str:
 
 
 async def begin(state: AppState, user: str, token: str, volume: Volume) -> Drawing:
-    """Open a drawing on an image."""
-    model = model_of(state)
-    return await in_turn(
-        state, user, token, lambda _: Drawing(volume, model, state.settings.device), priority=Priority.OPEN
-    )
+    """Open a drawing on an image; idle sessions give way to it where memory is short.
+
+    Raises:
+        BusyError: it does not fit as long as others work.
+    """
+    model, room = model_of(state), state.sessions.room
+    voxels = int(volume.array.size)
+
+    def opened(_: Turn) -> Drawing:
+        try:
+            state.sessions.make_room(user, int(volume.array.nbytes) + 2 * voxels)
+        except BusyError as exc:
+            raise BusyError(str(exc), exc.retry_after_s, own=True) from exc  # 503 has another meaning in viewers
+        drawing = Drawing(volume, model, state.settings.device, room.embeddings)
+        room.hold(drawing)
+        return drawing
+
+    return await in_turn(state, user, token, opened, priority=Priority.OPEN)
 
 
 async def in_turn(

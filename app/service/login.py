@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import secrets
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -118,14 +120,34 @@ async def _oidc_page() -> Response:
     return _page('<a class="button" href="/login/oidc/start">Log in with your institution</a>')
 
 
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """Return what a provider that is away raises: authlib takes httpx2 where it is installed, else httpx."""
+    names = [name for name in ("httpx", "httpx2") if find_spec(name) is not None]
+    return tuple(import_module(name).HTTPError for name in names)
+
+
+def _way_back(state: AppState, request: Request) -> str:
+    """Return the address that the provider sends the browser to: the public one where a proxy stands in front."""
+    here = request.url.netloc
+    public = next((one for one in state.settings.origins if urlsplit(one).netloc == here), "")
+    return f"{public.rstrip('/') or f'{request.url.scheme}://{here}'}/login/oidc/back"
+
+
+def _again(wrong: str, status: int) -> Response:
+    told = f'<p class="wrong" role="alert">{wrong}</p>'
+    return _page(f'{told}<a class="button" href="/login">Again</a>', status)
+
+
 def _oidc_app(state: AppState) -> Starlette:
     """Return the two steps of OpenID Connect; authlib checks state, nonce, PKCE and the token's signature."""
     from authlib.integrations.base_client.errors import OAuthError
     from authlib.integrations.starlette_client import OAuth
+    from joserfc.errors import JoseError
 
     oidc = state.settings.oidc
     if oidc is None:
         raise RuntimeError("settings hold no provider")  # ServeSettings refuses that
+    away = _connection_errors()
     oauth: Any = OAuth()
     oauth.register(
         "provider",
@@ -136,19 +158,21 @@ def _oidc_app(state: AppState) -> Starlette:
     )
 
     async def start(request: Request) -> Response:
-        back = str(request.base_url).removesuffix("/") + "/back"
-        response: Response = await oauth.provider.authorize_redirect(request, back)
+        try:
+            response: Response = await oauth.provider.authorize_redirect(request, _way_back(state, request))
+        except away:
+            return _again("The login provider does not answer.", 502)
         return response
 
     async def back(request: Request) -> Response:
         try:
             token = await oauth.provider.authorize_access_token(request)
-        except OAuthError:
+            claims = token["userinfo"]  # of the signed token, checked
+        except away:
+            return _again("The login provider does not answer.", 502)
+        except (OAuthError, JoseError, KeyError):
             state.audit.note("", "login refused")
-            return _page(
-                '<p class="wrong" role="alert">The login failed.</p><a class="button" href="/login">Again</a>', 401
-            )
-        claims = token["userinfo"]
+            return _again("The login failed.", 401)
         name = str(claims.get("preferred_username") or claims.get("email") or "user")
         user = await run_in_threadpool(state.accounts.of_identity, f"{claims['iss']} {claims['sub']}", name)
         request.session.clear()

@@ -16,7 +16,8 @@ from promptseg.app.nifti import nifti_header
 from promptseg.app.served import Served
 from promptseg.app.service.access import Caller, Who
 from promptseg.app.service.errors import ERRORS
-from promptseg.app.service.schema import Carried, Plane
+from promptseg.app.service.fields import Plane
+from promptseg.app.service.schema import Carried
 from promptseg.app.service.work import ask, live, threaded
 from promptseg.app.store import Study
 from promptseg.app.studies import Content

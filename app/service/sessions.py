@@ -14,21 +14,16 @@ from promptseg.app.service.access import Caller, Who
 from promptseg.app.service.errors import ERRORS
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import (
-    AcceptIn,
     Delta,
-    EditIn,
     JobOut,
     LabelIn,
     LabelPatch,
     MergeIn,
-    PaintIn,
-    PromptsIn,
-    PropagateIn,
-    ReplaceIn,
     SessionIn,
     SessionState,
     SessionSummary,
 )
+from promptseg.app.service.steps import AcceptIn, EditIn, PaintIn, PromptsIn, PropagateIn, ReplaceIn
 from promptseg.app.service.work import live, step, threaded
 from promptseg.app.store import SessionRow
 from promptseg.app.studies import Content, Series

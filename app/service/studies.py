@@ -52,7 +52,10 @@ def shown(study: Study) -> dict[str, Any]:
 
 @router.post("", status_code=201, response_model=StudyOut, openapi_extra={"requestBody": BODY})
 async def add_study(who: Who) -> Any:
-    """Upload files (their names may hold folders; a zip archive is unpacked), or name a path or the example."""
+    """Take a study in: files to upload, a path here, an address of a known DICOMweb server, or the example.
+
+    Uploaded files' names may hold folders; a zip archive is unpacked.
+    """
     kind = who.request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         study = await _uploaded(who)
@@ -83,12 +86,15 @@ async def _named(who: Who) -> Study:
     try:
         wanted = StudyIn.model_validate_json(await who.request.body())
     except ValidationError as exc:
-        raise UnreadableBodyError(f"expected {{path}} or {{example: true}}: {exc.errors()[0]['msg'][:200]}") from None
-    if wanted.example and wanted.path is None:
-        return await threaded(who.state.catalogue.example, who.user)
-    if wanted.path is not None and not wanted.example:
+        why = exc.errors()[0]["msg"][:200]
+        raise UnreadableBodyError(f"expected {{path}}, {{dicomweb}} or {{example: true}}: {why}") from None
+    if [wanted.example, wanted.path is not None, wanted.dicomweb is not None].count(True) != 1:
+        raise UnreadableBodyError("expected one of a path, a DICOMweb address and the example")
+    if wanted.path is not None:
         return await threaded(who.state.catalogue.refer, who.user, wanted.path)
-    raise UnreadableBodyError("expected either a path or the example")
+    if wanted.dicomweb is not None:
+        return await threaded(who.state.catalogue.fetch, who.user, wanted.dicomweb)
+    return await threaded(who.state.catalogue.example, who.user)
 
 
 @router.get("", response_model=list[StudyOut])

@@ -95,6 +95,7 @@ async def config(who: Who) -> Any:
         "auth": settings.auth,
         "max_upload_bytes": settings.limits.upload_bytes,
         "folders": bool(settings.roots),
+        "dicom_sources": list(settings.dicom_sources),
         "extras": here,
         "install": missing,
         "formats": [name for name in FORMATS if name != "report.pdf" or here["report_pdf"]],

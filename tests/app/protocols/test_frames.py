@@ -21,7 +21,7 @@ EXAMPLE = bytes.fromhex(  # published in the protocol's description for [[1, 0],
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (1, 2, 3, 4)])
-def test_the_published_client_reads_our_frames_and_we_read_its(dtype: str, shape: tuple[int, ...]) -> None:
+def test_2_the_published_client_reads_our_frames_and_we_read_its(dtype: str, shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
     theirs = serialization.unpack_array(pack(array))
     ours = unpack(serialization.pack_array(array), limit=LIMIT)
@@ -34,12 +34,12 @@ def test_the_published_example_is_read() -> None:
     np.testing.assert_array_equal(unpack(EXAMPLE, limit=LIMIT), [[1, 0], [0, 1]])
 
 
-def test_big_endian_arrays_travel_as_little_endian() -> None:
+def test_2_big_endian_arrays_travel_as_little_endian() -> None:
     array = np.arange(12, dtype=">i2").reshape(3, 4)
     np.testing.assert_array_equal(serialization.unpack_array(pack(array)), array)
 
 
-def test_zeros_whose_length_is_odd_survive() -> None:
+def test_2_zeros_whose_length_is_odd_survive() -> None:
     array = np.zeros(707_658, np.uint8)
     np.testing.assert_array_equal(serialization.unpack_array(pack(array)), array)
     np.testing.assert_array_equal(unpack(serialization.pack_array(array), limit=LIMIT), array)
@@ -84,7 +84,7 @@ def _frame(name: bytes = b"uint8", shape: tuple[int, ...] = (4,), magic: bytes =
     ],
     ids=str,
 )
-def test_damaged_frames_are_refused_before_memory_is_taken(frame: bytes) -> None:
+def test_2_damaged_frames_are_refused_before_memory_is_taken(frame: bytes) -> None:
     with pytest.raises(FrameError, match=r"expected|chunk"):
         unpack(frame, limit=LIMIT)
 

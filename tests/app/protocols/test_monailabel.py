@@ -13,6 +13,8 @@ import requests
 import SimpleITK as sitk
 from viewers import SHAPE, dice, from_wheel, phantom
 
+from ..servers import RealServer
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'cgi' is deprecated:DeprecationWarning"),  # the client's own import
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # and its unclosed sockets
@@ -76,6 +78,21 @@ def test_20_the_client_finds_what_it_asks_for(client: Any) -> None:
 
 def test_20_no_training_runs(address: str) -> None:
     assert requests.get(f"{address}/train/?check_if_running=true", timeout=30).status_code == 404
+
+
+def test_20_with_the_browser_app_at_the_root_the_client_finds_the_same(module: Any, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    server = RealServer(tmp_path / "data", "--ui", "--model", "classical")
+    try:
+        server.start()
+        client = module.MONAILabelClient(server.url)
+        assert not client.auth_enabled()
+        assert MODEL in client.info()["models"]
+        assert requests.get(f"{server.url}/train/?check_if_running=true", timeout=60).status_code == 404
+        assert requests.get(f"{server.url}/no/such/page", timeout=60).status_code == 404
+        assert "text/html" in requests.get(f"{server.url}/", timeout=60).headers["Content-Type"]
+    finally:
+        server.kill()
 
 
 def test_21_a_click_marks_the_object_on_the_image_s_own_grid(client: Any, image: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,6 +65,45 @@ def test_1_the_constructor_claims_and_asks_what_there_is(client: Any) -> None:
     assert "Apache-2.0" in client.license
     assert client.supports_undo
     assert client.heartbeat() > 500
+
+
+class Recorder:
+    """ASGI middleware that notes every request, and takes a prefix off as a proxy does."""
+
+    def __init__(self, app: Any, seen: list[str], prefix: str = "") -> None:
+        self._app, self._seen, self._prefix = app, seen, prefix
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self._seen.append(f"{scope['method']} {scope['path']}")
+            path = scope["path"].removeprefix(self._prefix)
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._app(scope, receive, send)
+
+
+@pytest.mark.parametrize("version", [_newest, _oldest], ids=["newest", "2.5.0"])
+def test_1_14_the_constructor_asks_two_things_and_then_its_heart_beats(
+    listen: Callable[..., str], version: Callable[[], Any]
+) -> None:
+    seen: list[str] = []
+    address = listen(lambda app: app.add_middleware(Recorder, seen=seen))
+    session = version().nnInteractiveRemoteInferenceSession(address)
+    assert seen == ["POST /claim", "GET /capabilities"]
+    deadline = time.monotonic() + 120
+    while "POST /heartbeat" not in seen:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    session.close()
+
+
+def test_15_the_address_may_have_a_prefix(listen: Callable[..., str]) -> None:
+    seen: list[str] = []
+    address = listen(lambda app: app.add_middleware(Recorder, seen=seen, prefix="/nni"))
+    session = load(remote.nnInteractiveRemoteInferenceSession(f"{address}/nni"))
+    session.add_point_interaction(CENTRE, include_interaction=True)
+    assert session.target_buffer[CENTRE] == 1
+    assert all(" /nni/" in one for one in seen)
+    session.close()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int16", "float64", "uint16"])
