@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from promptseg.app.leases import Leases
+from promptseg.app.room import give_back
 from promptseg.app.served import Served
 from promptseg.app.settings import Limits
 
@@ -15,6 +16,7 @@ __all__ = ["Keeper"]
 
 LOGGER = logging.getLogger(__name__)
 TICK_S = 0.5  # how often it looks
+GIVE_BACK_S = 5.0  # how often freed memory goes back to the system
 QUIET_S = 1.0  # a session that another process wants is handed over after this long without a request
 
 
@@ -53,13 +55,19 @@ class Keeper:
         self._thread.join(timeout=10)
 
     def _keep(self) -> None:
-        renewed = 0.0
+        renewed = given_back = 0.0
+        seen: frozenset[str] = frozenset()
         while not self.stopped.wait(TICK_S):
             try:
                 if time.monotonic() - renewed > min(self._lease_s / 4, 1.0):
                     self._renew_all()
                     renewed = time.monotonic()
                 self._sweep()
+                if time.monotonic() - given_back > GIVE_BACK_S and not seen <= self._live.keys():
+                    give_back()
+                    given_back = time.monotonic()
+                    seen = frozenset()
+                seen |= self._live.keys()
             except Exception:
                 LOGGER.exception("the keeper of sessions failed; it goes on")
 
