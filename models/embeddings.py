@@ -6,14 +6,18 @@ spacing; so it holds across sessions, volumes and processes.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import tempfile
 import threading
+import time
+import weakref
 import zipfile
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +41,7 @@ __all__ = ["CacheInfo", "CachedPredictor", "EmbeddingCache", "clear_embeddings",
 DEFAULT_MEMORY_BYTES = 256 * 1024**2
 SUFFIX = ".npz"
 SWEEP_EVERY = 16  # writes between two looks at the size of the folder
+REST_S = 0.2  # nobody has asked for anything for so long: now there is time to make something ahead
 
 
 @dataclass(frozen=True)
@@ -233,14 +238,16 @@ class CachedPredictor:
     Args:
         inner: the model.
         cache: its embeddings.
-        batch: slices that the worker embeds in one run; more than one pays on a GPU only.
+        batch: slices that are best embedded in one run; more than one pays on a GPU only.
     """
 
     def __init__(self, inner: Predictor, cache: EmbeddingCache, batch: int = 1) -> None:
         self.inner = inner
         self._cache = cache
-        self._batch = batch
+        self.batch = batch
         self._lock = threading.Lock()
+        self._rest = threading.Condition(self._lock)
+        self._asked, self._answered_s = 0, 0.0
         self._running: dict[str, Future[Embedding]] = {}
         self._wanted: deque[SliceImage] = deque()
         self._worker: threading.Thread | None = None
@@ -271,6 +278,10 @@ class CachedPredictor:
 
     def embed_batch(self, images: Sequence[SliceImage]) -> list[Embedding]:
         """Return several slices' embeddings; what is missing is made in one run."""
+        with self._asking():
+            return self._embed_batch(images)
+
+    def _embed_batch(self, images: Sequence[SliceImage]) -> list[Embedding]:
         keys = [self._cache.key(image) for image in images]
         mine: dict[str, SliceImage] = {}
         waiting: dict[str, Future[Embedding]] = {}
@@ -317,26 +328,70 @@ class CachedPredictor:
             elif found is not None:
                 future.set_result(found[key])
 
-    def prefetch(self, images: Iterable[SliceImage]) -> None:
-        """Make these embeddings ahead, in this order, on a thread; replaces what an earlier call still wanted."""
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Somebody waits for an answer: nothing new is begun ahead."""
         with self._lock:
-            self._wanted = deque(images)
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self._rest:
+                self._asked -= 1
+                self._answered_s = time.monotonic()
+                self._rest.notify()
+
+    def prefetch(self, images: Iterable[SliceImage]) -> None:
+        """Make these embeddings ahead, in this order, on a thread; replaces what an earlier call still wanted.
+
+        One run begins when nobody has asked for an answer for ``REST_S``, so a person waits for one run at most.
+        """
+        wanted = deque(images)
+        with self._rest:
+            self._wanted = wanted
+            self._rest.notify()
             if self._wanted and self._worker is None:
+                _WORKING.add(self)
                 self._worker = threading.Thread(target=self._work, name="promptseg-prefetch", daemon=True)
                 self._worker.start()
 
+    def stop(self) -> None:
+        """Drop what is wanted ahead, and wait for the run at hand."""
+        with self._rest:
+            self._wanted.clear()
+            worker = self._worker
+            self._rest.notify()
+        if worker is not None:
+            worker.join()
+
+    def _rest_in_s(self) -> float:
+        return REST_S if self._asked else self._answered_s + REST_S - time.monotonic()
+
     def _work(self) -> None:
         while True:
-            with self._lock:
+            with self._rest:
+                while self._wanted and (wait_s := self._rest_in_s()) > 0:
+                    self._rest.wait(wait_s)
                 if not self._wanted:
                     self._worker = None
                     return
-                images = [self._wanted.popleft() for _ in range(min(self._batch, len(self._wanted)))]
+                images = [self._wanted.popleft() for _ in range(min(self.batch, len(self._wanted)))]
             try:
-                self.embed_batch(images)
+                self._embed_batch(images)
             except Exception:  # noqa: BLE001  whoever asks for this slice gets the error; a guess ahead stays silent
                 continue
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """See ``promptseg.models.predictor``."""
-        return self.inner.predict(embedding, prompts, prior)
+        with self._asking():
+            return self.inner.predict(embedding, prompts, prior)
+
+
+_WORKING: weakref.WeakSet[CachedPredictor] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A runtime that is pulled down while it computes may crash."""
+    for predictor in list(_WORKING):
+        predictor.stop()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from promptseg.errors import MissingExtraError, ModelError
+from promptseg.models.families.sam_onnx import LOW_PX, SIZES
 from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
 
 __all__ = ["EXPORT_PRECISIONS", "ExportReport", "Tracer", "exported", "sam2_tracer", "sam_tracer", "write_export"]
@@ -27,6 +28,7 @@ EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 17
 REPORT_FILE = "export.json"
 FILES = {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
+OPENVINO_INT8 = "encoder-openvino.onnx"  # beside the others in int8: its weights alone, for OpenVINO
 PARITY_SHAPE = (300, 400)  # of the slice that both runtimes are asked about
 
 
@@ -72,6 +74,8 @@ def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
         paths = {role: place / name for role, name in FILES.items()}
         if report.get("source_sha256") == source_sha256 and all(p.is_file() for p in paths.values()):
             found[precision] = paths
+            if (place / OPENVINO_INT8).is_file():
+                found["openvino-int8"] = {**paths, "encoder": place / OPENVINO_INT8}
     return found
 
 
@@ -140,6 +144,7 @@ def _write_pair(tracer: Tracer, work: Path, precision: str) -> tuple[Path, Path]
     encoder, decoder = work / FILES["encoder"], work / FILES["decoder"]
     tracer(encoder, decoder)
     if precision == "int8":
+        _compress(encoder, work / OPENVINO_INT8)
         _quantise(encoder)
     elif precision == "fp16":
         _halve(encoder)
@@ -186,7 +191,9 @@ def _trace_encoder(network: Any, path: Path) -> None:
     import torch
 
     pixels = torch.zeros(1, 3, network.input_px, network.input_px)
-    _trace(network.encoder, (pixels,), path, ["pixels"], ["image_embeddings"], {})
+    slices, h, w = SIZES
+    free = {"pixels": {0: slices, 2: h, 3: w}, "image_embeddings": {0: slices, 2: "rows", 3: "columns"}}
+    _trace(network.encoder, (pixels,), path, ["pixels"], ["image_embeddings"], free)
 
 
 def _trace_decoder(network: Any, path: Path) -> None:
@@ -195,6 +202,8 @@ def _trace_decoder(network: Any, path: Path) -> None:
 
     class WithPositions(nn.Module):
         """The decoder with the positions of the grid as a constant."""
+
+        positions: torch.Tensor
 
         def __init__(self) -> None:
             super().__init__()
@@ -206,7 +215,8 @@ def _trace_decoder(network: Any, path: Path) -> None:
         def forward(self, image: Any, coords: Any, labels: Any, mask: Any, has_mask: Any) -> Any:
             sparse = self.inner.prompt_encoder.sparse(coords, labels)
             dense = self.inner.prompt_encoder.dense(mask, has_mask)
-            return self.inner.mask_decoder(image, self.positions, sparse, dense)
+            positions = self.positions[:, :, : image.shape[2], : image.shape[3]]
+            return self.inner.mask_decoder(image, positions, sparse, dense)
 
     edge = network.edge
     example = (
@@ -218,7 +228,18 @@ def _trace_decoder(network: Any, path: Path) -> None:
     )
     names = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input"]
     free = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
+    free |= {"image_embeddings": {2: "rows", 3: "columns"}}
+    free |= {name: {2: f"{name} rows", 3: f"{name} columns"} for name in ("mask_input", "low_res_masks")}
     _trace(WithPositions().eval(), example, path, names, ["low_res_masks", "iou_predictions"], free)
+    _note(path, LOW_PX, str(4 * edge))
+
+
+def _note(path: Path, name: str, text: str) -> None:
+    import onnx
+
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {name: text})
+    onnx.save(model, str(path))
 
 
 def _trace(module: Any, example: tuple[Any, ...], path: Path, inputs: list[str], outputs: list[str], free: Any) -> None:
@@ -256,6 +277,33 @@ def _quantise(encoder: Path) -> None:
         quantised.replace(encoder)
     finally:
         root.setLevel(level)
+
+
+def _compress(encoder: Path, path: Path) -> None:
+    """Weights of matrix products to int8 per column; OpenVINO itself rounds what they are multiplied with."""
+    import onnx
+
+    model = onnx.load(str(encoder))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    nodes, done = [], set()
+    for name in [product.input[1] for product in products]:
+        values = onnx.numpy_helper.to_array(weights[name])
+        if values.ndim != 2 or name in done:
+            continue
+        scale = np.maximum(np.abs(values).max(0), 1e-12).astype(np.float32) / 127
+        whole = np.rint(values / scale).astype(np.int8)
+        weights[name].CopyFrom(onnx.numpy_helper.from_array(whole, name))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name} scale"))
+        nodes.append(onnx.helper.make_node("DequantizeLinear", [name, f"{name} scale"], [f"{name} wide"], axis=1))
+        done.add(name)
+    for product in products:
+        if product.input[1] in done:
+            product.input[1] = f"{product.input[1]} wide"
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+    onnx.save(model, str(path))
 
 
 def _halve(encoder: Path) -> None:

@@ -91,8 +91,7 @@ def _classical(card: ModelCard, _device: Device) -> Predictor:
 def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
     from promptseg.models.families.sam import SamOptions, SamPredictor
 
-    trim = settings.trim and placed.runtime == "torch"
-    options = SamOptions(card.preprocess or "sam", card.score, trim)
+    options = SamOptions(card.preprocess or "sam", card.score, settings.trim)
     runner: SamRunner
     if placed.runtime != "torch":
         runner = _onnx_runner(card, _pair(weights, placed), placed, settings)
@@ -111,8 +110,10 @@ def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelS
 
 
 def _pair(weights: _Weights, placed: Placement) -> dict[str, Path]:
-    """The files of a placement; OpenVINO itself makes bf16 of those in fp32."""
-    return weights.exports["fp32" if placed.runtime == "openvino" else placed.precision]
+    """The files of a placement; OpenVINO itself makes bf16 of those in fp32, and has an int8 of its own."""
+    if placed.runtime == "openvino":
+        return weights.exports["openvino-int8" if placed.precision == "int8" else "fp32"]
+    return weights.exports[placed.precision]
 
 
 def _onnx_runner(
@@ -128,6 +129,7 @@ def _onnx_runner(
         precision=placed.precision,
         runtime=placed.runtime,
         graph_cache=settings.cache_dir / "graphs" if settings is not None else None,
+        any_size=settings is not None and settings.trim,
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
 ONNX_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 SWAP_TO_CPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime"
 SWAP_TO_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+EXPORTED = ("fp32", "fp16", "int8")
 DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -160,7 +161,7 @@ def choose_placement(
     Args:
         requested: see ``choose_device``.
         has_checkpoint: torch weights are on disk.
-        exports: precisions in which an ONNX pair is on disk.
+        exports: precisions in which an ONNX pair is on disk; "openvino-int8" where there is one for OpenVINO.
         runtime: "auto", "torch", "onnx", "openvino" or "tensorrt".
         precision: "auto", "fp32", "bf16", "fp16" or "int8".
 
@@ -174,14 +175,14 @@ def choose_placement(
     torch_here = (
         has_checkpoint and find_spec("torch") is not None and runtime in ("auto", "torch") and precision != "int8"
     )
-    usable = tuple(p for p in exports if precision in ("auto", p)) if runtime != "torch" else ()
+    usable = tuple(p for p in exports if p in EXPORTED and precision in ("auto", p)) if runtime != "torch" else ()
     if runtime == "tensorrt":
         return _on_tensorrt(requested, usable)
     on_openvino = _on_openvino(runtime, precision, exports, ours=has_checkpoint)
     if runtime == "openvino":
         if on_openvino is None:
             raise ModelError(
-                f"expected an ONNX pair in fp32 and the precision auto, fp32 or bf16 for the runtime openvino, "
+                f"expected an ONNX pair in fp32 (int8 for int8) and no fp16 for the runtime openvino, "
                 f"found ONNX {', '.join(exports) or 'nothing'} and precision {precision}; "
                 f"make one with: promptseg models export ID"
             )
@@ -211,13 +212,14 @@ def choose_placement(
 
 def _on_openvino(runtime: str, precision: str, exports: tuple[str, ...], *, ours: bool) -> Placement | None:
     """A placement on OpenVINO; None where another runtime is meant, or the files are not for it."""
-    if runtime not in ("auto", "openvino") or precision not in ("auto", "fp32", "bf16") or "fp32" not in exports:
+    needed = {"fp16": "", "int8": "openvino-int8"}.get(precision, "fp32")
+    if runtime not in ("auto", "openvino") or needed not in exports:
         return None
     if not has_openvino() or (runtime == "auto" and not ours):
         if runtime == "openvino":
             raise MissingExtraError("openvino", "openvino")
         return None
-    chosen = "bf16" if precision == "bf16" else "fp32"
+    chosen = "fp32" if precision == "auto" else precision
     return Placement(Device("cpu"), "openvino", chosen, "an ONNX pair and OpenVINO are here, the fastest on a CPU")
 
 

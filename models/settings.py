@@ -11,7 +11,7 @@
 | ``PROMPTSEG_LOADED_MB`` | limit of loaded models in memory | half of the machine's memory |
 | ``PROMPTSEG_RUNTIME`` | auto, torch, onnx, openvino (CPU) or tensorrt (ONNX Runtime with TensorRT) | auto |
 | ``PROMPTSEG_PRECISION`` | auto, fp32, bf16, fp16 or int8 | auto |
-| ``PROMPTSEG_TRIM`` | 1: on torch, do not compute padding and black borders (answers change slightly) | 0 |
+| ``PROMPTSEG_TRIM`` | 1: do not compute padding, air and tables (answers change, see models/README.md) | 0 |
 | ``PROMPTSEG_COMPILE`` | 1: on torch, compile SAM's encoder at its first slice (half a minute, then faster) | 0 |
 
 Proxies are the platform's own (``https_proxy``, ``no_proxy``).

@@ -263,6 +263,8 @@ class Session(SessionView):
             carry = bool(entry.get("propagate", True))
             patch, state = work.run(replace(state, waiting=()), placed, carry=carry, on_progress=on_progress)
             slices = work.slices
+            if not carry and placed and placed[-1].hints:  # a person looks: there is time for the slices beside it
+                self._source.look_ahead(placed[-1].plane, max(placed[-1].hints))
         kept = tuple(KeptPrompt(at, value, prompt) for at, prompt in zip(ids, prompts, strict=True))
         before = self._state
         after = replace(

@@ -41,6 +41,7 @@ OUTSIDE_LOGIT = -10.0  # of a prior where there is no slice
 PATCH_PX = 16
 BLACK = 2 / 255  # of the window: what is darker shows nothing
 BLACK_MARGIN_PX = 8  # around what a slice shows, in its own pixels
+THIN_MM = 10.0  # what is nowhere thicker is a table's shell, a cable or a fold of cloth, unless there is nothing else
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,16 @@ class Frame:
         moved = places - np.array((y0, x0), np.float32) if self.cut else places
         return np.ascontiguousarray((moved * scale)[:, ::-1], np.float32)
 
-    def restore(self, low: FloatArray) -> FloatArray:
-        """Logits on the network's coarse grid (m, m') -> on the slice's grid (h, w), bilinear."""
+    def restore(self, low: FloatArray, low_px: int = 0) -> FloatArray:
+        """Logits on the network's coarse grid (m, m') -> on the slice's grid (h, w), bilinear.
+
+        ``low_px`` is the full edge of the coarse grid; 0: the input was not trimmed on both sides.
+        """
         if self.kind == "as-is":
             return np.ascontiguousarray(low, np.float32)
         if self.kind in ("medsam", "sam2"):
             return _resize(low, self.shape)
-        grain = self.input_px // max(low.shape)
+        grain = self.input_px // (low_px or max(low.shape))
         fine = low if grain == 1 else _resize(low, (low.shape[0] * grain, low.shape[1] * grain))
         y0, x0, y1, x1 = self._cut
         seen = _resize(np.ascontiguousarray(fine[: self.inner[0], : self.inner[1]]), (y1 - y0, x1 - x0))
@@ -138,12 +142,20 @@ def trimmed(made: FloatArray, frame: Frame) -> FloatArray:
     return np.ascontiguousarray(made[:, :h, :w])
 
 
-def content(pixels: FloatArray) -> tuple[int, int, int, int] | None:
+def content(pixels: FloatArray, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> tuple[int, int, int, int] | None:
     """The half-open (y0, x0, y1, x1) outside of which a slice shows nothing; None where that is all of it, or nothing.
 
-    "Nothing" is the window's black, as air is in CT; a table shows, and stays.
+    "Nothing" is the window's black, as air is in CT, and what is nowhere thicker than ``THIN_MM``, as a table's shell.
+
+    Args:
+        pixels: (h, w) or (h, w, 3), in [0, 1].
+        spacing_mm: (row, column) distance of pixels.
     """
-    shown = np.nan_to_num(pixels).reshape(*pixels.shape[:2], -1).max(2) > BLACK
+    shown = (np.nan_to_num(pixels).reshape(*pixels.shape[:2], -1).max(2) > BLACK).view(np.uint8)
+    radii = [max(1, round(THIN_MM / 2 / spacing)) for spacing in spacing_mm]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radii[1] + 1, 2 * radii[0] + 1))
+    thick = cv2.morphologyEx(shown, cv2.MORPH_OPEN, disc)
+    shown = thick if thick.any() else shown
     rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
     if not rows.size:
         return None
@@ -152,10 +164,19 @@ def content(pixels: FloatArray) -> tuple[int, int, int, int] | None:
     return None if [*low, *high] == [0, 0, *shown.shape] else (low[0], low[1], high[0], high[1])
 
 
-def prepare_cut(pixels: FloatArray, input_px: int) -> tuple[FloatArray, Frame]:
-    """The way "sam" of what a slice shows, at the scale of the whole slice, in as few rows and columns of patches."""
+def prepare_cut(
+    kind: str, pixels: FloatArray, input_px: int, spacing_mm: tuple[float, float] = (1.0, 1.0)
+) -> tuple[FloatArray, Frame]:
+    """As ``prepare``, in as few rows and columns of patches as the slice needs.
+
+    The way "sam" leaves out padding and what ``content`` says that nobody sees, at the scale of the whole slice;
+    "lite-medsam" leaves out padding. The others have none: they stretch a slice over the whole input.
+    """
+    if kind != "sam":
+        made, frame = prepare(kind, pixels, input_px)
+        return (trimmed(made, frame) if kind == "lite-medsam" else made), frame
     h, w = pixels.shape[:2]
-    cut = content(pixels)
+    cut = content(pixels, spacing_mm)
     y0, x0, y1, x1 = cut or (0, 0, h, w)
     shown = np.nan_to_num(pixels[y0:y1, x0:x1], nan=0.0, posinf=1.0, neginf=0.0)
     image = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)

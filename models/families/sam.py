@@ -38,6 +38,7 @@ class SamRunner(Protocol):
         low_px: edge of the coarse masks.
         has_single: True when answer 0 is the one for clear prompts and the others are for a lone click.
         takes_mask: whether the decoder reads a mask prompt.
+        any_size: whether the encoder takes any rectangle of whole patches up to the square.
         nbytes: memory that the weights take.
         described: runtime, device and precision in words.
     """
@@ -46,6 +47,7 @@ class SamRunner(Protocol):
     low_px: int
     has_single: bool
     takes_mask: bool
+    any_size: bool
     nbytes: int
     described: str
 
@@ -65,7 +67,7 @@ class SamOptions:
     Attributes:
         preprocess: see ``families/frames.py``.
         score: "iou" or "stability", see ``ModelCard.score``.
-        trim: leave padding and black borders out of the computation (the way "sam" only).
+        trim: leave out of the computation what nobody sees, see ``frames.prepare_cut``; needs ``any_size``.
     """
 
     preprocess: str = "sam"
@@ -126,8 +128,8 @@ class SamPredictor:
         made: list[Embedding | None] = [None] * len(images)
         groups: dict[tuple[int, ...], list[tuple[int, FloatArray, Frame]]] = {}
         for index, image in enumerate(images):
-            if options.trim and options.preprocess == "sam":
-                pixels, frame = prepare_cut(image.pixels, self._runner.input_px)
+            if options.trim and self._runner.any_size:
+                pixels, frame = prepare_cut(options.preprocess, image.pixels, self._runner.input_px, image.spacing_mm)
             else:
                 pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
             groups.setdefault(pixels.shape, []).append((index, pixels, frame))
@@ -160,7 +162,7 @@ class SamPredictor:
         score = self._score(logits[best], float(scores[best]))
         if prompts.is_empty and known is not None and known.neighbour is not None and score < CARRY_MIN_SCORE:
             return _nothing(embedding.shape, score)
-        return Prediction(frame.restore(logits[best]), score)
+        return Prediction(frame.restore(logits[best], self._runner.low_px), score)
 
     def _frame(self, embedding: Embedding) -> Frame:
         h, w = (int(n) for n in embedding.features["inner"])

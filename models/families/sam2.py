@@ -215,6 +215,7 @@ class Sam2Runner:
 
     has_single = False  # the decoder itself falls back to the best of three when its single answer is unstable
     takes_mask = True
+    any_size = False
 
     def __init__(self, model: Any, input_px: int, device: Device, precision: str = "fp32") -> None:
         import torch

@@ -67,6 +67,7 @@ class Sam2OnnxRunner:
 
     has_single = False  # as in ``families.sam2.Sam2Runner``: what comes is chosen by its score
     takes_mask = True
+    any_size = False
 
     def __init__(
         self, encoder: Path, decoder: Path, placed: Placement, input_px: int, graph_cache: Path | None = None

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,35 @@ from promptseg.errors import DeviceError, ModelError
 from promptseg.models.families.wire import WirePrompts
 from promptseg.models.runtime import SWAP_TO_GPU, Device
 
-__all__ = ["OnnxSamRunner", "describe", "open_encoder", "open_session"]
+__all__ = ["LOW_PX", "SIZES", "OnnxSamRunner", "describe", "open_encoder", "open_session"]
 
 FloatArray = NDArray[np.float32]
 Features = dict[str, FloatArray]
 
+SIZES = ("slices", "h", "w")
+"""Names of our encoders' free dimensions."""
+
+LOW_PX = "low_px"
+"""Name of the note in our decoders that says how wide the coarse masks of a whole input are."""
+
 OPTIMISED_MAX_BYTES = 1 << 30  # larger graphs are optimised at every start: a protobuf file ends at 2 GiB
 
 
-def open_session(path: Path, device: Device, *, graph_cache: Path | None = None, tensorrt: bool = False) -> Any:
+def open_session(
+    path: Path,
+    device: Device,
+    *,
+    graph_cache: Path | None = None,
+    tensorrt: bool = False,
+    sizes: Mapping[str, int] | None = None,
+) -> Any:
     """Open an ONNX file.
 
     Args:
         path: the file.
         device: where it runs.
         graph_cache: folder of optimised graphs; the second start on a machine then skips the optimisation.
+        sizes: free dimensions of the file, by name, that are always these; a graph is optimised for them.
         tensorrt: let TensorRT take what it can of the graph, CUDA the rest; its engines are kept in ``graph_cache``.
 
     Raises:
@@ -41,9 +56,11 @@ def open_session(path: Path, device: Device, *, graph_cache: Path | None = None,
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    for name, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(name, size)
     opened, partial = path, None
     if graph_cache is not None and not tensorrt and path.stat().st_size < OPTIMISED_MAX_BYTES:
-        ready = _optimised_name(path, device, graph_cache)
+        ready = _optimised_name(path, device, graph_cache, sizes or {})
         if ready.is_file():
             opened = ready
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -79,12 +96,12 @@ def _tensorrt(device: Device, graph_cache: Path | None) -> Any:
     return ("TensorrtExecutionProvider", settings)
 
 
-def _optimised_name(path: Path, device: Device, folder: Path) -> Path:
+def _optimised_name(path: Path, device: Device, folder: Path, sizes: Mapping[str, int]) -> Path:
     """Optimised graphs fit one file, one ONNX Runtime and one kind of processor only."""
     import onnxruntime
 
     state = path.stat()
-    parts = (path.resolve(), state.st_size, state.st_mtime_ns, onnxruntime.__version__, device, _processor())
+    parts = (path.resolve(), state.st_size, state.st_mtime_ns, onnxruntime.__version__, device, sizes, _processor())
     return folder / (hashlib.sha256(repr(parts).encode()).hexdigest()[:32] + ".onnx")
 
 
@@ -96,13 +113,20 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def open_encoder(path: Path, device: Device, runtime: str, precision: str, graph_cache: Path | None = None) -> Any:
+def open_encoder(
+    path: Path,
+    device: Device,
+    runtime: str,
+    precision: str,
+    graph_cache: Path | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Any:
     """Open an encoder on ONNX Runtime, or on OpenVINO where ``runtime`` says so; see ``open_session``."""
     if runtime == "openvino":
         from promptseg.models.families.sam_openvino import OpenVinoSession
 
-        return OpenVinoSession(path, precision, graph_cache)
-    return open_session(path, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt")
+        return OpenVinoSession(path, precision, graph_cache, sizes)
+    return open_session(path, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt", sizes=sizes)
 
 
 def describe(encoder: Any, precision: str) -> str:
@@ -128,14 +152,17 @@ class OnnxSamRunner:
         precision: str = "fp32",
         runtime: str = "onnx",
         graph_cache: Path | None = None,
+        any_size: bool = False,
     ) -> None:
-        """Open both files; ``runtime`` "openvino" runs the encoder there.
+        """Open both files; ``runtime`` "openvino" runs the encoder there, ``any_size`` leaves it open to any grid.
 
         Raises:
             ModelError: one cannot be read, or the decoder has inputs that are not known.
             DeviceError: see ``open_session``.
         """
-        self._encoder = open_encoder(encoder, device, runtime, precision, graph_cache)
+        sizes = {} if any_size else {SIZES[1]: input_px, SIZES[2]: input_px}
+        sizes |= {} if device.kind == "cuda" else {SIZES[0]: 1}
+        self._encoder = open_encoder(encoder, device, runtime, precision, graph_cache, sizes)
         self._decoder = open_session(decoder, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt")
         self._names = tuple(i.name for i in self._decoder.get_inputs())
         self._types = {i.name: i.type for i in self._decoder.get_inputs()}
@@ -150,6 +177,9 @@ class OnnxSamRunner:
         if not self._is_efficient and not set(wanted) <= set(outputs):
             raise ModelError(f"expected the outputs {', '.join(wanted)} of {decoder}, got {', '.join(outputs)}")
         self._outputs = outputs[:2] if self._is_efficient else list(wanted)
+        taken = self._encoder.get_inputs()[0]
+        self.any_size = not self._is_efficient and not any(isinstance(n, int) for n in taken.shape[2:])
+        self._together = device.kind == "cuda" and not isinstance(taken.shape[0], int)
         self._half = "float16" in self._encoder.get_inputs()[0].type
         self.has_single = not self._is_efficient
         self.takes_mask = "mask_input" in self._names
@@ -159,14 +189,20 @@ class OnnxSamRunner:
         self.described = describe(self._encoder, precision)
 
     def _low_px(self, input_px: int) -> int:
+        noted = self._decoder.get_modelmeta().custom_metadata_map.get(LOW_PX)
+        if noted is not None:
+            return int(noted)
         shape = next((i.shape for i in self._decoder.get_inputs() if i.name == "mask_input"), None)
         return int(shape[-1]) if shape and isinstance(shape[-1], int) else input_px // 4
 
     def encode(self, batch: FloatArray) -> list[Features]:
-        """(n, 3, h, w) -> n times "image" (c, h', w'); one run per slice where the file has a fixed batch."""
+        """(n, 3, h, w) -> n times "image" (c, h', w'); one run on a GPU, one per slice on a CPU or a fixed batch.
+
+        On a CPU a larger batch gains nothing, and in int8 its slices would share one scale.
+        """
         taken = self._encoder.get_inputs()[0]
         given = batch.astype(np.float16) if self._half else batch
-        runs = [given] if not isinstance(taken.shape[0], int) else [given[i : i + 1] for i in range(len(given))]
+        runs = [given] if self._together else [given[i : i + 1] for i in range(len(given))]
         made = [self._encoder.run(None, {taken.name: part})[0] for part in runs]
         return [{"image": np.asarray(one, np.float32)} for part in made for one in part]
 
@@ -174,7 +210,8 @@ class OnnxSamRunner:
         """One slice's arrays and prompts -> logits (k, m, m'), qualities (k,)."""
         if self._is_efficient:
             return self._decode_efficient(features["image"], wire, shape)
-        mask = wire.mask if wire.mask is not None else np.zeros((self.low_px, self.low_px), np.float32)
+        low_shape = [4 * n for n in features["image"].shape[1:]]
+        mask = wire.mask if wire.mask is not None else np.zeros(low_shape, np.float32)
         feed = {
             "image_embeddings": features["image"][None],
             "point_coords": wire.coords[None],

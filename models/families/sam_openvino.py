@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from promptseg.errors import DeviceError, MissingExtraError, ModelError
+from promptseg.models.families.sam_onnx import SIZES
 
 __all__ = ["OpenVinoSession"]
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+INT8_GROUP = 256  # numbers that share one scale where int8 weights are multiplied; it divides all encoders' widths
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,11 @@ class OpenVinoSession:
     """What the runners use of an ``onnxruntime.InferenceSession``, on OpenVINO's CPU plugin.
 
     Args:
-        path: an ONNX file in fp32.
-        precision: fp32, or bf16 where the processor multiplies it (AVX-512 BF16, AMX).
+        path: an ONNX file in fp32; for int8 one whose weights are in int8.
+        precision: fp32; bf16 where the processor multiplies it (AVX-512 BF16, AMX); int8, with all else in bf16 where
+            the processor can, in fp32 elsewhere.
         graph_cache: folder of compiled networks; the second start on a machine then skips the compilation.
+        sizes: free dimensions of the file, by name, that are always these.
 
     Raises:
         ModelError: the file cannot be read.
@@ -41,21 +46,33 @@ class OpenVinoSession:
         MissingExtraError: openvino is not installed.
     """
 
-    def __init__(self, path: Path, precision: str = "fp32", graph_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        precision: str = "fp32",
+        graph_cache: Path | None = None,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
         try:
             import openvino
         except ImportError as exc:
             raise MissingExtraError("openvino", "openvino") from exc
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": HINTS[precision]}
         settings["INFERENCE_NUM_THREADS"] = str(_processors())
+        if precision == "int8":
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(INT8_GROUP)
         if graph_cache is not None:
             settings["CACHE_DIR"] = str(graph_cache / "openvino")
         try:
-            compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+            core = openvino.Core()
+            network = core.read_model(str(path))
+            if sizes and network.is_dynamic():
+                network.reshape(_sized(openvino, network.input().partial_shape, sizes))
+            compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as exc:
             raise ModelError(f"cannot load the network from {path}: {str(exc).splitlines()[0]}") from exc
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        if used != HINTS[precision]:
+        if used != HINTS[precision] and precision != "int8":
             raise DeviceError(f"expected a processor that multiplies {precision}, but OpenVINO would run in {used}")
         self._inputs = [
             _Input(i.any_name, "tensor(float)", [d.get_length() if d.is_static else "free" for d in i.partial_shape])
@@ -79,6 +96,13 @@ class OpenVinoSession:
         with self._lock:
             made = self._request.infer(feed, share_inputs=True)
             return [made[name].copy() for name in outputs or self._names]
+
+
+def _sized(openvino: Any, shape: Any, sizes: Mapping[str, int]) -> Any:
+    """The shape (slices, 3, h, w) of an encoder's input, its free dimensions as ``sizes`` says."""
+    names = (SIZES[0], "", *SIZES[1:])
+    dimensions = zip(names, shape, strict=True)
+    return openvino.PartialShape([d if d.is_static else openvino.Dimension(sizes.get(n, -1)) for n, d in dimensions])
 
 
 def _processors() -> int:

@@ -26,6 +26,7 @@ class TorchSamRunner:
 
     has_single = True
     takes_mask = True
+    any_size = True
 
     def __init__(self, network: SamNetwork, device: Device, precision: str = "fp32", *, compiled: bool = False) -> None:
         """Move the network to the device.

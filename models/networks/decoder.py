@@ -82,24 +82,53 @@ class PromptEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention with an inner width that may be smaller."""
+    """Attention with an inner width that may be smaller.
+
+    Where a few tokens meet the many of an image, the projection of the image's side is multiplied into the tokens'
+    side first: the same numbers with less than half the work.
+    """
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.width = heads, width
+        self.scale = (inner // heads) ** -0.5
         self.q_proj = nn.Linear(width, inner)
         self.k_proj = nn.Linear(width, inner)
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(n, t, inner) -> (n, heads, t, channels of a head)."""
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+    def _weight(self, weight: Tensor) -> Tensor:
+        """(inner, width) -> (heads, channels of a head, width)."""
+        return weight.reshape(self.heads, -1, self.width)
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(n, tokens, width) each -> (n, tokens of q, width)."""
-        parts = [
-            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        ]
-        out = functional.scaled_dot_product_attention(*parts)
+        asked, keys, values = (
+            self._by_head(project(x)) for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
+        )
+        out = functional.scaled_dot_product_attention(asked, keys, values)
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def few_ask_many(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As ``forward``, for few tokens in q and many in k and v."""
+        asked = self._by_head(self.q_proj(q) * self.scale) @ self._weight(self.k_proj.weight)
+        weights = (asked.flatten(1, 2) @ k.transpose(1, 2)).softmax(-1)  # the keys' bias is the same for all of them
+        seen = (weights @ v).view(asked.shape) @ self._weight(self.v_proj.weight).transpose(1, 2)
+        return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
+
+    def many_ask_few(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As ``forward``, for many tokens in q and few in k and v."""
+        keys = self._by_head(self.k_proj(k) * self.scale)
+        offered = (keys @ self._weight(self.q_proj.weight)).flatten(1, 2)
+        bias = (keys @ self.q_proj.bias.view(self.heads, -1, 1)).flatten(1)
+        scores = q @ offered.transpose(1, 2) + bias[:, None]
+        weights = scores.view(*scores.shape[:-1], self.heads, -1).softmax(-1).flatten(2)
+        told = self._by_head(self.v_proj(v)) @ self._weight(self.out_proj.weight.transpose(0, 1))
+        return weights @ told.flatten(1, 2) + self.out_proj.bias
 
 
 class ReluMlp(nn.Module):
@@ -138,9 +167,13 @@ class TwoWayBlock(nn.Module):
             placed = tokens + token_pe
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image + image_pe, image))
+        tokens = self.norm2(
+            tokens + self.cross_attn_token_to_image.few_ask_many(tokens + token_pe, image + image_pe, image)
+        )
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(image + self.cross_attn_image_to_token(image + image_pe, tokens + token_pe, tokens))
+        image = self.norm4(
+            image + self.cross_attn_image_to_token.many_ask_few(image + image_pe, tokens + token_pe, tokens)
+        )
         return tokens, image
 
 
@@ -159,7 +192,7 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, flat = layer(tokens, flat, token_pe, flat_pe)
-        tokens = tokens + self.final_attn_token_to_image(tokens + token_pe, flat + flat_pe, flat)
+        tokens = tokens + self.final_attn_token_to_image.few_ask_many(tokens + token_pe, flat + flat_pe, flat)
         return self.norm_final_attn(tokens), flat
 
 
@@ -184,6 +217,7 @@ class MaskDecoder(nn.Module):
     def __init__(self, width: int = 256, heads: int = 8, hidden: int = 2048) -> None:
         super().__init__()
         self.transformer = TwoWayTransformer(width, heads, hidden)
+        self.fine_width = width // 4
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(MASKS, width)
         self.output_upscaling = nn.Sequential(
@@ -201,10 +235,29 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])[None]
         tokens = torch.cat([tokens.expand(sparse.shape[0], -1, -1), sparse], 1)
         tokens, flat = self.transformer(image + dense, image_pe, tokens)
-        grown = self.output_upscaling(flat.transpose(1, 2).reshape(image.shape))
-        weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
-        logits = (weights @ grown.flatten(2)).unflatten(2, (4 * image.shape[2], 4 * image.shape[3]))
+        weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 2)
+        fine = self._grown(flat) @ weights[:, None]  # (n, hw, 16, masks): a token's 2 x 2 pixels of 2 x 2 pixels
+        n, _, h, w = image.shape
+        logits = fine.view(n, h, w, 2, 2, 2, 2, MASKS).permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(n, MASKS, 4 * h, 4 * w)
         return logits, self.iou_prediction_head(tokens[:, 0])
+
+    def _grown(self, flat: Tensor) -> Tensor:
+        """``output_upscaling`` of tokens (n, hw, c) -> (n, hw, 16, c / 8).
+
+        Its convolutions do not overlap, so they are products with channels last, where norms are quick as well.
+        """
+        weight, bias = (self.output_upscaling[1].get_parameter(name) for name in ("weight", "bias"))
+        x = _fourfold(flat, self.output_upscaling[0])
+        x = functional.gelu(functional.layer_norm(x, (self.fine_width,), weight, bias, 1e-6))
+        return functional.gelu(_fourfold(x, self.output_upscaling[3])).flatten(2, 3)
+
+
+def _fourfold(x: Tensor, convolution: nn.Module) -> Tensor:
+    """A transposed 2 x 2 convolution with stride 2 of (..., c) -> (..., 4, out), the 2 x 2 pixels in reading order."""
+    weight: Tensor = convolution.get_parameter("weight")
+    bias: Tensor = convolution.get_parameter("bias")
+    grown = x @ weight.permute(0, 2, 3, 1).flatten(1) + bias.repeat(4)
+    return grown.view(*x.shape[:-1], 4, bias.shape[0])
 
 
 class PromptDecoder(nn.Module):

@@ -91,6 +91,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, edge: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
+        self.parts = 1 if window else -(-(edge**4) // CHUNK_SCORES)
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
@@ -122,35 +123,34 @@ class Attention(nn.Module):
         by_row = q @ _relative(self.rel_pos_h, rows).transpose(1, 2)
         by_column = (q.transpose(2, 3) @ _relative(self.rel_pos_w, columns).transpose(1, 2)).transpose(2, 3)
         if torch.onnx.is_in_onnx_export():
-            return _attend_in_chunks(q, k, v, by_row, by_column)
+            return _attend_in_chunks(q, k, v, by_row, by_column, self.parts)
         bias = (by_row[..., None] + by_column[..., None, :]).view(b, heads, rows * columns, rows * columns)
         flat = (b, heads, rows * columns, c)
         out = functional.scaled_dot_product_attention(q.reshape(flat), k.reshape(flat), v.reshape(flat), attn_mask=bias)
         return out.view(q.shape)
 
 
-def _attend_in_chunks(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """The same attention written out for export: few enough scores at once to stay in a processor's cache."""
+def _attend_in_chunks(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, parts: int) -> Tensor:
+    """The same attention written out for export: few enough scores at once to stay in a processor's cache.
+
+    All sizes may be traced ones, so the file takes any grid; only the number of ``parts`` of a head is fixed.
+    """
     b, heads, rows, columns, c = q.shape
     keys = k.reshape(b, heads, rows * columns, c).transpose(2, 3)
     values = v.reshape(b, heads, rows * columns, c)
     scaled = q * (1 / c**0.5)
-    scores_per_row = int(columns * rows * columns)
-    step = max(1, CHUNK_SCORES // scores_per_row) if b == 1 else int(rows)
-    parts = []
-    for head in range(heads) if step < rows else [slice(None)]:
-        which = head if isinstance(head, slice) else slice(head, head + 1)
+    made = []
+    for which in [slice(head, head + 1) for head in range(int(heads))] if parts > 1 else [slice(None)]:
         done = []
-        for start in range(0, int(rows), step):
-            part = slice(start, min(start + step, int(rows)))
-            many = part.stop - part.start
-            scores = scaled[:, which, part].reshape(b, -1, many * columns, c) @ keys[:, which]
-            scores = scores.view(b, -1, many, columns, rows, columns)
-            scores = scores + by_row[:, which, part, :, :, None] + by_column[:, which, part, :, None, :]
-            weights = scores.view(b, -1, many * columns, rows * columns).softmax(-1)
-            done.append((weights @ values[:, which]).view(b, -1, many, columns, c))
-        parts.append(torch.cat(done, 2) if len(done) > 1 else done[0])
-    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        for start, stop in [(rows * part // parts, rows * (part + 1) // parts) for part in range(parts)]:
+            size = (b, -1, (stop - start) * columns, rows * columns)
+            scores = scaled[:, which, start:stop].reshape(b, -1, size[2], c) @ keys[:, which]
+            scores = scores.view(b, -1, stop - start, columns, rows, columns)
+            scores = scores + by_row[:, which, start:stop, :, :, None] + by_column[:, which, start:stop, :, None, :]
+            weights = scores.view(size).softmax(-1)
+            done.append((weights @ values[:, which]).view(b, -1, stop - start, columns, c))
+        made.append(torch.cat(done, 2) if len(done) > 1 else done[0])
+    return torch.cat(made, 1) if len(made) > 1 else made[0]
 
 
 class Adapter(nn.Module):

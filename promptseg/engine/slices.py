@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.layers import Changed, Layers, as_slices, union
+from promptseg.models.embeddings import embed_all
 from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
 from promptseg.volume import Volume
@@ -16,6 +18,7 @@ __all__ = ["DEFAULT_CACHE_BYTES", "LabelCanvas", "SliceSource"]
 
 Mask = NDArray[np.bool_]
 DEFAULT_CACHE_BYTES = 512 * 1024**2
+AHEAD = 2  # slices above and below the one that a person looks at
 
 
 class SliceSource:
@@ -27,22 +30,44 @@ class SliceSource:
         self._limit = cache_bytes
         self._held = 0
         self._cache: OrderedDict[tuple[Plane, int], Embedding] = OrderedDict()
+        self._coming: tuple[tuple[Plane, int], ...] = ()
 
     def embedding(self, plane: Plane, index: int) -> Embedding:
-        """Return one cut's embedding."""
+        """Return one cut's embedding; what a walk comes to next is made in the same run where the model likes that."""
         key = (plane, index)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
+        keys = [key]
+        if key in self._coming and (batch := int(getattr(self._predictor, "batch", 1))) > 1:
+            later = [k for k in self._coming[self._coming.index(key) + 1 :] if k not in self._cache]
+            keys = [*reversed(later[: batch - 1]), key]  # the one that is wanted stays longest
+        for k, made in zip(keys, embed_all(self._predictor, [self._image(*k) for k in keys]), strict=True):
+            self._keep(k, made)
+        return self._cache[key]
+
+    def coming(self, plane: Plane, indices: Iterable[int]) -> None:
+        """Say which cuts a walk will ask for, in its order; replaces what was said before."""
+        self._coming = tuple((plane, index) for index in indices)
+
+    def look_ahead(self, plane: Plane, index: int) -> None:
+        """A person looks at a cut: embed it and its neighbours meanwhile, where the model has a thread for that."""
+        near = [index, *(index + way * step for step in range(1, AHEAD + 1) for way in (1, -1))]
+        inside = [(plane, at) for at in near if 0 <= at < self.volume.shape[plane.axis]]
+        ahead = getattr(self._predictor, "prefetch", None)
+        if ahead is not None:
+            ahead(self._image(*key) for key in inside if key not in self._cache)
+
+    def _image(self, plane: Plane, index: int) -> SliceImage:
         pixels = self.volume.window.apply(np.ascontiguousarray(self.volume.cut(plane, index)))
-        image = SliceImage(pixels, self.volume.cut_spacing_mm(plane))
-        made = self._predictor.embed(image)
+        return SliceImage(pixels, self.volume.cut_spacing_mm(plane))
+
+    def _keep(self, key: tuple[Plane, int], made: Embedding) -> None:
         self._cache[key] = made
         self._held += made.nbytes
         while self._held > self._limit and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
             self._held -= dropped.nbytes
-        return made
 
     def drop(self) -> None:
         """Forget all embeddings."""
@@ -90,6 +115,10 @@ class LabelCanvas:
     def embedding(self, index: int) -> Embedding:
         """Return the slice's embedding."""
         return self._source.embedding(self.plane, index)
+
+    def coming(self, indices: Iterable[int]) -> None:
+        """Say which slices a walk will ask for, in its order."""
+        self._source.coming(self.plane, indices)
 
     def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
         """Return the windowed intensities (n,) or (n, 3) under a mask of the slice."""

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import promptseg
 from promptseg.cli_models import cache_app, models_app
 from promptseg.errors import ModelError
 from promptseg.models import registry
@@ -82,6 +84,29 @@ def test_add_export_bench_and_use_an_own_model(tiny_arch, tiny_checkpoint, monke
         run("add", "half", "--checkpoint", pair[1])
     run("rm", "mine")
     assert "mine" not in model_cards()
+
+
+@pytest.mark.parametrize("name", ["tune.pth", "tune.pt", "tune.safetensors"])
+def test_a_fine_tune_in_any_of_its_formats_is_usable_by_its_id(name, tiny_arch, tiny_checkpoint, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from safetensors.torch import save_file
+
+    state = torch.load(tiny_checkpoint, weights_only=True)
+    state = state.get("model", state)
+    if name.endswith(".safetensors"):
+        save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / name)
+    else:
+        torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / name)
+    loaded_models().clear()
+    run("add", "tuned", "--checkpoint", str(tmp_path / name), "--arch", tiny_arch, "--input-px", "192")
+    volume = promptseg.Volume(
+        np.random.default_rng(0).integers(0, 255, (3, 40, 60)).astype(np.int16),
+        promptseg.Geometry((3, 40, 60), (1.0, 1.0, 3.0)),
+        promptseg.Window(0, 255),
+    )
+    session = promptseg.open_session(volume, model="tuned")
+    session.add(promptseg.Point(voxel=(1, 20, 30)), propagate=False)
+    assert session.model_id == "tuned"
 
 
 def _models_dir():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from promptseg.errors import ModelError
-from promptseg.models.families.frames import KINDS, Frame, prepare, trimmed
+from promptseg.models.families.frames import KINDS, Frame, content, prepare, prepare_cut, trimmed
 
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["CT grows", "X-ray shrinks", "ultrasound in colour"])
@@ -89,6 +89,42 @@ def test_trimming_cuts_whole_patches():
     pixels = np.random.default_rng(0).random((50, 128)).astype(np.float32)
     made, frame = prepare("sam", pixels, 128)
     assert trimmed(made, frame).shape == (3, 64, 128)
+
+
+def test_what_is_cut_out_on_all_sides_comes_back_where_it_was():
+    pixels = np.zeros((128, 128), np.float32)
+    pixels[40:80, 56:120] = 0.5
+    made, frame = prepare_cut("sam", pixels, 256)
+    assert frame.cut == (32, 48, 88, 128)
+    assert made.shape == (3, 112, 160)
+    low = np.full((28, 40), -8, np.float32)  # a quarter of the input, as the decoder answers
+    low[4:24, 4:36] = 8  # the object, as it lies in the cut
+    back = frame.restore(low, 64) > 0
+    union = (back | (pixels > 0)).sum()
+    assert (back & (pixels > 0)).sum() > 0.95 * union
+    assert np.abs(frame.lower(np.where(pixels > 0, 8, -8).astype(np.float32), (28, 40), 64) - low).max() < 1e-3
+    assert frame.to_input(np.array([[32, 48]], np.float32)).tolist() == [[0, 0]]
+
+
+def test_a_table_is_cut_off_and_what_is_thick_stays():
+    y, x = np.mgrid[:200, :200].astype(np.float32)
+    body = (y - 90) ** 2 + (x - 100) ** 2 < 40**2
+    arm = (y - 90) ** 2 + (x - 20) ** 2 < 8**2
+    table = (np.abs(y - 150) < 2) & (np.abs(x - 100) < 90)  # 3 pixels thick
+    pixels = (0.5 * (body | arm | table)).astype(np.float32)
+    assert content(pixels, (1.0, 1.0)) == (50 - 7, 12 - 7, 131 + 7, 140 + 8)
+    assert content(pixels, (4.0, 4.0))[2] > 150  # there the same pixels are 12 mm thick
+    alone = content(0.5 * table.astype(np.float32))
+    assert alone is not None  # nothing else is there, so it is what is meant
+    assert alone[2] > 150
+    assert content(np.zeros((9, 9), np.float32)) is None
+    assert content(np.ones((9, 9, 3), np.float32)) is None
+
+
+def test_padding_of_litemedsam_is_left_out_and_stretched_inputs_stay():
+    pixels = np.random.default_rng(0).random((50, 128)).astype(np.float32)
+    assert prepare_cut("lite-medsam", pixels, 256)[0].shape == (3, 112, 256)
+    assert prepare_cut("medsam", pixels, 64)[0].shape == (3, 64, 64)
 
 
 def test_an_unknown_way_is_named():

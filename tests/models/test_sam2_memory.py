@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import promptseg
+import promptseg.session
 from promptseg.errors import ModelError
 from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 from promptseg.models.predictor import SliceImage, SlicePrompts, carrier_of
@@ -204,3 +206,71 @@ def test_image_weights_alone_have_no_memory(card, checkpoint, tmp_path):
     torch.save({"model": {**state, "memory_encoder.surprise": torch.ones(2)}}, tmp_path / "odd.pt")
     with pytest.raises(ModelError, match=r"the memory of SAM 2 .* 1 unexpected \(memory_encoder.surprise\)"):
         carrier_of(load_sam2(card, tmp_path / "odd.pt", Device("cpu"), "fp32"))
+
+
+class Spied:
+    """A real memory, and what it was asked."""
+
+    def __init__(self, carrier):
+        self.carrier, self.remembered, self.carried = carrier, [], []
+
+    def remember(self, embedding, logits, index, memory=None):
+        self.remembered.append(index)
+        return self.carrier.remember(embedding, logits, index, memory)
+
+    def carry(self, embedding, index, memory):
+        self.carried.append((index, [s.index for s in memory.seen]))
+        return self.carrier.carry(embedding, index, memory)
+
+
+def walked(predictor, stack, **options):
+    """A square painted on slice 9 and carried on by the engine; two slices accepted before as they were."""
+    volume = promptseg.Volume(stack, promptseg.Geometry(stack.shape, (3.0, 3.0, 5.0)), promptseg.Window(0, 1))
+    session = promptseg.session.Session(volume, predictor, promptseg.EngineOptions(**options))
+    start = np.zeros(stack.shape, bool)
+    start[4, 20:40, 20:40] = True
+    session.add(promptseg.MaskPrompt(start))
+    session.accept(4)
+    session.add(promptseg.Scribble(np.argwhere(np.ones((1, 20, 24))) + np.array((9, 40, 50))))
+    assert np.array_equal(session.mask()[4], start[4])  # an anchor stays as it is
+    return session
+
+
+OPEN = {
+    "min_score": 1e-6,
+    "min_overlap": 1e-6,
+    "max_area_ratio": 1e6,
+    "max_intensity_shift": 1e6,
+    "min_similarity": 1e-9,
+}
+
+
+def test_the_engine_walks_with_the_memory(predictor, stack):
+    predictor._carrier, predictor._open_carrier = (spied := Spied(predictor.carrier)), None
+    session = walked(CachedPredictor(predictor, EmbeddingCache("walk")), stack, **OPEN)
+    assert set(spied.remembered) == {4, 9}  # the walk's anchor, and the one that it walks towards
+    up = [(index, seen) for index, seen in spied.carried if index > 9]
+    assert up[0] == (10, [9])
+    assert up[1][0] == 11
+    assert {index for index, _ in spied.carried} <= set(range(STEPS)) - {4, 9}
+    assert next(seen for index, seen in spied.carried if index == 8) == [4, 9]
+    again = walked(CachedPredictor(predictor, EmbeddingCache("walk")), stack, **OPEN)
+    assert np.array_equal(session.mask(), again.mask())
+    predictor._carrier = None
+    without = walked(CachedPredictor(predictor, EmbeddingCache("walk")), stack, **OPEN)
+    assert np.array_equal(session.mask()[9], without.mask()[9])
+    assert not np.array_equal(session.mask(), without.mask())
+
+
+def test_the_stop_rules_hold_for_a_walk_with_the_memory(card, checkpoint, tmp_path, stack):
+    from promptseg.models.families.sam2 import load_sam2
+
+    state = torch.load(checkpoint, weights_only=True)["model"]
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(-9.0)
+    torch.save({"model": state}, tmp_path / "blind.pt")
+    predictor = load_sam2(card, tmp_path / "blind.pt", Device("cpu"), "fp32")
+    predictor._carrier, predictor._open_carrier = (spied := Spied(predictor.carrier)), None
+    session = walked(predictor, stack)
+    assert np.flatnonzero(session.mask()[9:].any((1, 2))).tolist() == [0]
+    assert [index for index, _ in spied.carried if index > 9] == [10, 11]  # two slices without it end the walk
+    assert all(seen[-1] == 9 for index, seen in spied.carried if index > 9)  # and are not remembered

@@ -55,6 +55,43 @@ def test_bf16_is_close_or_refused(slices, monkeypatch):
     assert 0 < np.abs(a.logits - b.logits).max() < 0.1 * np.abs(a.logits).max()
 
 
+@pytest.mark.usefixtures("card", "openvino")
+def test_int8_is_close_and_has_weights_of_its_own(slices, monkeypatch, own_folders):
+    image = SliceImage(slices[0].astype(np.float32) / 255)
+    exact = load_predictor("tiny-sam", "cpu")
+    export_model("tiny-sam", "int8")
+    monkeypatch.setenv("PROMPTSEG_PRECISION", "int8")
+    small = load_predictor("tiny-sam", "cpu")
+    assert small.described.startswith("OpenVINO ")
+    assert ", int8;" in small.described
+    a, b = exact.predict(exact.embed(image), BOX), small.predict(small.embed(image), BOX)
+    assert 0 < np.abs(a.logits - b.logits).max() < 0.1 * np.abs(a.logits).max()
+    folder = own_folders.models_dir / "tiny-sam" / "onnx-int8"
+    assert (folder / "encoder-openvino.onnx").stat().st_size < 2 * (folder / "encoder.onnx").stat().st_size
+
+
+@pytest.mark.usefixtures("card", "openvino")
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_what_nobody_sees_is_left_out_on_request_on_every_runtime(slices, monkeypatch, own_folders, runtime):
+    pixels = np.zeros((200, 300), np.float32)  # a body in the air, on a table
+    pixels[30:120, 60:180] = slices[0][:90, :120].astype(np.float32) / 255 + 0.05
+    pixels[150:153, 20:280] = 0.5
+    image = SliceImage(pixels)
+    export_model("tiny-sam")
+    whole = load_predictor("tiny-sam", "cpu").embed(image)
+    assert whole.features["image"].shape == (256, 12, 12)
+    monkeypatch.setenv("PROMPTSEG_TRIM", "1")
+    answers = []
+    for name in ("torch", runtime):
+        monkeypatch.setenv("PROMPTSEG_RUNTIME", name)
+        predictor = load_predictor("tiny-sam", "cpu")
+        embedding = predictor.embed(image)
+        assert embedding.features["image"].shape == (256, 5, 6)
+        answers.append(predictor.predict(embedding, SlicePrompts(box=(40, 70, 100, 160))).logits)
+    assert np.abs(answers[0] - answers[1]).max() <= 1e-3
+    assert (answers[1][150:153] < 0).all()
+
+
 def test_a_broken_file_is_named(tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed")
     from promptseg.models.families.sam_openvino import OpenVinoSession
@@ -71,7 +108,10 @@ def test_runtimes_that_are_not_here_say_so(monkeypatch):
     monkeypatch.setattr(runtime, "has_openvino", lambda: True)
     assert choose_placement("auto", **both, runtime="openvino").runtime == "openvino"
     assert choose_placement("cpu", **both, precision="bf16").precision == "bf16"
-    assert choose_placement("cpu", **both, precision="int8").runtime == "onnx"
+    assert choose_placement("cpu", **both, precision="int8").runtime == "onnx"  # exported for ONNX Runtime alone
+    own = {"has_checkpoint": True, "exports": ("fp32", "int8", "openvino-int8")}
+    assert choose_placement("cpu", **own, precision="int8").runtime == "openvino"
+    assert choose_placement("cpu", **own, precision="fp32", runtime="onnx").precision == "fp32"
     assert choose_placement("cpu", has_checkpoint=False, exports=("fp32",)).runtime == "onnx"  # other people's files
     with pytest.raises(DeviceError, match="device cpu or auto for the runtime openvino, got 'cuda'"):
         choose_placement("cuda", **both, runtime="openvino")
