@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
+from promptseg.models.embeddings import embed_all
 from promptseg.models.predictor import (
     Carrier,
     Embedding,
@@ -59,6 +60,21 @@ class Interruptible:
     def embed(self, image: SliceImage) -> Embedding:
         """See ``promptseg.models.predictor``."""
         return self._wait(self.inner.embed, image)
+
+    @property
+    def batch(self) -> int:
+        """Slices that the model best embeds in one run."""
+        return int(getattr(self.inner, "batch", 1))
+
+    def embed_batch(self, images: Sequence[SliceImage]) -> list[Embedding]:
+        """Return several slices' embeddings, made in one run where the model can."""
+        return self._wait(embed_all, self.inner, images)
+
+    def prefetch(self, images: Iterable[SliceImage]) -> None:
+        """Let the model make embeddings ahead, where it has a thread for that; else the images are not even made."""
+        ahead = getattr(self.inner, "prefetch", None)
+        if ahead is not None:
+            ahead(images)
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """See ``promptseg.models.predictor``."""

@@ -8,7 +8,7 @@ never used on another slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,6 +29,10 @@ Mask = NDArray[np.bool_]
 
 class Canvas(Slices, Protocol):
     """The slices of one label in one plane, as the walk sees them."""
+
+    def coming(self, indices: Iterable[int]) -> None:
+        """Take note of the slices that are asked for next, in their order."""
+        ...
 
     def values(self, index: int, mask: Mask) -> NDArray[np.float32]:
         """Return the windowed intensities (n,) or (n, 3) under a mask (h, w) of the slice."""
@@ -113,6 +117,7 @@ class Walk:
         """
         mask = self._canvas.mask(plan.anchor)
         task = self._task(plan, mask, change)
+        self._canvas.coming(step.index for step in plan.steps)
         front = _Front(mask, logits, plan.anchor, change, score)
         records: list[Carried] = []
         empty = 0
