@@ -22,6 +22,7 @@ from promptseg.models.families.windows import (
     SMALLEST_CARRY_PX,
     Answer,
     around,
+    best_of,
     cut_share,
     extent_of,
     painted,
@@ -62,6 +63,9 @@ MOST_THIN = 2
 
 CLEARER = 1.3
 """A thin thing is preferred to another find where it stands out so many times more: blobs around vessels score well."""
+
+LESS_SURE = 0.2
+"""... and where its score is not lower by more than this: in noise there is always something thin to follow."""
 
 CONTINUED = 0.7
 """Share of a thin find that a longer thin thing must hold to be its continuation."""
@@ -266,7 +270,7 @@ class BuiltinPredictor:
             return looks[0]
         refined = [replace(hints, previous=_probability(answer, image.shape)) for answer in seen]
         answers = self._tried(image, [(known, around(union_of(known), MASK_MARGIN, image)) for known in refined])
-        best = max(answers, key=lambda answer: worth_of(answer, hints, image.shape))
+        best = best_of(answers, hints, image.shape)
         thin = self._thin(image, hints, looks, best)
         if thin is not None:
             return thin
@@ -316,6 +320,8 @@ class BuiltinPredictor:
 
 def _clearer(image: FloatArray, thin: _Whole, other: Answer) -> bool:
     """Whether a thin thing stands out from the image more than another find, or is that find continued."""
+    if thin.score < other.score - LESS_SURE:
+        return False
     mask, found = paste(other.logits, other.window, (image.shape[0], image.shape[1]), NOWHERE) > 0, thin.logits > 0
     continued = is_thin(mask) and (mask & found).sum() > CONTINUED * mask.sum()
     return stands_out(image, found) > (1 / CLEARER if continued else CLEARER) * stands_out(image, mask)

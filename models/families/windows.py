@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.builtin.views import Hints, Window, fit_window
+from promptseg.models.builtin.views import Hints, Window, fit_window, paste
 
 __all__ = [
     "BOX_MARGIN",
@@ -17,6 +17,7 @@ __all__ = [
     "SMALLEST_CARRY_PX",
     "Answer",
     "around",
+    "best_of",
     "cut_share",
     "extent_of",
     "painted",
@@ -45,6 +46,12 @@ DISOBEDIENCE = 0.3
 
 LARGE_BONUS = 0.015
 """Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
+
+OWN_WORTH = 0.6
+"""What an answer's own worth counts beside its agreement with the others."""
+
+AGREEMENT_PX = 160
+"""Edge of the grid on which answers are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +110,35 @@ def worth_of(answer: Answer, hints: Hints, shape: tuple[int, ...]) -> float:
     """The score, a little more for large things, less what the window cuts off and the share of clicks disobeyed."""
     large = LARGE_BONUS * math.log2(answer.window.side)
     return answer.score + large - cut_share(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
+
+
+def best_of(answers: list[Answer], hints: Hints, shape: tuple[int, ...]) -> Answer:
+    """The answer that is worth most by itself and by what the others say.
+
+    One click may mean many things, and a score knows only its own answer. If each answer is right with a chance like
+    its score, the one of highest expected Dice is the one that agrees most with all, weighed by their scores.
+    """
+    agreed = _agreement(answers)
+    worth = np.array([worth_of(answer, hints, shape) for answer in answers])
+    return answers[int((agreed + OWN_WORTH * worth).argmax())]
+
+
+def _agreement(answers: list[Answer]) -> NDArray[np.float64]:
+    """Each answer's mean Dice with all of them, weighed by the scores."""
+    low = np.min([(a.window.y - a.window.side / 2, a.window.x - a.window.side / 2) for a in answers], 0)
+    high = np.max([(a.window.y + a.window.side / 2, a.window.x + a.window.side / 2) for a in answers], 0)
+    scale = AGREEMENT_PX / float((high - low).max())
+    masks = []
+    for answer in answers:
+        y, x = (np.array([answer.window.y, answer.window.x]) - low) * scale - 0.5
+        placed = Window(float(y), float(x), answer.window.side * scale)
+        masks.append(paste(answer.logits, placed, (AGREEMENT_PX, AGREEMENT_PX), -1.0).ravel() > 0)
+    flat = np.stack(masks).astype(np.float64)
+    sizes = flat.sum(1)
+    dice = 2 * (flat @ flat.T) / np.maximum(sizes[:, None] + sizes[None], 1)
+    scores = np.array([answer.score for answer in answers])
+    agreed: NDArray[np.float64] = dice @ scores / max(float(scores.sum()), 1e-6)
+    return agreed
 
 
 def _disobeyed(answer: Answer, hints: Hints) -> float:
