@@ -1,11 +1,12 @@
 """N cases through ``promptseg batch --job wholebody`` against the same N through TotalSegmentator's own command.
 
-    python benchmarks/batch_against_cli.py [--cases 8] [--finer 2] [--image SCAN.nii.gz]
+    python benchmarks/batch_against_cli.py [--cases 8] [--network full] [--finer 2] [--image SCAN.nii.gz]
 
-Both use the same tiny network with random weights, the same options (task total, 3 mm, CPU) and write one label file
-per case. So start-up and reading, resampling and writing dominate, which is what is compared; with ``--finer 2`` the
-images have twice the resolution along each axis, about what scanners give. Printed: wall time, peak memory (sum over
-each program's processes, shared pages counted once), and how many voxels the two agree on.
+Both use the same network with random weights, the same options (task total, 3 mm, CPU) and write one label file per
+case. By default the network is tiny, so start-up and reading, resampling and writing dominate, which is what is
+compared. ``--network full`` is one of nnU-Net's default size (31 million weights, 128³ voxels at a time), and with
+``--finer 2`` the images have twice the resolution along each axis, about what scanners give. Printed: wall time, peak
+memory (sum over each program's processes, shared pages counted once), and how many voxels the two agree on.
 """
 
 from __future__ import annotations
@@ -92,15 +93,19 @@ def make_cases(folder: Path, image: Path | None, count: int, finer: int) -> list
     return paths
 
 
-def environment_with_weights(folder: Path) -> dict[str, str]:
-    """Write the tiny network and settings that send nothing; return the environment that finds them."""
+def environment_with_weights(folder: Path, network: str) -> dict[str, str]:
+    """Write the network ("tiny", or "full": nnU-Net's default size) with random weights, and silent settings.
+
+    Returns:
+        The environment that finds them.
+    """
     from tiny_weights import write_task
 
     os.environ["TOTALSEG_HOME_DIR"], os.environ["TOTALSEG_WEIGHTS_PATH"] = str(folder / "home"), str(folder / "weights")
     from promptseg.wholebody.weights import ensure_home
 
     ensure_home()
-    write_task(folder / "weights", "total", "random", fast=True)
+    write_task(folder / "weights", "total", "full" if network == "full" else "random", fast=True)
     return dict(os.environ)
 
 
@@ -114,13 +119,14 @@ def main() -> None:
     """Run both, print the figures; exit code 1 when the ratio misses the bar."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--network", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--finer", type=int, default=1, help="resolution, times that of the image")
     parser.add_argument("--image", type=Path, help="a CT; default: the shared test scan, else the example")
     parser.add_argument("--bar", type=float, default=0.5, help="largest ratio that counts as success")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="promptseg-bench-") as name:
         folder = Path(name)
-        environment = environment_with_weights(folder)
+        environment = environment_with_weights(folder, given.network)
         scans = make_cases(folder, given.image, given.cases, given.finer)
         bin_folder = Path(sys.executable).parent
         subprocess.run([bin_folder / "TotalSegmentator", "--help"], env=environment, capture_output=True, check=False)

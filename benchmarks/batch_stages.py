@@ -1,6 +1,7 @@
 """Stage times of a batch, and what they mean for 10⁵ to 10⁶ studies (docs/scale.md explains the arithmetic).
 
     python benchmarks/batch_stages.py                                    4 scans, tiny random network
+    python benchmarks/batch_stages.py --network full --finer 2           scans of 1.5 mm, network of full size
     python benchmarks/batch_stages.py scans/ --job wholebody --fast      your own scans and weights
     python benchmarks/batch_stages.py --prepare 6 --infer 12 --finish 8  no run: times measured elsewhere
 
@@ -107,8 +108,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Measured:
         sys.path.insert(0, str(ROOT / "benchmarks"))
         from batch_against_cli import environment_with_weights, make_cases
 
-        environment_with_weights(folder)
-        arguments.inputs = make_cases(folder, None, arguments.cases, 1)
+        environment_with_weights(folder, arguments.network)
+        arguments.inputs = make_cases(folder, None, arguments.cases, arguments.finer)
     options = {"task": arguments.task, "fast": arguments.fast} if arguments.job == "wholebody" else {}
     spec = JobSpec(arguments.job, options, device=arguments.device)
     out = arguments.output or folder / "out"
@@ -135,6 +136,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--fast", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cases", type=int, default=4, help="without inputs: how many scans")
+    parser.add_argument("--network", choices=("tiny", "full"), default="tiny", help="without inputs: its size")
+    parser.add_argument("--finer", type=int, default=1, help="without inputs: resolution, times that of the image")
     parser.add_argument("-o", "--output", type=Path)
     for stage in ("prepare", "infer", "finish"):
         parser.add_argument(f"--{stage}", type=float, help="seconds, in place of a measurement")

@@ -3,6 +3,7 @@
     python benchmarks/wholebody_against_cli.py                     # task total, fast, 3 cases
     python benchmarks/wholebody_against_cli.py --cases 8
     python benchmarks/wholebody_against_cli.py --speed full        # five models at 1.5 mm
+    python benchmarks/wholebody_against_cli.py --speed full --roi-subset liver kidney_left
     python benchmarks/wholebody_against_cli.py --task total_mr
 
 Weights are tiny and random, in TotalSegmentator's layout: start-up, input and output, resampling and plumbing are
@@ -22,8 +23,12 @@ import sysconfig
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import promptseg
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(TESTS / "wholebody"), str(TESTS / "dev")]
@@ -54,9 +59,7 @@ def ours(arguments: argparse.Namespace, cases: list[Path], out: Path) -> dict[st
     """Segment all cases in this process; return seconds of every step and the peak memory."""
     import promptseg
 
-    engine = promptseg.WholeBody(
-        arguments.task, fast=arguments.speed == "fast", fastest=arguments.speed == "fastest", device=arguments.device
-    )
+    engine = engine_of(arguments)
     engine.load()
     steps: dict[str, float] = {}
     for case in cases:
@@ -67,13 +70,33 @@ def ours(arguments: argparse.Namespace, cases: list[Path], out: Path) -> dict[st
     return {"steps": steps, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
+def engine_of(arguments: argparse.Namespace) -> promptseg.WholeBody:
+    """Return the engine that the arguments ask for."""
+    import promptseg
+
+    speed = {"fast": arguments.speed == "fast", "fastest": arguments.speed == "fastest"}
+    return promptseg.WholeBody(arguments.task, **speed, roi_subset=arguments.roi_subset, device=arguments.device)
+
+
+def write_weights(arguments: argparse.Namespace, weights: Path) -> None:
+    """Write the task's tiny networks, and those that find its region first."""
+    import tiny_weights
+
+    speed = {"fast": arguments.speed == "fast", "fastest": arguments.speed == "fastest"}
+    tiny_weights.write_task(weights, arguments.task, "random", **speed)
+    for model in engine_of(arguments).models:
+        if not (weights / model.name).is_dir():
+            tiny_weights.write_tiny_weights(weights, model.dataset_id)
+
+
 def by_command(arguments: argparse.Namespace, case: Path, out: Path) -> None:
     """Run TotalSegmentator's own command on one case."""
     program = Path(sysconfig.get_path("scripts")) / "TotalSegmentator"
-    speed = [f"--{arguments.speed}"] if arguments.speed != "full" else []
+    options = [f"--{arguments.speed}"] if arguments.speed != "full" else []
+    options += ["--roi_subset", *arguments.roi_subset] if arguments.roi_subset else []
     device = "gpu" if arguments.device.startswith("cuda") else "cpu"
     command = [sys.executable, str(program), "-i", str(case), "-o", str(out / case.name), "--ml", "-d", device]
-    subprocess.run([*command, "--task", arguments.task, *speed], check=True, capture_output=True, timeout=1800)
+    subprocess.run([*command, "--task", arguments.task, *options], check=True, capture_output=True, timeout=1800)
 
 
 def compare(cases: list[Path], ours_in: Path, theirs_in: Path) -> tuple[float, float, int]:
@@ -96,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="total")
     parser.add_argument("--speed", choices=("full", "fast", "fastest"), default="fast")
+    parser.add_argument("--roi-subset", nargs="+", default=(), help="only these classes")
     parser.add_argument("--cases", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
@@ -105,14 +129,11 @@ def main() -> None:
         print(json.dumps(ours(arguments, cases, out)))
         return
 
-    import tiny_weights
-
     with tempfile.TemporaryDirectory(prefix="promptseg-") as name:
         folder = Path(name)
         home = folder / "models" / "totalsegmentator"
-        speed = {"fast": arguments.speed == "fast", "fastest": arguments.speed == "fastest"}
-        tiny_weights.write_task(home / "nnunet" / "results", arguments.task, "random", **speed)
         os.environ.update(PROMPTSEG_MODELS=str(folder / "models"), TOTALSEG_HOME_DIR=str(home))
+        write_weights(arguments, home / "nnunet" / "results")
         from promptseg.wholebody.weights import ensure_home
 
         ensure_home()  # silent for both sides

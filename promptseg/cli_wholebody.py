@@ -221,9 +221,8 @@ def _kept(labelmap: Labelmap, only: Sequence[str]) -> Labelmap:
 
 def _land(image: Path, folder: Path, labelmap: Labelmap) -> str:
     from promptseg.api import open_session
-    from promptseg.organs import land_labels
 
-    values = land_labels(open_session(image, folder=folder), labelmap)
+    values = open_session(image, folder=folder).import_labels(labelmap)
     return f"{len(values)} labels in the session {folder}"
 
 

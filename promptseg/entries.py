@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.progress import OnProgress
-from promptseg.errors import ReplayError
+from promptseg.errors import PromptError, ReplayError
 from promptseg.prompts import parse_plane, prompt_from_dict
+from promptseg.volume import Label, Labelmap
 
 if TYPE_CHECKING:
     from promptseg.session import Session
 
-__all__ = ["KNOWN_OPS", "check_entry", "perform"]
+__all__ = ["KNOWN_OPS", "check_entry", "import_entry", "perform"]
 
 Entry = Mapping[str, Any]
 
@@ -50,6 +55,8 @@ def check_entry(entry: Entry) -> None:
         int(entry["label"])
     if op == "edit":
         edit_from_dict(entry["edit"])
+    elif op == "import_labels":
+        _decoded(entry)
     elif op == "accept":
         parse_plane(entry["plane"])
         int(entry["index"])
@@ -57,6 +64,36 @@ def check_entry(entry: Entry) -> None:
         int(entry["id"])
     if op == "replace_prompt":
         prompt_from_dict(entry["prompt"])
+
+
+def import_entry(labelmap: Labelmap) -> dict[str, Any]:
+    """Return the entry that imports a labelmap: its labels, and its voxels as runs in C order."""
+    flat = labelmap.array.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1])
+    return {
+        "op": "import_labels",
+        "labels": [
+            {"value": n, "name": label.name, "color": list(label.color)} for n, label in labelmap.labels.items()
+        ],
+        "shape": list(labelmap.array.shape),
+        "runs": np.diff([*starts, flat.size]).tolist(),
+        "values": flat[starts].tolist(),
+    }
+
+
+def _decoded(entry: Entry) -> tuple[NDArray[np.uint8], dict[int, Label]]:
+    shape = tuple(int(n) for n in entry["shape"])
+    runs, values = np.asarray(entry["runs"], np.int64), np.asarray(entry["values"], np.uint8)
+    whole = len(shape) == 3 and len(runs) == len(values) and min((*shape, *runs.tolist()), default=0) >= 0
+    if not whole or int(runs.sum()) != math.prod(shape):
+        raise PromptError(f"expected label runs that add up to shape {shape}, got a sum of {int(runs.sum())}")
+    labels = [Label(int(item["value"]), item["name"], tuple(item["color"])) for item in entry["labels"]]
+    return np.repeat(values, runs).reshape(shape), {label.value: label for label in labels}
+
+
+def _import(session: Session, entry: Entry, _: OnProgress | None) -> None:
+    array, labels = _decoded(entry)
+    session.import_labels(Labelmap(array, session.volume.geometry, labels))
 
 
 def _prompt(session: Session, entry: Entry, on_progress: OnProgress | None) -> None:
@@ -73,6 +110,7 @@ _OPS: dict[str, Callable[[Session, Entry, OnProgress | None], object]] = {
     "label": lambda s, e, _: s.new_label(e["name"]),
     "rename": lambda s, e, _: s.rename(int(e["label"]), e["name"]),
     "recolour": lambda s, e, _: s.recolour(int(e["label"]), e["color"]),
+    "import_labels": _import,
     "lock": lambda s, e, _: s.lock(int(e["label"]), bool(e["locked"])),
     "delete_label": lambda s, e, _: s.delete_label(int(e["label"])),
     "merge_labels": lambda s, e, _: s.merge_labels(int(e["label"]), int(e["into"])),

@@ -14,9 +14,9 @@ from promptseg.engine.propagate import EMPTY_STATE, Anchor, LabelState
 from promptseg.errors import PromptError, did_you_mean
 from promptseg.history import State
 from promptseg.prompts import Plane
-from promptseg.volume import Label
+from promptseg.volume import Label, Labelmap
 
-__all__ = ["MAX_LABEL", "deleted", "find_label", "merged", "new_label", "recoloured", "renamed", "unlocked"]
+__all__ = ["MAX_LABEL", "deleted", "find_label", "imported", "merged", "new_label", "recoloured", "renamed", "unlocked"]
 
 MAX_LABEL = 255
 
@@ -60,6 +60,28 @@ def new_label(state: State, name: str | None) -> tuple[State, Label]:
         raise PromptError(f"expected at most {MAX_LABEL} labels, got one more")
     label = Label.default(value, None if name is None else _free_name(state, name))
     return replace(state, labels={**state.labels, value: label}, selected=value), label
+
+
+def imported(state: State, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[State, Labelmap]:
+    """Return the state with a new label for every label that has voxels, and the labelmap with the new values.
+
+    Args:
+        state: the state.
+        labelmap: where they come from.
+        only: names of those to take; all when empty.
+
+    Raises:
+        PromptError: a name is taken, or there would be more than 255 labels.
+    """
+    counts = np.bincount(labelmap.array.ravel())
+    table, made = np.zeros(len(counts), np.uint8), {}
+    for value in np.flatnonzero(counts).tolist():
+        known = labelmap.labels.get(value) or Label.default(value)
+        if value and (not only or known.name in only):
+            state, label = new_label(state, known.name)
+            state = recoloured(state, label.value, known.color)
+            table[value], made[label.value] = label.value, state.labels[label.value]
+    return state, Labelmap(table[labelmap.array], labelmap.geometry, made)
 
 
 def _free_name(state: State, name: str, value: int | None = None) -> str:

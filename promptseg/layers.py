@@ -105,6 +105,27 @@ class Layers:
         after[wanted[where] if refused is None else wanted[where] & ~refused] = value
         return make_patch(self.key(value), box, before, after)
 
+    def import_patches(self, array: NDArray[Any], locked: Iterable[int]) -> tuple[Patch, ...]:
+        """Return the changes that lay down new labels, which have no voxel yet.
+
+        Args:
+            array: their values (z, y, x), 0 where there is none.
+            locked: labels that keep their voxels.
+        """
+        values = np.flatnonzero(np.bincount(array.ravel()))
+        box = bounds(array != 0)
+        if box is None:
+            return ()
+        if self._overlap == "allow":
+            made = [self.patch_to(int(value), array == value, locked) for value in values[values > 0]]
+        else:
+            where = as_slices(box)
+            before, wanted = self.array(SHARED)[where], array[where].astype(np.uint8)
+            refused = self.refused(int(values[-1]), locked, where)
+            taken = wanted != 0 if refused is None else (wanted != 0) & ~refused
+            made = [make_patch(SHARED, box, before, np.where(taken, wanted, before))]
+        return tuple(patch for patch in made if patch is not None)
+
     def merge_patches(self, source: int, into: int) -> tuple[Patch, ...]:
         """Return the changes that give one label's voxels to another."""
         if self._overlap != "allow":

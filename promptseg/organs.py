@@ -1,13 +1,12 @@
-"""Whole-body labels in a session: classes become labels that clicks correct; a structure is asked for by its name.
+"""A structure asked for by its name: whole-body classes as labels of a session, which clicks correct.
 
-Every label is one undoable entry of the prompt log with its mask in it, so a replay needs neither TotalSegmentator nor
-its weights.
+Each is one undoable entry of the prompt log with its mask in it, so a replay needs neither TotalSegmentator nor its
+weights. (``Session.import_labels`` takes a whole result, as one entry too.)
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,31 +20,7 @@ from promptseg.wholebody import OnStep, StepProgress, WholeBody
 from promptseg.wholebody.modality import guess_modality
 from promptseg.wholebody.names import Anatomy, resolve
 
-__all__ = ["OrganText", "WholeBodyText", "land_labels"]
-
-
-def land_labels(session: Session, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
-    """Make a label of the session from every label of a labelmap that has voxels; return the new values.
-
-    The last one is selected. Locked labels keep their voxels, other labels give theirs up.
-
-    Args:
-        session: on the labelmap's grid.
-        labelmap: for example what ``promptseg.segment_whole_body`` gave.
-        only: names of the labels to take; all when empty.
-
-    Raises:
-        GeometryMismatchError: the labelmap lies on another grid.
-        PromptError: a label has a name that the session has already, or there would be more than 255 labels.
-    """
-    session.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
-    counts = np.bincount(labelmap.array.ravel())
-    made = []
-    for label in labelmap.labels.values():
-        if label.value < len(counts) and counts[label.value] and (not only or label.name in only):
-            made.append(session.new_label(label.name))
-            session.add(MaskPrompt(labelmap.array == label.value))
-    return tuple(made)
+__all__ = ["OrganText", "WholeBodyText"]
 
 
 @dataclass

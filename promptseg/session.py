@@ -1,7 +1,7 @@
 """One person's work on one volume: labels, prompts, masks, undo and redo. The one mutable object.
 
 Its state is the result of its log: every verb that changes something is one log entry, one undo step, one line of the
-journal. A session belongs to one thread at a time; what a long call has found so far is read through ``Progress``.
+journal. One thread at a time: a verb returns before another one is called; ``Progress`` tells what it has found so far.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
 from promptseg.engine.propagate import EMPTY_STATE, accept_slice
 from promptseg.engine.slices import DEFAULT_CACHE_BYTES, SliceSource
-from promptseg.entries import perform
+from promptseg.entries import import_entry, perform
 from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.history import KeptPrompt, Record, Step
 from promptseg.layers import Changed, Patch
@@ -30,7 +30,7 @@ from promptseg.models.predictor import Predictor
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.textual import TextEngine, resolve_text
 from promptseg.view import SessionView, SliceReview
-from promptseg.volume import Label, Volume
+from promptseg.volume import Label, Labelmap, Volume
 
 __all__ = ["Session", "SliceReview"]
 
@@ -40,8 +40,6 @@ class Session(SessionView):
 
     Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
     voxels are taken from other labels unless those are locked.
-
-    One thread at a time: a verb must have returned before another thread calls anything.
 
     Args:
         volume: the image.
@@ -148,6 +146,21 @@ class Session(SessionView):
         slices = {(plane, index): np.asarray(joined[(slice(None),) * plane.axis + (index,)]) for plane, index in keys}
         state = labelling.merged(self._state, source, target, slices)
         return self._history.commit({"op": "merge_labels", "label": source, "into": target}, state, patches)
+
+    def import_labels(self, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
+        """Add a label for every label of a labelmap that has voxels, all as one step; return the new values.
+
+        The last one is selected; locked labels keep their voxels. ``only`` names those to take; all when empty.
+
+        Raises:
+            GeometryMismatchError: the labelmap lies on another grid.
+            PromptError: a name is taken already, or there would be more than 255 labels.
+        """
+        self.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
+        state, made = labelling.imported(self._state, labelmap, only)
+        if made.labels:
+            self._history.commit(import_entry(made), state, self._layers.import_patches(made.array, state.locked))
+        return tuple(made.labels)
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
@@ -381,14 +394,8 @@ class Session(SessionView):
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
         from promptseg.promptlog import PromptLog, write_log
 
-        log = PromptLog(
-            model_id=self.model_id,
-            image_sha256=self.volume.content_hash,
-            window=self.volume.window,
-            options=self.options,
-            entries=self.log,
-            weights=self.weights_hash,
-        )
+        image, window = self.volume.content_hash, self.volume.window
+        log = PromptLog(self.log, self.model_id, image, window, self.options, self.weights_hash)
         return write_log(log, Path(path))
 
 

@@ -91,38 +91,59 @@ def copied(place):
                 shutil.copy(ROOT / source, place / target)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Run the steps of the target cpu; return where promptseg was installed and what the steps called."""
-    folder = tmp_path_factory.mktemp("image")
-    place, prefix, shims, log = (folder / name for name in ("opt", "prefix", "bin", "called"))
+def run_steps(target, folder, pip):
+    """Run a target's steps as plain shell, in a copy of what is copied; return what they called, line by line."""
+    place, shims, log = (folder / name for name in ("opt", "bin", "called"))
     place.mkdir()
     shims.mkdir()
     copied(place)
     for name in ("useradd", "chown"):
         (shims / name).write_text(SHIM.format(name=name, log=log))
-    (shims / "pip").write_text(PIP.format(log=log, place=place, prefix=prefix, python=sys.executable))
+    (shims / "pip").write_text(pip.format(name="pip", log=log, place=place, prefix=folder / "prefix",
+                                          python=sys.executable))  # fmt: skip
     for file in shims.iterdir():
         file.chmod(0o755)
     environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "TORCH_INDEX": "the-index"}
-    for step in of("RUN", "cpu"):
+    for step in of("RUN", target):
         moved = re.sub(r"(?<=\s)/(models|data)\b", rf"{folder}/\1", step)  # not into this machine's own root
         done = subprocess.run(
             ["sh", "-euc", moved], cwd=place, env=environment, capture_output=True, text=True, timeout=280, check=False
         )
         assert done.returncode == 0, done.stderr
-    return folder, prefix, log.read_text().splitlines()
+    return log.read_text().splitlines()
 
 
-def test_the_steps_make_folders_and_call_what_they_should(built):
-    folder, _, called = built
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Run the steps of the target cpu; return where promptseg was installed and what the steps called."""
+    folder = tmp_path_factory.mktemp("image")
+    called = run_steps("cpu", folder, PIP)
+    return folder, folder / "prefix", called
+
+
+def require_user_and_folders(folder, called):
     assert (folder / "models").is_dir()
     assert (folder / "data").is_dir()
     assert called[0].startswith("useradd --uid 10001 ")
     assert called[1] == f"chown promptseg:promptseg {folder}/models {folder}/data"
+
+
+def test_the_steps_make_folders_and_call_what_they_should(built):
+    folder, _, called = built
+    require_user_and_folders(folder, called)
     assert called[2:] == [
         "pip install --constraint constraints.txt --index-url the-index torch torchvision",
         f"pip install --constraint constraints.txt .[{EXTRAS}]",
+    ]
+
+
+def test_the_cuda_target_ends_with_one_onnxruntime_only(tmp_path):
+    called = run_steps("cuda", tmp_path, SHIM)
+    require_user_and_folders(tmp_path, called)
+    assert called[2:] == [
+        f"pip install --constraint constraints.txt .[{EXTRAS}]",
+        "pip uninstall --yes onnxruntime",
+        "pip install onnxruntime-gpu>=1.20",
     ]
 
 

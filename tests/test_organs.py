@@ -13,7 +13,7 @@ from wholebody_phantoms import CLASSES, blocks
 
 import promptseg
 from promptseg.errors import GeometryMismatchError, PromptError
-from promptseg.organs import WholeBodyText, land_labels
+from promptseg.organs import WholeBodyText
 from promptseg.volume import Geometry, Label, Labelmap
 
 GEOMETRY = Geometry((14, 40, 44), (3.0, 3.0, 3.0), (12.0, -7.5, 100.0))
@@ -31,7 +31,7 @@ def labelmap() -> Labelmap:
 def test_organs_become_labels_and_a_click_corrects_one(labelmap: Labelmap) -> None:
     volume = blocks(GEOMETRY)
     session = promptseg.open_session(volume, model="classical")
-    values = land_labels(session, labelmap)
+    values = session.import_labels(labelmap)
     assert len(values) == len(CLASSES)  # the pancreas has no voxel: no label
     assert {label.name for label in session.labels.values()} == {
         labelmap.labels[value].name for value in np.unique(labelmap.array).tolist()
@@ -50,12 +50,52 @@ def test_organs_become_labels_and_a_click_corrects_one(labelmap: Labelmap) -> No
         np.testing.assert_array_equal(session.mask(name), before)
     session.undo()
     np.testing.assert_array_equal(session.mask("liver"), liver)
+    session.undo()  # the import as a whole is one step
+    assert not session.labels
+    assert not session.labelmap.array.any()
+    assert not session.can_undo
+    session.redo()
+    np.testing.assert_array_equal(session.mask("liver"), liver)
+    assert [label.color for label in session.labels.values()] == [
+        labelmap.labels[value].color for value in np.unique(labelmap.array).tolist()
+    ]
+
+
+@pytest.mark.parametrize("overlap", ["overwrite", "keep", "allow"])
+def test_organs_beside_a_label_that_is_locked(labelmap: Labelmap, overlap: str) -> None:
+    options = promptseg.EngineOptions(overlap=overlap)
+    session = promptseg.open_session(blocks(GEOMETRY), model="classical", options=options)
+    own = np.zeros(GEOMETRY.shape, np.bool_)
+    own[3:9, 10:30, 12:20] = True
+    session.add(promptseg.MaskPrompt(own))
+    session.lock(1)
+    session.import_labels(labelmap, only=("liver", "aorta"))
+    np.testing.assert_array_equal(session.mask(1), own)
+    for name in ("liver", "aorta"):
+        np.testing.assert_array_equal(session.mask(name), labelmap.mask(name) & ~own)
+    assert session.import_labels(labelmap, only=("pancreas",)) == ()  # it has no voxel: nothing happens
+    assert [entry["op"] for entry in session.log] == ["prompt", "lock", "import_labels"]
+    with pytest.raises(PromptError, match="exists already"):
+        session.import_labels(labelmap, only=("aorta",))
+
+
+def test_a_session_with_organs_is_resumed_and_its_past_can_change(labelmap: Labelmap, tmp_path: Path) -> None:
+    promptseg.write_volume(blocks(GEOMETRY), tmp_path / "scan.nii.gz")
+    session = promptseg.open_session(tmp_path / "scan.nii.gz", model="classical", folder=tmp_path / "work")
+    session.add(promptseg.Point(voxel=(3, 10, 11)))
+    session.import_labels(labelmap)
+    assert len((tmp_path / "work" / "session.jsonl").read_text().splitlines()) == 3  # header, prompt, all organs
+    again = promptseg.resume(tmp_path / "work")
+    np.testing.assert_array_equal(again.labelmap.array, session.labelmap.array)
+    again.remove_prompt(1)
+    np.testing.assert_array_equal(again.mask("heart"), labelmap.mask("heart"))
+    assert not again.mask(1).any()
 
 
 def test_the_log_brings_the_organs_back_without_weights(labelmap: Labelmap, tmp_path: Path) -> None:
     volume = blocks(GEOMETRY)
     session = promptseg.open_session(volume, model="classical")
-    land_labels(session, labelmap, only=("liver", "spleen"))
+    session.import_labels(labelmap, only=("liver", "spleen"))
     session.export_prompts(tmp_path / "log.json")
     again = promptseg.replay(volume, tmp_path / "log.json")
     np.testing.assert_array_equal(again.array, session.labelmap.array)
@@ -66,7 +106,7 @@ def test_labels_of_another_grid_are_refused(labelmap: Labelmap) -> None:
     shifted = Geometry(GEOMETRY.shape, GEOMETRY.spacing, (12.0, -7.5, 110.0))
     session = promptseg.open_session(blocks(shifted), model="classical")
     with pytest.raises(GeometryMismatchError, match="same grid"):
-        land_labels(session, labelmap)
+        session.import_labels(labelmap)
     assert not session.labels
 
 

@@ -11,10 +11,13 @@ import contextlib
 import logging
 import math
 import os
+import socket
 import tempfile
 from concurrent.futures import Future, wait
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from promptseg.batch.case import Case
 from promptseg.batch.line import DEPTH, Line, LineSettings, Outcome
@@ -24,6 +27,9 @@ from promptseg.errors import MissingExtraError, SettingsError
 __all__ = ["RayPlace"]
 
 STOP_WAIT_S = 5.0  # for lines to tidy up before they are killed
+ANSWER_LIMIT_S = 10.0  # for a machine to answer at all
+CLIENT_SCHEME, CLIENT_PORT = "ray://", 10001  # Ray's own default
+NO_CLUSTER = "expected a Ray cluster at {!r}, none answers there; start one with `ray start --head`"
 
 
 class RemoteLine:
@@ -124,13 +130,30 @@ def _connected(address: str) -> Any:
     except ImportError as exc:
         raise MissingExtraError("ray", "cluster") from exc
     if not ray.is_initialized():
+        _require_answer(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as exc:
-            raise SettingsError(
-                f"expected a Ray cluster at {address!r}, none answers there; start one with `ray start --head`"
-            ) from exc
+            raise SettingsError(NO_CLUSTER.format(address)) from exc
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Look whether a machine answers at a ``ray://`` address; Ray itself would try for half a minute.
+
+    Raises:
+        MissingExtraError: Ray's client is not installed.
+        SettingsError: no such address, or nobody answers.
+    """
+    if not address.startswith(CLIENT_SCHEME):
+        return
+    if find_spec("grpc") is None:
+        raise MissingExtraError("grpcio", "cluster")
+    try:
+        place = urlsplit(address)
+        socket.create_connection((place.hostname or "", place.port or CLIENT_PORT), timeout=ANSWER_LIMIT_S).close()
+    except (OSError, ValueError) as exc:
+        raise SettingsError(NO_CLUSTER.format(address)) from exc
 
 
 def _hand_over(done: Future[Any], answer: Future[Any]) -> None:

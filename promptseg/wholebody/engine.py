@@ -150,8 +150,13 @@ class WholeBody:
 
         array = np.arange(int(np.prod(REHEARSAL_SHAPE)), dtype=np.int16).reshape(REHEARSAL_SHAPE) % 500 + 1
         volume = Volume.from_array(array, Geometry(REHEARSAL_SHAPE, (REHEARSAL_MM,) * 3))
+        arguments = {**self._arguments, "statistics": False}
         rehearsal = Rehearsal()
-        run_case(rehearsal, to_nifti(volume), {**self._arguments, "statistics": False})
+        try:
+            run_case(rehearsal, to_nifti(volume), arguments)
+        except ModelError:  # TotalSegmentator 2.18 cannot separate vertebrae that are one single piece
+            rehearsal = Rehearsal(apart=True)
+            run_case(rehearsal, to_nifti(volume), arguments)
         return tuple(dict.fromkeys(rehearsal.models)), tuple(rehearsal.calls)
 
     @property

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CaseRun", "Rehearsal"]
 
+MADE_UP = 200  # classes of a rehearsal's answers; more than any task has
+
 
 @dataclass
 class CaseRun:
@@ -69,10 +71,12 @@ class Rehearsal:
     """Notes what a task would call, on an image of a few voxels, with made-up answers.
 
     Attributes:
+        apart: no two voxels of a made-up answer touch; else it fills the image with all classes.
         models: the networks in the order in which they run.
         calls: "resample" or "network", in order.
     """
 
+    apart: bool = False
     models: list[Model] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
@@ -89,5 +93,7 @@ class Rehearsal:
         self.models.append(model)
         for path in source.glob("*_0000.nii.gz"):
             image = nibabel.load(path)
-            labels = (np.arange(int(np.prod(image.shape))) % 200).reshape(image.shape).astype(np.uint8)
+            labels = np.zeros(image.shape, np.uint8)
+            answered = labels[::2, ::2, ::2] if self.apart else labels
+            answered[...] = (np.arange(answered.size) % MADE_UP).reshape(answered.shape)
             nibabel.save(nibabel.Nifti1Image(labels, image.affine), target / path.name.replace("_0000", ""))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import io
 import pickle
+import re
 import tempfile
 import threading
 import zipfile
@@ -31,10 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import GeometryMismatchError, MissingExtraError, ModelError, WriteError
+from promptseg.errors import GeometryMismatchError, MissingExtraError, ModelError, PromptsegError, WriteError
 from promptseg.volume import Volume
 from promptseg.wholebody.runs import CaseRun, Rehearsal
-from promptseg.wholebody.steps import Clock, OnStep, StepProgress
+from promptseg.wholebody.steps import Clock, OnStep, Paused, StepProgress
 from promptseg.wholebody.tasks import Model, Task
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 EXTRA = "wholebody"
+ANNOUNCED = "statistics_disclaimer_shown"  # its announcement of statistics, which are not sent here
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NO_NIFTI_TYPE = {"e": np.float32, "l": np.float64, "q": np.float64, "L": np.float64, "Q": np.float64, "?": np.uint8}
 _ACTIVE = threading.local()  # .run is the case of this thread
@@ -88,8 +90,6 @@ def all_tasks() -> dict[str, Task]:
 @cache
 def _release_address() -> str:
     """TotalSegmentator's release folder, read from the code that downloads from it."""
-    import re
-
     from totalsegmentator import libs
 
     found = re.search(r'url = "(https://github\.com/[^"]+)"', inspect.getsource(libs.download_pretrained_weights))
@@ -338,6 +338,10 @@ def run_case(run: CaseRun | Rehearsal, image: Any, arguments: Mapping[str, Any])
         answer = totalsegmentator(image, None, ml=True, quiet=True, device="cpu", **arguments)
     except SystemExit as exc:
         raise ModelError("TotalSegmentator ended the run; see its message above") from exc
+    except (Paused, PromptsegError, MemoryError):
+        raise
+    except Exception as exc:
+        raise ModelError(f"the task {arguments['task']!r} broke off in TotalSegmentator: {exc!r}") from exc
     finally:
         _ACTIVE.run = None
     return answer if isinstance(answer, tuple) else (answer, None)
@@ -350,11 +354,10 @@ def _install_taps() -> None:
 
         if getattr(python_api, "_promptseg_taps", False):
             return
+        idle = ("download_pretrained_weights", "send_usage_stats", "increase_prediction_counter", "show_license_info")
         taps: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-            (python_api, "download_pretrained_weights", lambda run, original, *a, **k: None),
-            (python_api, "send_usage_stats", lambda run, original, *a, **k: None),
-            (python_api, "increase_prediction_counter", lambda run, original, *a, **k: None),
-            (python_api, "show_license_info", lambda run, original, *a, **k: None),
+            *((python_api, name, lambda run, original, *a, **k: None) for name in idle),
+            (python_api, "get_config_key", lambda run, original, key: key == ANNOUNCED or original(key)),
             (python_api, "convert_device_to_string", lambda run, original, *a, **k: "cpu"),  # None for "cpu" in 2.18
             (nnunet, "nostdout", lambda run, original, *a, **k: nullcontext()),  # it swaps the process's sys.stdout
             (nnunet, "change_spacing", lambda run, original, *a, **k: run.resample(lambda: original(*a, **k))),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nrrd_names
 import numpy as np
+import pydicom
 import pytest
 import tiny_weights
 from numpy.typing import NDArray
@@ -37,14 +40,25 @@ def require_known_labels(volume: Volume, found: NDArray[Any]) -> None:
     assert (found[inside] == bands[inside]).mean() > 0.999
 
 
-def test_a_real_scan_offline_with_all_classes_and_their_names(
-    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
+@pytest.fixture(scope="module")
+def series(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole scan ``ct_ts_trunk3mm`` as a DICOM series."""
+    scan = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
+    return write_ct_series(scan, tmp_path_factory.mktemp("dicom") / "series")
+
+
+def test_a_real_scan_offline_with_all_classes_and_their_names_in_every_format(
+    use_tiny: Callable[[str], Path],
+    shared_data: Path,
+    series: Path,
+    run: Run,
+    blocked_network: list[Any],
+    tmp_path: Path,
 ) -> None:
     models = use_tiny("bands")
-    scan = shared_data / "ct_ts_trunk3mm" / "image.nii.gz"
-    outputs = [tmp_path / name for name in ("organs.seg.nrrd", "organs.nii.gz")]
+    outputs = [tmp_path / name for name in ("organs.seg.nrrd", "organs.nii.gz", "organs.dcm")]
     flags = [part for path in outputs for part in ("-o", path)]
-    code, out, err = run("wholebody", scan, *flags, "--fast", "--device", "cpu")
+    code, out, err = run("wholebody", series, *flags, "--fast", "--device", "cpu", "--statistics")
     assert code == 0, err
     assert blocked_network == []
     assert "117 of 117 classes found" in out
@@ -53,50 +67,41 @@ def test_a_real_scan_offline_with_all_classes_and_their_names(
     assert config["send_usage_stats"] is False
     assert config["prediction_counter"] == 0
 
-    volume, made = promptseg.read_volume(scan), promptseg.read_labelmap(outputs[1])
-    wanted = names_of(made.array)
+    volume, made = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz"), nifti(outputs[1])
+    wanted = names_of(made)
     assert len(wanted) == 117
-    assert {value: label.name for value, label in made.labels.items()} == wanted
-    assert made.geometry.same_as(volume.geometry)
+    assert {label.value: label.name for label in promptseg.read_labelmap(outputs[1]).labels.values()} == wanted
+    assert promptseg.read_labelmap(outputs[1]).geometry.same_as(volume.geometry)
+    require_known_labels(volume, made)
     assert nrrd_names.segments(outputs[0]) == wanted
-    np.testing.assert_array_equal(promptseg.read_labelmap(outputs[0]).array, made.array)
-    require_known_labels(volume, made.array)
+    np.testing.assert_array_equal(promptseg.read_labelmap(outputs[0]).array, made)
+    require_same_in_dicom(outputs[2], series, made, wanted)
+    statistics = json.loads((tmp_path / "organs.statistics.json").read_text())
+    assert set(statistics) == set(wanted.values())
 
 
-def test_a_dicom_series_becomes_a_dicom_seg_and_statistics(
-    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
-) -> None:
+def nifti(path: Path) -> NDArray[np.uint8]:
+    """Labels (z, y, x), read by an independent reader."""
+    import nibabel
+
+    return np.asanyarray(nibabel.load(path).dataobj).astype(np.uint8).transpose(2, 1, 0)
+
+
+def require_same_in_dicom(path: Path, series: Path, array: NDArray[np.uint8], names: dict[int, str]) -> None:
+    """All segments have their names, and every voxel its own, read by highdicom alone."""
     import highdicom
 
-    use_tiny("bands")
-    whole = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
-    slab = Geometry((16, *whole.shape[1:]), whole.geometry.spacing, whole.geometry.origin, whole.geometry.direction)
-    series = write_ct_series(Volume.from_array(whole.array[50:66], slab), tmp_path / "series")
-    target = tmp_path / "organs.dcm"
-    code, out, err = run("wholebody", series, "-o", target, "--fast", "--device", "cpu", "--statistics")
-    assert code == 0, err
-    assert blocked_network == []
-    found = int(out.split(" of 117 classes found")[0])
-    assert found > 110
-
-    seg = highdicom.seg.segread(target)
-    descriptions = [seg.get_segment_description(number) for number in seg.segment_numbers]
-    assert len(descriptions) == found
-    from totalsegmentator.map_to_binary import class_map
-
-    names = set(class_map["total"].values())
-    assert {item.segment_label for item in descriptions} <= names
-    assert {item.algorithm_type.value for item in descriptions} == {"AUTOMATIC"}
-    code, _, err = run("import", target, "-o", tmp_path / "back.nii.gz", "--image", series)
-    assert code == 0, err
-    back = promptseg.read_labelmap(tmp_path / "back.nii.gz")
-    ids = {name: value for value, name in class_map["total"].items()}
-    array = np.zeros(back.array.shape, np.int64)
-    for label in back.labels.values():
-        array[back.array == label.value] = ids[label.name]
-    require_known_labels(promptseg.read_volume(series), array)
-    statistics = json.loads((tmp_path / "organs.statistics.json").read_text())
-    assert set(statistics) == names
+    seg = highdicom.seg.segread(path)
+    described = [seg.get_segment_description(number) for number in seg.segment_numbers]
+    assert [item.segment_label for item in described] == [names[value] for value in sorted(names)]
+    assert {item.algorithm_type.value for item in described} == {"AUTOMATIC"}
+    images = [pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(series.iterdir())]
+    images.sort(key=lambda image: float(image.ImagePositionPatient[2]))
+    found = seg.get_pixels_by_source_instance(
+        [image.SOPInstanceUID for image in images], combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    by_number = np.array([0, *sorted(names)])
+    np.testing.assert_array_equal(by_number[found], array)
 
 
 def test_a_text_keeps_one_structure_and_names_it(use_tiny: Callable[[str], Path], run: Run, tmp_path: Path) -> None:
@@ -171,6 +176,30 @@ def test_licensed_tasks_ask_for_a_number_and_open_ones_never(run: Run, tmp_path:
     kept = json.loads((tmp_path / "models" / "totalsegmentator" / "config.json").read_text())
     assert kept["license_number"] == number
     assert kept["send_usage_stats"] is False
+
+
+def test_a_person_is_asked_for_the_licence_number_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
+
+    class Keyboard(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    number = "aca_" + "Y" * 14
+    monkeypatch.setattr(sys, "stdin", Keyboard(f"{number}\n"))
+    scan = tmp_path / "scan.nii.gz"
+    promptseg.write_volume(blocks(Geometry((14, 30, 32), (3.0, 3.0, 3.0))), scan)
+    _, _, err = run("wholebody", scan, "-o", tmp_path / "x.nii.gz", "--task", "total", "--device", "cpu")
+    assert "licence" not in err  # an open task never asks
+    for asked in (True, False):
+        code, _, err = run("wholebody", scan, "-o", tmp_path / "x.nii.gz", "--task", "face", "--device", "cpu")
+        assert code == 1
+        assert ("license-academic" in err) == asked
+        assert "weights of the whole-body task 'face'" in err
+    kept = json.loads((tmp_path / "models" / "totalsegmentator" / "config.json").read_text())
+    assert kept["license_number"] == number
 
 
 def test_the_lists_are_the_registrys(run: Run) -> None:

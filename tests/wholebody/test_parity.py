@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_weights
 from numpy.typing import NDArray
 from wholebody_phantoms import turned
 
@@ -91,6 +92,30 @@ def test_same_masks_of_a_subset_that_another_network_finds_first(
     volume = promptseg.read_volume(scan)
     prepared = engine.prepare(volume)
     np.testing.assert_array_equal(engine.finish(prepared, engine.infer(prepared)).array, made.array)
+
+
+@pytest.mark.parametrize(
+    ("task", "fewest"),
+    [
+        ("total", 20),  # five networks at 1.5 mm, one after the other
+        ("total_mr", 10),  # two
+        ("body", 2),  # one, with post-processing of its own
+    ],
+)
+def test_same_masks_of_other_tasks(
+    task: str,
+    fewest: int,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    children_find_torchvision: None,
+) -> None:
+    models = tmp_path / "models"
+    tiny_weights.write_task(models / "totalsegmentator" / "nnunet" / "results", task)
+    monkeypatch.setenv("PROMPTSEG_MODELS", str(models))
+    made = WholeBody(task, device="cpu").segment(promptseg.read_volume(scan))
+    reference = by_totalsegmentator(scan, models, tmp_path / "cli.nii.gz", "--task", task)
+    require_same_classes(made, reference, fewest)
 
 
 def test_steps_in_different_processes_give_the_same_labels(warm: Callable[[str], WholeBody], scan: Path) -> None:

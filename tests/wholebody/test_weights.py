@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from promptseg.errors import ModelError, PromptsegError
 
 pytest.importorskip("totalsegmentator", reason="TotalSegmentator is not installed")
 
+from wholebody_phantoms import blocks
+
+from promptseg.volume import Geometry
 from promptseg.wholebody import WholeBody
 from promptseg.wholebody.weights import ensure_home, weights_folder
 
@@ -75,6 +80,32 @@ def test_settings_of_totalsegmentators_own_users_are_honoured(
     assert json.loads((home / "config.json").read_text())["send_usage_stats"] is False
 
 
+def test_every_task_can_be_run_when_its_weights_are_here(tmp_path: Path) -> None:
+    """Each task's own steps are gone through on a small image; TotalSegmentator's "test" is a stub."""
+    from promptseg.wholebody.totalseg import all_tasks
+    from promptseg.wholebody.weights import remember_licence
+
+    remember_licence("aca_" + "X" * 14)
+    for task in all_tasks():
+        if task != "test":
+            assert WholeBody(task).models, task
+    with pytest.raises(ModelError, match="broke off in TotalSegmentator"):
+        _ = WholeBody("test").models
+
+
+def test_statistics_are_not_sent_even_where_the_settings_file_allows_it(
+    use_tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocked_network: list[Any]
+) -> None:
+    weights = use_tiny("random") / "totalsegmentator" / "nnunet" / "results"
+    content = '{"totalseg_id": "x", "send_usage_stats": true, "prediction_counter": 4}'
+    (tmp_path / "config.json").write_text(content)
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path))
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(weights))
+    WholeBody("total", fast=True, device="cpu").segment(blocks(Geometry((12, 14, 16), (3.0, 3.0, 3.0))))
+    assert blocked_network == []
+    assert (tmp_path / "config.json").read_text() == content
+
+
 def test_a_settings_file_that_is_there_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "theirs"
     home.mkdir()
@@ -130,6 +161,37 @@ def test_a_damaged_archive_leaves_nothing_behind(mirror: Path, run: Run) -> None
     assert code == 1
     assert "cannot be unpacked" in err
     assert not (weights_folder() / FAST).exists()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_stopped(
+    mirror: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, asked = mirror.read_bytes(), []
+
+    class Handler(BaseHTTPRequestHandler):
+        """Breaks off the first answer in its middle."""
+
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Range"))
+            start = int(asked[-1][len("bytes=") : -1]) if asked[-1] else 0
+            self.send_response(206 if start else 200)
+            self.send_header("ETag", '"one"')
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start : len(content) // 2 if len(asked) == 1 else None])
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("PROMPTSEG_MIRRORS", f"http://127.0.0.1:{server.server_port}")
+        pull = ("models", "pull", "totalsegmentator:total_fast", "--trust-on-first-use")
+        while run(*pull)[0] and len(asked) < 3:
+            pass
+        server.shutdown()
+    assert asked[:2] == [None, f"bytes={len(content) // 2}-"]
+    WholeBody("total", fast=True, device="cpu").load()
 
 
 def test_pull_offline_and_unknown_names_are_told(

@@ -1,11 +1,12 @@
 """Tiny nnU-Net models in exactly the folders and files that TotalSegmentator expects; no trained weights are needed.
 
-Two kinds of network, both real nnU-Net architectures run by the real package:
+Three kinds of network, all real nnU-Net architectures run by the real package:
 
 - ``random``: two stages with random weights and instance norm. Its masks are noise of all classes: any difference in
   what it is fed shows.
 - ``bands``: weights set by hand so that class k is where the intensity lies within ``BAND_WIDTH / 2`` of
   ``band_centre(k)``, background elsewhere. Its masks are known beforehand, so geometry can be proved.
+- ``full``: as ``random``, of nnU-Net's default size, for measurements.
 
 Used by the tests and by the benchmarks; nothing of the product imports it.
 """
@@ -22,6 +23,8 @@ __all__ = ["BAND_WIDTH", "band_centre", "write_own_model", "write_task", "write_
 BAND_WIDTH = 16.0
 FIRST_CENTRE = -1000.0
 PATCH = (24, 40, 40)  # (z, y, x) voxels
+FULL_PATCH = (128, 128, 128)
+FULL_FEATURES = (32, 64, 128, 256, 320, 320)  # nnU-Net's default 3D network: 31 million weights
 CROP_MODELS = {  # dataset ids that TotalSegmentator uses to find a region first: task, spacing, trainer
     297: ("total", 3.0, "nnUNetTrainer_4000epochs_NoMirroring"),
     298: ("total", 6.0, "nnUNetTrainer_4000epochs_NoMirroring"),
@@ -151,21 +154,24 @@ def _write_model(
 
 
 def _architecture(kind: str, channels: int) -> dict[str, Any]:
-    random = kind == "random"
-    kernel = [3, 3, 3] if random else [1, 1, 1]
+    norm = kind != "bands"
+    features = {"bands": [channels, 1], "random": [4, 8], "full": list(FULL_FEATURES)}[kind]
+    kernel = [1, 1, 1] if kind == "bands" else [3, 3, 3]
+    convolutions = 2 if kind == "full" else 1
+    stages = len(features)
     return {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
-            "n_stages": 2,
-            "features_per_stage": [4, 8] if random else [channels, 1],
+            "n_stages": stages,
+            "features_per_stage": features,
             "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [kernel, kernel],
-            "strides": [[1, 1, 1], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
+            "kernel_sizes": [kernel] * stages,
+            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+            "n_conv_per_stage": [convolutions] * stages,
+            "n_conv_per_stage_decoder": [convolutions] * (stages - 1),
             "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d" if random else None,
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True} if random else None,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d" if norm else None,
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True} if norm else None,
             "dropout_op": None,
             "dropout_op_kwargs": None,
             "nonlin": "torch.nn.ReLU",
@@ -204,7 +210,7 @@ def _plans(
 ) -> dict[str, Any]:
     intensities = (
         {"mean": 50.0, "std": 300.0, "percentile_00_5": -1000.0, "percentile_99_5": 1200.0}
-        if kind == "random"
+        if kind != "bands"
         else {"mean": FIRST_CENTRE, "std": BAND_WIDTH, "percentile_00_5": -3000.0, "percentile_99_5": 3000.0}
     )
     resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
@@ -221,7 +227,7 @@ def _plans(
                 "data_identifier": "tiny",
                 "preprocessor_name": "DefaultPreprocessor",
                 "batch_size": 2,
-                "patch_size": list(PATCH),
+                "patch_size": list(FULL_PATCH if kind == "full" else PATCH),
                 "median_image_size_in_voxels": [100.0, 100.0, 100.0],
                 "spacing": spacing_zyx,
                 "normalization_schemes": ["CTNormalization"],
