@@ -40,7 +40,7 @@ def batch(
         list[str] | None, typer.Option(help="An option of your own job. Repeatable.", metavar="NAME=VALUE")
     ] = None,
     mask_format: Annotated[
-        list[str] | None, typer.Option("--format", help="nii.gz, seg.nrrd, nrrd, mha, dicom-seg. Repeatable.")
+        list[str] | None, typer.Option("--format", help="nii.gz, seg.nrrd, nrrd, mha, dicom-seg, dicom-labelmap.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:N,cuda:M.")] = "auto",
     workers: Annotated[

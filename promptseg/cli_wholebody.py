@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["wholebody"]
 
+DICOM_KINDS = {"seg": "binary", "labelmap": "labelmap"}
+
 
 def wholebody(
     image: Annotated[
@@ -58,6 +60,14 @@ def wholebody(
     licence_number: Annotated[
         str | None, typer.Option(help="Of TotalSegmentator's licensed tasks; asked for once, then remembered.")
     ] = None,
+    dicom_kind: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="What a .dcm becomes: seg (one bit per class, read everywhere) or labelmap (newer, small and quick).",
+            metavar="KIND",
+        ),
+    ] = "seg",
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="Copy the patient's name, id and dates into a DICOM SEG.")
     ] = False,
@@ -78,6 +88,8 @@ def wholebody(
         return
     if image is None or not output:
         raise typer.BadParameter("expected an IMAGE and at least one -o OUT (or --tasks, or --classes TASK)")
+    if dicom_kind not in DICOM_KINDS:
+        raise typer.BadParameter(f"expected --as {' or '.join(DICOM_KINDS)}, got {dicom_kind!r}")
     if radiomics:
         require_radiomics()
     if session is not None and (series is not None or frame is not None):
@@ -95,7 +107,8 @@ def wholebody(
         typer.echo(f"warning: {warning}", err=True)
     result, load_s = _run(engine, volume)
     labelmap = _kept(result.labelmap, only)
-    lines, write_s = _write(labelmap, volume, output, source, result, engine, keep_identity, radiomics)
+    kind = DICOM_KINDS[dicom_kind]
+    lines, write_s = _write(labelmap, volume, output, source, result, engine, kind, keep_identity, radiomics)
     if session is not None:
         lines.append(_land(image, session, labelmap))
     for line in lines:
@@ -233,6 +246,7 @@ def _write(
     source: Any,
     result: WholeBodyResult,
     engine: WholeBody,
+    kind: str,
     keep_identity: bool,
     radiomics: bool,
 ) -> tuple[list[str], float]:
@@ -242,7 +256,8 @@ def _write(
 
     started = time.perf_counter()
     present = set(np.unique(labelmap.array).tolist()) - {0}
-    written = write_outputs(labelmap, outputs, source, made_by=engine.made_by, keep_identity=keep_identity)
+    made_by = engine.made_by
+    written = write_outputs(labelmap, outputs, source, made_by=made_by, kind=kind, keep_identity=keep_identity)
     if result.statistics is not None:
         written.append(write_statistics(result.statistics, side_path(outputs[0], "statistics.json")))
     if radiomics:

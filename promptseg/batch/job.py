@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from promptseg.promptlog import PromptLog
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["DICOM_SEG", "FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]
+__all__ = ["DICOM_FORMATS", "FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]
 
-DICOM_SEG = "dicom-seg"
-FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", DICOM_SEG)
+DICOM_FORMATS = {"dicom-seg": "binary", "dicom-labelmap": "labelmap"}  # name to the kind of SEG
+FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", *DICOM_FORMATS)
 OUR_JOBS = {
     "segment": "promptseg.batch.job_segment:SegmentJob",
     "wholebody": "promptseg.batch.job_wholebody:WholeBodyJob",

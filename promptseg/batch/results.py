@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from promptseg.batch.case import Case
-from promptseg.batch.job import DICOM_SEG, Result
+from promptseg.batch.job import DICOM_FORMATS, Result
 from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
 from promptseg.io import write_labelmap
 from promptseg.measure import measure_intensity
@@ -25,6 +25,7 @@ from promptseg.volume import Geometry, Label, Labelmap, Volume
 __all__ = ["measured", "write_results"]
 
 MASK_STEM = "mask"
+DICOM_NAMES = {"dicom-seg": f"{MASK_STEM}.dcm", "dicom-labelmap": f"{MASK_STEM}-labelmap.dcm"}
 THUMBNAIL_PX = (720, 260)  # width, height that the three cuts fit into
 GAP_PX = 8  # between the cuts
 JPEG_QUALITY = 85
@@ -42,10 +43,10 @@ def write_results(result: Result, case: Case, formats: Sequence[str], folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     findings = list(result.findings)
     for name in formats:
-        if name != DICOM_SEG:
+        if name not in DICOM_FORMATS:
             write_labelmap(result.labelmap, folder / f"{MASK_STEM}.{name}")
         elif result.labelmap.array.any():
-            _write_dicom_seg(result, case, folder / f"{MASK_STEM}.dcm")
+            _write_dicom_seg(result, case, DICOM_FORMATS[name], folder / DICOM_NAMES[name])
         else:
             findings.append("no voxel belongs to any label: no DICOM SEG was written")
     if result.log is not None:
@@ -81,12 +82,12 @@ def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_dicom_seg(result: Result, case: Case, path: Path) -> None:
+def _write_dicom_seg(result: Result, case: Case, kind: str, path: Path) -> None:
     from promptseg.export import Provenance, provenance_of, read_source, write_dicom_seg
 
     source = read_source(case.image, series=case.series, frame=case.frame)
     made = provenance_of(result.log) if result.log is not None else Provenance("AUTOMATIC", model_id=result.algorithm)
-    write_dicom_seg(result.labelmap, path, source, provenance=made)
+    write_dicom_seg(result.labelmap, path, source, provenance=made, kind=kind)
 
 
 def _write_thumbnail(result: Result, path: Path) -> None:

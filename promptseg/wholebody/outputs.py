@@ -48,6 +48,7 @@ def write_outputs(
     source: DicomSource | None,
     *,
     made_by: str,
+    kind: str = "binary",
     keep_identity: bool = False,
 ) -> list[Path]:
     """Write the labels to every output; return all files.
@@ -57,6 +58,7 @@ def write_outputs(
         outputs: mask files, ``*.dcm`` for a DICOM SEG, or folders (made when missing).
         source: the DICOM images, for a DICOM SEG.
         made_by: task and program, for the DICOM object.
+        kind: "binary" or "labelmap", for the DICOM object.
         keep_identity: copy the patient's name, id and dates into the DICOM object.
     """
     from promptseg.export import write_dicom_seg
@@ -67,7 +69,9 @@ def write_outputs(
     for path in outputs:
         if _is_dicom(path) and source is not None:
             made = Provenance(algorithm="AUTOMATIC", model_id=made_by)
-            written.append(write_dicom_seg(labelmap, path, source, provenance=made, keep_identity=keep_identity))
+            written.append(
+                write_dicom_seg(labelmap, path, source, provenance=made, kind=kind, keep_identity=keep_identity)
+            )
             continue
         written += write_labelmap(labelmap, path if _is_file(path) else _in_folder(path) / FOLDER_MASK)
     return written

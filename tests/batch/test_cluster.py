@@ -48,6 +48,12 @@ def free_port():
         return asked.getsockname()[1]
 
 
+@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:1"])
+def test_an_address_where_no_cluster_answers_is_one_sentence(trouble, cases, tmp_path, address):
+    with pytest.raises(SettingsError, match=f"expected a Ray cluster at '{address}', none answers there"):
+        run_batch(cases("a"), trouble, tmp_path / "out", BatchOptions(cluster=address))
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Start a head without room for work and two nodes that say they have a GPU, so each gets one line."""
@@ -114,9 +120,3 @@ def test_a_batch_from_the_command_line_survives_a_lost_node_and_cases_that_hang_
     for name in good:
         assert told(out, name)[2] == "gpu 0"  # the one that Ray gave it
     assert {told(out, name)[1] for name in good} == {"loads 1"}  # warm
-
-
-@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:1"])
-def test_an_address_where_no_cluster_answers_is_one_sentence(trouble, cases, tmp_path, address):
-    with pytest.raises(SettingsError, match=f"expected a Ray cluster at '{address}', none answers there"):
-        run_batch(cases("a"), trouble, tmp_path / "out", BatchOptions(cluster=address))

@@ -93,9 +93,10 @@ def test_a_dicom_series_gives_a_dicom_seg_without_the_patients_name(run, tmp_pat
     write_dicom(tmp_path / "dicom", volume.array, volume.geometry)
     (case,), _ = find_cases([tmp_path / "dicom"])
     case = Case(case.id, case.image, case.series, case.files, hints=Hints(prompts=(POINT,)))
-    spec = JobSpec("segment", {"model": "classical"}, formats=("nii.gz", "dicom-seg"), device="cpu")
+    spec = JobSpec("segment", {"model": "classical"}, formats=("nii.gz", "dicom-seg", "dicom-labelmap"), device="cpu")
     receipt, folder = run(spec, case)
-    assert "mask.dcm" in receipt["files"]
+    assert {"mask.dcm", "mask-labelmap.dcm"} <= set(receipt["files"])
+    assert pydicom.dcmread(folder / "mask-labelmap.dcm").SegmentationType == "LABELMAP"
     made = pydicom.dcmread(folder / "mask.dcm")
     assert str(made.PatientName) == ""
     pixels = sum(int(np.count_nonzero(frame)) for frame in made.pixel_array)

@@ -40,25 +40,15 @@ def require_known_labels(volume: Volume, found: NDArray[Any]) -> None:
     assert (found[inside] == bands[inside]).mean() > 0.999
 
 
-@pytest.fixture(scope="module")
-def series(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole scan ``ct_ts_trunk3mm`` as a DICOM series."""
-    scan = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
-    return write_ct_series(scan, tmp_path_factory.mktemp("dicom") / "series")
-
-
 def test_a_real_scan_offline_with_all_classes_and_their_names_in_every_format(
-    use_tiny: Callable[[str], Path],
-    shared_data: Path,
-    series: Path,
-    run: Run,
-    blocked_network: list[Any],
-    tmp_path: Path,
+    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
 ) -> None:
     models = use_tiny("bands")
+    volume = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
+    series = write_ct_series(volume, tmp_path / "series")
     outputs = [tmp_path / name for name in ("organs.seg.nrrd", "organs.nii.gz", "organs.dcm")]
     flags = [part for path in outputs for part in ("-o", path)]
-    code, out, err = run("wholebody", series, *flags, "--fast", "--device", "cpu", "--statistics")
+    code, out, err = run("wholebody", series, *flags, "--as", "labelmap", "--fast", "--device", "cpu")
     assert code == 0, err
     assert blocked_network == []
     assert "117 of 117 classes found" in out
@@ -67,17 +57,35 @@ def test_a_real_scan_offline_with_all_classes_and_their_names_in_every_format(
     assert config["send_usage_stats"] is False
     assert config["prediction_counter"] == 0
 
-    volume, made = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz"), nifti(outputs[1])
+    made = nifti(outputs[1])
     wanted = names_of(made)
     assert len(wanted) == 117
-    assert {label.value: label.name for label in promptseg.read_labelmap(outputs[1]).labels.values()} == wanted
-    assert promptseg.read_labelmap(outputs[1]).geometry.same_as(volume.geometry)
+    read = promptseg.read_labelmap(outputs[1])
+    assert {value: label.name for value, label in read.labels.items()} == wanted
+    assert read.geometry.same_as(volume.geometry)
     require_known_labels(volume, made)
     assert nrrd_names.segments(outputs[0]) == wanted
     np.testing.assert_array_equal(promptseg.read_labelmap(outputs[0]).array, made)
     require_same_in_dicom(outputs[2], series, made, wanted)
+
+
+def test_all_classes_as_binary_segments_and_statistics(
+    use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
+) -> None:
+    use_tiny("bands")
+    whole = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
+    array, grid = np.ascontiguousarray(whole.array[::9]), whole.geometry  # highdicom writes a frame per class and slice
+    coarse = Geometry(array.shape, (*grid.spacing[:2], 27.0), grid.origin, grid.direction)
+    series = write_ct_series(Volume.from_array(array, coarse), tmp_path / "series")
+    outputs = ("-o", tmp_path / "organs.dcm", "-o", tmp_path / "organs.nii.gz", "--statistics")
+    code, out, err = run("wholebody", series, *outputs, "--fast", "--device", "cpu")
+    assert code == 0, err
+    assert blocked_network == []
+    assert "117 of 117 classes found" in out
+    made = nifti(tmp_path / "organs.nii.gz")
+    require_same_in_dicom(tmp_path / "organs.dcm", series, made, names_of(made))
     statistics = json.loads((tmp_path / "organs.statistics.json").read_text())
-    assert set(statistics) == set(wanted.values())
+    assert set(statistics) == set(names_of(made).values())
 
 
 def nifti(path: Path) -> NDArray[np.uint8]:
@@ -92,15 +100,18 @@ def require_same_in_dicom(path: Path, series: Path, array: NDArray[np.uint8], na
     import highdicom
 
     seg = highdicom.seg.segread(path)
-    described = [seg.get_segment_description(number) for number in seg.segment_numbers]
-    assert [item.segment_label for item in described] == [names[value] for value in sorted(names)]
-    assert {item.algorithm_type.value for item in described} == {"AUTOMATIC"}
-    images = [pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(series.iterdir())]
+    described = {number: seg.get_segment_description(number) for number in seg.segment_numbers}
+    assert [item.segment_label for item in described.values()] == [names[value] for value in sorted(names)]
+    assert {item.algorithm_type.value for item in described.values()} == {"AUTOMATIC"}
+    images = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.iterdir()]
     images.sort(key=lambda image: float(image.ImagePositionPatient[2]))
     found = seg.get_pixels_by_source_instance(
         [image.SOPInstanceUID for image in images], combine_segments=True, assert_missing_frames_are_empty=True
     )
-    by_number = np.array([0, *sorted(names)])
+    values = {name: value for value, name in names.items()}
+    by_number = np.zeros(max(described) + 1, np.uint8)
+    for number, item in described.items():
+        by_number[number] = values[item.segment_label]
     np.testing.assert_array_equal(by_number[found], array)
 
 

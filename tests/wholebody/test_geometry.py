@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny_weights
 from wholebody_phantoms import CLASSES, blocks, expected, lying, turned
 
 from promptseg.errors import GeometryMismatchError, ModelError
@@ -59,6 +62,37 @@ def test_oblique_images_keep_their_grid(engine: WholeBody, angles: tuple[float, 
     wanted = expected(SHAPE, MARGIN)
     assert made.geometry == oblique
     np.testing.assert_array_equal(made.array[wanted >= 0], wanted[wanted >= 0])
+
+
+MR_CLASSES = (5, 2, 3, 1, 30, 41, 21, 50)  # of both networks of total_mr
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "classes"),
+    [
+        ("total", {}, CLASSES),  # five networks at 1.5 mm
+        ("total", {"roi_subset": ("liver", "heart")}, CLASSES),  # a 6 mm network finds the region of two of them first
+        ("total_mr", {}, MR_CLASSES),  # two networks
+        ("vertebrae_mr", {}, (5, 2, 3, 1, 12, 14, 21, 22)),  # one
+    ],
+)
+def test_other_tasks_on_an_oblique_flipped_image(
+    task: str, options: dict[str, Any], classes: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "models" / "totalsegmentator" / "nnunet" / "results"
+    tiny_weights.write_task(weights, task, "bands")
+    tiny_weights.write_tiny_weights(weights, 298, kind="bands")
+    monkeypatch.setenv("PROMPTSEG_MODELS", str(tmp_path / "models"))
+    oblique = Geometry(SHAPE, STRAIGHT.spacing, STRAIGHT.origin, turned(-8.0, 20.0, 172.0))
+    turns = (2, 0, 1), (True, False, True)
+    image = lying(blocks(oblique, classes), *turns)
+    engine = WholeBody(task, device="cpu", **options)
+    made = engine.segment(image)
+    wanted = expected(SHAPE, MARGIN, classes)
+    wanted[~np.isin(wanted, [-1, *engine.labels])] = 0
+    laid = lying(Volume.from_array(wanted, oblique), *turns).array
+    assert made.geometry == image.geometry
+    np.testing.assert_array_equal(made.array[laid >= 0], laid[laid >= 0])
 
 
 def test_labels_on_another_grid_are_refused() -> None:

@@ -41,9 +41,11 @@ def blocks(geometry: Geometry, classes: tuple[int, ...] = CLASSES) -> Volume:
     return Volume.from_array(array.astype(np.int16), geometry, modality="CT")
 
 
-def expected(shape: tuple[int, int, int], margin: tuple[int, int, int]) -> NDArray[np.int16]:
+def expected(
+    shape: tuple[int, int, int], margin: tuple[int, int, int], classes: tuple[int, ...] = CLASSES
+) -> NDArray[np.int16]:
     """The classes of ``blocks``; -1 within ``margin`` (z, y, x) voxels of a face between two blocks."""
-    centre = blocks(Geometry(shape)).array
+    centre = blocks(Geometry(shape), classes).array
     labels = np.rint((centre - tiny_weights.band_centre(0)) / tiny_weights.BAND_WIDTH).astype(np.int16)
     for axis, width in enumerate(margin):
         near = [slice(None)] * 3
