@@ -87,8 +87,11 @@ def _decoded(entry: Entry) -> tuple[NDArray[np.uint8], dict[int, Label]]:
     whole = len(shape) == 3 and len(runs) == len(values) and min((*shape, *runs.tolist()), default=0) >= 0
     if not whole or int(runs.sum()) != math.prod(shape):
         raise PromptError(f"expected label runs that add up to shape {shape}, got a sum of {int(runs.sum())}")
-    labels = [Label(int(item["value"]), item["name"], tuple(item["color"])) for item in entry["labels"]]
-    return np.repeat(values, runs).reshape(shape), {label.value: label for label in labels}
+    labels = {}
+    for item in entry["labels"]:
+        red, green, blue = (int(part) for part in item["color"])
+        labels[int(item["value"])] = Label(int(item["value"]), item["name"], (red, green, blue))
+    return np.repeat(values, runs).reshape(shape), labels
 
 
 def _import(session: Session, entry: Entry, _: OnProgress | None) -> None:

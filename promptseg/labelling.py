@@ -74,7 +74,7 @@ def imported(state: State, labelmap: Labelmap, only: Sequence[str] = ()) -> tupl
         PromptError: a name is taken, or there would be more than 255 labels.
     """
     counts = np.bincount(labelmap.array.ravel())
-    table, made = np.zeros(len(counts), np.uint8), {}
+    table, made = np.zeros(len(counts), np.uint8), dict[int, Label]()
     for value in np.flatnonzero(counts).tolist():
         known = labelmap.labels.get(value) or Label.default(value)
         if value and (not only or known.name in only):
