@@ -153,8 +153,7 @@ class Session(SessionView):
         The last one is selected; locked labels keep their voxels. ``only`` names those to take; all when empty.
 
         Raises:
-            GeometryMismatchError: the labelmap lies on another grid.
-            PromptError: a name is taken already, or there would be more than 255 labels.
+            GeometryMismatchError, PromptError: another grid; a name that is taken, or more than 255 labels.
         """
         self.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
         state, made = labelling.imported(self._state, labelmap, only)
