@@ -139,21 +139,29 @@ def _connected(address: str) -> Any:
 
 
 def _require_answer(address: str) -> None:
-    """Look whether a machine answers at a ``ray://`` address; Ray itself would try for half a minute.
+    """Look whether a machine answers; Ray itself would try for half a minute, or for ever where a cluster has died.
 
     Raises:
         MissingExtraError: Ray's client is not installed.
         SettingsError: no such address, or nobody answers.
     """
-    if not address.startswith(CLIENT_SCHEME):
-        return
-    if find_spec("grpc") is None:
+    if address.startswith(CLIENT_SCHEME) and find_spec("grpc") is None:
         raise MissingExtraError("grpcio", "cluster")
+    known = _noted() if address == "auto" else address
+    if not known:
+        return  # Ray says so itself
     try:
-        place = urlsplit(address)
+        place = urlsplit(known if "://" in known else f"//{known}")
         socket.create_connection((place.hostname or "", place.port or CLIENT_PORT), timeout=ANSWER_LIMIT_S).close()
     except (OSError, ValueError) as exc:
         raise SettingsError(NO_CLUSTER.format(address)) from exc
+
+
+def _noted() -> str:
+    """Return the address that "auto" means: Ray's variable, or what ``ray start`` noted on this machine; "" if none."""
+    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
+    named = os.environ.get("RAY_ADDRESS", "")
+    return named or (note.read_text(encoding="utf-8").strip() if note.is_file() else "")
 
 
 def _hand_over(done: Future[Any], answer: Future[Any]) -> None:
