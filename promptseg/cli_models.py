@@ -116,7 +116,7 @@ def models_pull(
         for path in found.values():
             typer.echo(path)
         if not found:
-            typer.echo(f"{model_id} needs no download: {card.advice or 'it is inside the package'}")
+            typer.echo(f"{model_id} needs no download: {'it is built in' if card.dimensions == 2 else card.advice}")
         elif "checkpoint" in found:
             typer.echo(f"for a CPU, once: promptseg models export {model_id}", err=True)
 
