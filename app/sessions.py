@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import ref
 
 from filelock import FileLock
 from sqlalchemy import delete, select, update
@@ -37,6 +38,7 @@ __all__ = ["HeldElsewhereError", "NotFoundError", "ServedSessions", "Step"]
 
 T = TypeVar("T")
 Step = Callable[[Session, Turn], Changed | None]
+Holding = Callable[[], Served | None]
 TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
 
 
@@ -300,14 +302,16 @@ class ServedSessions:
             if not self._active[session_id]:
                 del self._active[session_id]
 
-    def _guard(self, session_id: str, folder: Path) -> tuple[Guard, list[Served]]:
-        """Return what lets only the holder write, and a list that the served session is put into."""
-        holding: list[Served] = []
+    def _guard(self, session_id: str, folder: Path) -> tuple[Guard, list[Holding]]:
+        """Return what lets only the holder write, and a list for the served session: weak, as that holds the guard."""
+        holding: list[Holding] = []
         lock = FileLock(folder / "lock", thread_local=False)
 
         def guard(append: Callable[[Any], None]) -> Callable[[Any], None]:
             def record(entry: Any) -> None:
-                served = holding[0]
+                served = holding[0]()
+                if served is None:
+                    raise HeldElsewhereError("the session was put away; try again")
                 with lock:
                     if time.monotonic() > served.lease_until and not self._renew_one(served):
                         raise HeldElsewhereError("the session moved to another process; try again")
@@ -324,8 +328,8 @@ class ServedSessions:
             served.lease_until = until
         return held[0].mine
 
-    def _register(self, served: Served, holding: list[Served]) -> Served:
-        holding.append(served)
+    def _register(self, served: Served, holding: list[Holding]) -> Served:
+        holding.append(ref(served))
         with self._lock:
             self._live[served.id] = served
         return served

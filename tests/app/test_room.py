@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.protocols.frames import pack
 from promptseg.app.queueing import BusyError
 from promptseg.app.room import Room
@@ -45,6 +47,24 @@ def test_an_idle_session_leaves_the_memory_and_comes_back(serve: Serve, settings
         time.sleep(0.05)
     assert client.get(f"{API}/sessions/{session}/labels.nii").content == before
     assert client.post(f"{API}/sessions/{session}/undo").status_code == 200
+
+
+def test_a_session_that_was_put_away_is_freed_at_once(client: TestClient) -> None:
+    session, _ = clicked(client)
+    state = client.app.state.promptseg  # type: ignore[attr-defined]
+    served = state.sessions.find(LOCAL_USER, session)
+    gone = [weakref.ref(served), weakref.ref(served.session), weakref.ref(served.session.volume)]
+    del served
+    gc.collect()
+    gc.disable()  # embeddings must not wait for it
+    try:
+        assert client.post(f"{API}/sessions/{session}/close").status_code == 204
+        deadline = time.monotonic() + SOON_S
+        while any(one() is not None for one in gone):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        gc.enable()
 
 
 def test_where_memory_is_short_the_longest_idle_session_gives_way(serve: Serve, settings: ServeSettings) -> None:
