@@ -78,7 +78,7 @@ class User:
         """Open a session, click, look at what is kept, export."""
         body = {"study": study, "model": self.model}
         self.session = self.send(api, "POST", "/sessions", body).json()["id"]
-        self.acknowledged = []
+        self.acknowledged, self.final = [], b""
         for _ in range(CLICKS):
             if self.think:
                 time.sleep(chance.expovariate(1.0 / self.think))
