@@ -1,6 +1,6 @@
 """Mutated DICOM, NIfTI, NRRD and MetaImage files against every reader: nothing but our own errors may come out.
 
-    python benchmarks/fuzz_readers.py [--count 20000] [--workers 1] [--data ../shared/data] [--out out/fuzz]
+    python benchmarks/fuzz_readers.py [--start 0] [--stop 20000] [--workers 1] [--data ../shared/data] [--out out/fuzz]
 
 Input number n is the same on every machine with the same seeds (a sound file, its own mutations from n). A worker
 process reads it under a memory limit; the parent kills a worker that takes too long and starts another. A run goes on
@@ -32,10 +32,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-SECONDS = 30.0  # per input; a sound one takes some hundredths
+SECONDS = 30.0  # of the processor per input; a sound one takes some hundredths
+WAIT = 4 * SECONDS  # on the clock: what waits for ever takes no processor time
 MEMORY = 1536 << 20  # bytes of address space that an input may take on top of what the libraries have
 LARGEST_SEED = 400_000  # bytes
+COMPRESSED = (
+    "mr_compressed_j2k",
+    "mr_compressed_jpeg",
+    "mr_compressed_jpegls",
+    "mr_siemens_mosaic",
+)  # one file of each
 WORDS = (
     b"0",
     b"-1",
@@ -73,11 +81,9 @@ def seeds(data: Path | None) -> list[Seed]:
     if data is not None:
         root = data / "robustness"
         paths = sorted(p for part in ("dicom_single", "volumes", "seg_labelmap") for p in (root / part).iterdir())
-        found += [
-            Seed(path.name, ((path.name, path.read_bytes()),), 2048)
-            for path in paths
-            if path.is_file() and path.stat().st_size <= LARGEST_SEED
-        ]
+        paths = [path for path in paths if path.is_file() and path.stat().st_size <= LARGEST_SEED]
+        paths += [min((root / part).iterdir()) for part in COMPRESSED]
+        found += [Seed(path.name, ((path.name, path.read_bytes()),), 2048) for path in paths]
     return found
 
 
@@ -130,12 +136,14 @@ def _own_dicom(folder: Path) -> Iterator[Seed]:
         _slice(pixels[z], z).save_as(place / f"{z}.dcm", enforce_file_format=True)
     files = tuple((f"s/{p.name}", p.read_bytes()) for p in sorted(place.iterdir()))
     yield Seed("series", files, 1400)
-    for name in ("implicit", "rle"):
-        dataset = _slice(pixels[0], 0)
+    for name in ("implicit", "rle", "mosaic"):
+        dataset = _slice(np.concatenate(pixels[:2]) if name == "mosaic" else pixels[0], 0)
         if name == "rle":
             dataset.compress("1.2.840.10008.1.2.5")
-        else:
+        elif name == "implicit":
             dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+        else:
+            _make_mosaic(dataset)
         dataset.save_as(folder / f"{name}.dcm", enforce_file_format=True)
         yield Seed(name, ((f"{name}.dcm", (folder / f"{name}.dcm").read_bytes()),), 1400)
     source = read_source(place)
@@ -165,6 +173,18 @@ def _slice(pixels: np.ndarray, z: int) -> Any:
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
     dataset.PixelData = pixels.tobytes()
     return dataset
+
+
+def _make_mosaic(dataset: Any) -> None:
+    """Turn a picture into four tiles, of which three count, with the private header that says so."""
+    dataset.ImageType, dataset.SpacingBetweenSlices = ["ORIGINAL", "PRIMARY", "MOSAIC"], 3.0
+    dataset.Columns, dataset.PixelData = 12, dataset.PixelData[: 22 * 12 * 2]
+    fields = {b"NumberOfImagesInMosaic": [b"3"], b"SliceNormalVector": [b"0", b"0", b"1"]}
+    header = b"SV10\4\3\2\1" + struct.pack("<2I", len(fields), 77)
+    for name, values in fields.items():
+        header += struct.pack("<64si4s3i", name, len(values), b"FD", 4, len(values), 77)
+        header += b"".join(struct.pack("<4i4s", 2, 2, 77, 2, value) for value in values)
+    dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", header)
 
 
 # --- mutations ------------------------------------------------------------------------------------------------------
@@ -305,11 +325,11 @@ class Worker:
         self.process.start()
         other.close()
         self.number: int | None = None
-        self.since = 0.0
+        self.since = self.used = 0.0
 
     def give(self, number: int) -> None:
         """Start an input."""
-        self.number, self.since = number, time.monotonic()
+        self.number, self.since, self.used = number, time.monotonic(), self._processor()
         self.connection.send(number)
 
     def answer(self, first: bool) -> tuple[str, str, int] | None:
@@ -320,11 +340,20 @@ class Worker:
         except (EOFError, ConnectionError):
             self.process.join()
             return "died", f"the process ended with {self.process.exitcode}", 0
-        if time.monotonic() - self.since > (SECONDS + 60 if first else SECONDS):
+        waited = time.monotonic() - self.since - (60 if first else 0)
+        if waited > WAIT or (waited > SECONDS and self._processor() - self.used > SECONDS + (60 if first else 0)):
             self.process.kill()
             self.process.join()
-            return "hang", f"no answer after {SECONDS} s", 0
+            return "hang", f"no answer after {waited:.0f} s", 0
         return None
+
+    def _processor(self) -> float:
+        """Return the seconds of processor time that the process took so far."""
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        return float(times.user + times.system)
 
 
 @dataclass
@@ -337,17 +366,17 @@ class Tally:
     peak_mb: int = 0
 
 
-def run(count: int, workers: int, out: Path, data: Path | None) -> Tally:
-    """Try inputs up to ``count``; return what came out, over this run and those before it in the same folder."""
+def run(start: int, stop: int, workers: int, out: Path, data: Path | None) -> Tally:
+    """Try inputs ``start`` to ``stop``; return what came out, over this run and those before it in the same folder."""
     out.mkdir(parents=True, exist_ok=True)
-    tally = _load(out)
+    tally = _load(out, start)
     known = seeds(data)
     pool = [Worker(data) for _ in range(workers)]
     fresh = {id(worker) for worker in pool}
-    while tally.next < count or any(worker.number is not None for worker in pool):
+    while tally.next < stop or any(worker.number is not None for worker in pool):
         for place, worker in enumerate(pool):
             if worker.number is None:
-                if tally.next < count:
+                if tally.next < stop:
                     worker.give(tally.next)
                     tally.next += 1
                 continue
@@ -376,10 +405,10 @@ def run(count: int, workers: int, out: Path, data: Path | None) -> Tally:
     return tally
 
 
-def _load(out: Path) -> Tally:
+def _load(out: Path, start: int) -> Tally:
     state = out / "state.json"
     if not state.exists():
-        return Tally(0, Counter())
+        return Tally(start, Counter())
     known = json.loads(state.read_text())
     return Tally(known["next"], Counter(known["counts"]), known["slowest"], known["peak_mb"])
 
@@ -403,13 +432,14 @@ def _keep(out: Path, seed: Seed, number: int, outcome: str, said: str) -> None:
 def main() -> int:
     """Parse, run, print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--stop", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz"))
     given = parser.parse_args()
     started = time.monotonic()
-    tally = run(given.count, given.workers, given.out, given.data)
+    tally = run(given.start, given.stop, given.workers, given.out, given.data)
     bad = sum(tally.counts.values()) - tally.counts["read"] - tally.counts["refused"]
     print(
         f"{sum(tally.counts.values())} inputs: {tally.counts['read']} read, {tally.counts['refused']} refused with a "

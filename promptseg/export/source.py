@@ -138,6 +138,11 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
     info, _ = choose_series(find_series(files, str(path)), series, str(path))
     stack = stack_frames(info.frames, str(path))
     frames = stack.volumes[check_frame(frame, len(stack.volumes), str(path))]
+    if frames[0].tile is not None:
+        raise WriteError(
+            f"{path} holds mosaics: no part of one can be referred to as a slice, and viewers would lay the mask over "
+            "the whole picture; write .nii.gz, .seg.nrrd or a mesh instead"
+        )
     multiframe = frames[0].count > 1
     paths = list(dict.fromkeys(item.path for item in frames))
     if multiframe and len(paths) > 1:

@@ -1,4 +1,4 @@
-"""One DICOM file into its frames: classic single slices, enhanced multi-frame, dose grids, tomograms, cine loops."""
+"""One DICOM file into its frames: single slices, mosaics, enhanced multi-frame, dose grids, tomograms, cine loops."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from promptseg.io.dicom_header import (
     whole,
 )
 from promptseg.io.quiet import quiet_pydicom
+from promptseg.io.siemens_mosaic import is_mosaic, mosaic_frames
 
 __all__ = ["read_frames"]
 
@@ -70,7 +71,7 @@ def _frames(dataset: Any, path: Path) -> tuple[Frame, ...]:
     if groups is not None and len(groups) > 0:
         return _enhanced(dataset, base, path, count)
     if count == 1:
-        return (base,)
+        return mosaic_frames(base) if is_mosaic(base) else (base,)
     offsets = numbers(dataset, "GridFrameOffsetVector", count)
     if offsets is not None:
         return _along_normal(base, _relative(offsets, base))

@@ -15,7 +15,7 @@ from promptseg.errors import ReadError, SettingsError
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.intensity import Window
 
-__all__ = ["Frame", "first_item", "modality", "numbers", "read_header", "series_uid", "whole"]
+__all__ = ["Frame", "Tile", "first_item", "modality", "numbers", "read_header", "series_uid", "whole"]
 
 # All tags that are read, by keyword. Names, ids and dates of people are not among them, so they cannot leak.
 TAGS = (
@@ -68,7 +68,6 @@ TAGS = (
 # Where vendors put the b-value before the standard had a tag: Siemens, Philips, GE.
 B_VALUE_TAGS = ((0x0019, 0x100C), (0x2001, 0x1003), (0x0043, 0x1039))
 GE_B_VALUE_OFFSET = 1_000_000_000  # GE adds it in some versions (dcm2niix, GE/README.md)
-MOSAIC_TAG = (0x0051, 0x100B)  # Siemens "AcquisitionMatrixText"; only named in the refusal
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage (DICOMDIR)
 NOT_IMAGES = {
     "SEG": "a DICOM segmentation: a mask, not an image",
@@ -80,6 +79,15 @@ NOT_IMAGES = {
     "REG": "a registration, not an image",
     "DOC": "a document, not an image",
 }
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a slice lies in a picture of many: pixels from its top and left, and the picture's (rows, columns)."""
+
+    top: int
+    left: int
+    picture: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,7 @@ class Frame:
         times: what tells two frames of one position apart, as (name, value).
         loop: True for frames of a cine loop: time, not space.
         sop_class: SOPClassUID. burned_in: BurnedInAnnotation, "YES", "NO" or "" where it is missing.
+        tile: its part of the stored pixels, None for all of them.
     """
 
     path: Path
@@ -128,6 +137,7 @@ class Frame:
     loop: bool
     sop_class: str = ""
     burned_in: str = ""
+    tile: Tile | None = None
 
 
 def read_header(path: Path) -> Any:
@@ -138,7 +148,7 @@ def read_header(path: Path) -> Any:
     """
     import pydicom
 
-    tags: list[Any] = [*TAGS, MOSAIC_TAG, *B_VALUE_TAGS]
+    tags: list[Any] = [*TAGS, *B_VALUE_TAGS]
     with quiet_pydicom():
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
@@ -163,14 +173,6 @@ def require_image(dataset: Any, path: Path) -> None:
         raise ReadError(f"cannot read {path} as an image: it is {what}")
     if not whole(dataset, "Rows") or not whole(dataset, "Columns"):
         raise ReadError(f"cannot read {path} as an image: it holds no pixel data (no Rows (0028,0010) and Columns)")
-    if "MOSAIC" in image_type(dataset):
-        tiles = dataset.get(MOSAIC_TAG)
-        match = re.match(r"(\d+)p?\*(\d+)", str(tiles.value)) if tiles is not None else None
-        size = f", tiles of {match[1]} x {match[2]}" if match else ""
-        raise ReadError(
-            f"cannot read {path}: it is a Siemens mosaic ({whole(dataset, 'Columns')} x {whole(dataset, 'Rows')} "
-            f"pixels{size}): many slices tiled in one picture; convert it to NIfTI first, e.g. with dcm2niix"
-        )
 
 
 def series_uid(dataset: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _pixels(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
         wanted = list(group)
         dataset = _load(path)
         for frame in wanted:
-            pixels = _stored(dataset, frame)
+            pixels = _tile(dataset, frame)
             if pixels.shape[:2] != frame.shape:
                 raise ReadError(f"cannot read {path}: its pixels have shape {pixels.shape}, its header {frame.shape}")
             yield frame, pixels
@@ -148,6 +149,15 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 "or compressed in a way that is not supported"
             ) from exc
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def _tile(dataset: Any, frame: Frame) -> NDArray[Any]:
+    """Return the part of the stored picture that a tile is."""
+    if frame.tile is None:
+        return _stored(dataset, frame)
+    picture = _stored(dataset, replace(frame, shape=frame.tile.picture, tile=None))
+    top, left = frame.tile.top, frame.tile.left
+    return picture[top : top + frame.shape[0], left : left + frame.shape[1]]
 
 
 def _require_boxes(dataset: Any, frame: Frame) -> None:

@@ -1,4 +1,7 @@
-"""Check that a TIFF's pixels are all there: libtiff fills what is missing with zeros and goes on.
+"""Check that a TIFF's pixels are all there, and its pages alike, before ITK reads it.
+
+libtiff fills what is missing with zeros and goes on. ITK 5.4 takes every page to be as large as the first, and counts a
+thumbnail or mask before a full page as none but leaves room for it: in both cases it writes past its memory.
 
 Layout: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF as in libtiff's "BigTIFF Design".
 """
@@ -14,35 +17,52 @@ from promptseg.errors import ReadError
 __all__ = ["require_whole_tiff"]
 
 OFFSETS, LENGTHS = (273, 324), (279, 325)  # StripOffsets, TileOffsets; StripByteCounts, TileByteCounts
+KIND, ALIKE = 254, (256, 257, 258, 259, 262, 277, 284, 339)  # NewSubfileType; size, bits, compression, colours, layout
+ASIDE = 1 | 4  # bits of NewSubfileType: reduced image, mask
 TYPE_FORMATS = {3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q"}  # SHORT, LONG, LONG8, IFD, IFD8
 MAX_PAGES = 65_536
 MAX_PARTS = 10_000_000  # strips or tiles of one page; more is damage
 
+Page = dict[int, tuple[int, ...]]
+
 
 def require_whole_tiff(path: Path) -> None:
-    """Raise unless every strip and tile of every page lies inside the file.
+    """Raise unless every strip and tile of every page lies inside the file and all full pages are alike.
 
     Raises:
-        ReadError: cut short, or its directory is damaged.
+        ReadError: cut short, its directory is damaged, or its pages differ.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         try:
-            end = _end_of_pixels(file)
+            pages = _pages(file)
+            end = max((_end_of_page(page) for page in pages), default=0)
         except (struct.error, ValueError, OverflowError, OSError, MemoryError) as exc:
             raise ReadError(f"cannot read {path}: the TIFF file is damaged or cut short") from exc
     if end > size:
         raise ReadError(f"cannot read {path}: the TIFF file is cut short; its pixels end at byte {end} of {size}")
+    _require_alike(pages, path)
 
 
-def _end_of_pixels(file: BinaryIO) -> int:
+def _require_alike(pages: list[Page], path: Path) -> None:
+    """Raise unless the full pages have one size and layout, and thumbnails and masks come after them."""
+    aside = [bool((page.get(KIND) or (0,))[0] & ASIDE) for page in pages]
+    full = [page for page, left_out in zip(pages, aside, strict=True) if not left_out]
+    if not full or any(aside[: len(full)]):
+        raise ReadError(f"cannot read {path}: its first pages are thumbnails or masks; save the full pages alone")
+    if any({tag: page.get(tag) for tag in ALIKE} != {tag: full[0].get(tag) for tag in ALIKE} for page in full):
+        raise ReadError(f"cannot read {path}: its pages differ in size or kind of pixels; save pages of one kind")
+
+
+def _pages(file: BinaryIO) -> list[Page]:
+    """Return the tags that matter of every page."""
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack(order + "H", head[2:4])[0] == 43
     word = "Q" if big else "I"
     (position,) = struct.unpack_from(order + word, head, 8 if big else 4)
     seen: set[int] = set()
-    end = 0
+    pages = []
     while position:
         if position in seen or len(seen) >= MAX_PAGES:
             raise ValueError("the pages run in a circle")
@@ -51,23 +71,22 @@ def _end_of_pixels(file: BinaryIO) -> int:
         (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
         if count > MAX_PAGES:
             raise ValueError("too many tags")
-        width = 20 if big else 12
-        entries = file.read(count * width)
+        entries = file.read(count * (20 if big else 12))
         (position,) = struct.unpack(order + word, file.read(struct.calcsize(word)))
-        end = max(end, _end_of_page(file, entries, order, big))
-    return end
+        pages.append(_page(file, entries, order, big))
+    return pages
 
 
-def _end_of_page(file: BinaryIO, entries: bytes, order: str, big: bool) -> int:
-    found: dict[int, tuple[int, ...]] = {}
+def _page(file: BinaryIO, entries: bytes, order: str, big: bool) -> Page:
+    found: Page = {}
     width, word = (20, "Q") if big else (12, "I")
     for start in range(0, len(entries), width):
         tag, kind = struct.unpack_from(order + "2H", entries, start)
         (count,) = struct.unpack_from(order + word, entries, start + 4)
-        if tag not in OFFSETS + LENGTHS:
+        if tag not in (*OFFSETS, *LENGTHS, KIND, *ALIKE):
             continue
-        if kind not in TYPE_FORMATS or count > MAX_PARTS:
-            raise ValueError("a strip table is damaged")
+        if kind not in TYPE_FORMATS or count > MAX_PARTS or tag in found:
+            raise ValueError("a tag is damaged")
         room = struct.calcsize(word)
         bytes_needed = count * struct.calcsize(TYPE_FORMATS[kind])
         at = start + 4 + room
@@ -78,8 +97,13 @@ def _end_of_page(file: BinaryIO, entries: bytes, order: str, big: bool) -> int:
             file.seek(where)
             data = file.read(bytes_needed)
         found[tag] = struct.unpack(f"{order}{count}{TYPE_FORMATS[kind]}", data)
+    return found
+
+
+def _end_of_page(page: Page) -> int:
+    """Return the first byte behind the pixels."""
     end = 0
     for offsets, lengths in zip(OFFSETS, LENGTHS, strict=True):
-        pairs = zip(found.get(offsets, ()), found.get(lengths, ()), strict=True)
+        pairs = zip(page.get(offsets, ()), page.get(lengths, ()), strict=True)
         end = max(end, max((offset + length for offset, length in pairs), default=0))
     return end

@@ -333,13 +333,6 @@ class TestMultiFrame:
         assert volume.geometry.origin == (1.0, 2.0, 3.0)
         assert any("dose" in finding for finding in volume.findings)
 
-    def test_siemens_mosaic_is_refused(
-        self, write_series: Series, lettered: NDArray[np.int16], oblique: Geometry
-    ) -> None:
-        files = write_series(lettered[:1], oblique, tags={"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]})
-        with pytest.raises(ReadError, match="Siemens mosaic"):
-            read_volume(files[0])
-
 
 def test_no_identity_leaves_the_reader(write_series: Series, lettered: NDArray[np.int16], oblique: Geometry) -> None:
     files = write_series(lettered, oblique, tags={"Modality": "RTDOSE", "PhotometricInterpretation": "MONOCHROME1"})

@@ -27,7 +27,7 @@ def fuzz() -> ModuleType:
 
 def test_two_hundred_mutated_files(fuzz: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     seeds = fuzz.seeds(None)
-    assert len(seeds) == 16
+    assert len(seeds) == 17
     outcomes: Counter[str] = Counter()
     for number in range(COUNT):
         outcome, said = fuzz.try_input(seeds[number % len(seeds)], number, tmp_path / "in")
@@ -72,8 +72,8 @@ def test_a_broken_input_is_kept_and_the_run_goes_on(
             pass
 
     monkeypatch.setattr(fuzz, "Worker", Scripted)
-    tally = fuzz.run(3, 1, tmp_path, None)
+    tally = fuzz.run(0, 3, 1, tmp_path, None)
     assert tally.counts == {"read": 1, "hang": 1, "died": 1}
     assert len(started) == 3
     assert len(list((tmp_path / "failed").glob("*.txt"))) == 2
-    assert fuzz.run(3, 1, tmp_path, None).counts == tally.counts  # done already: nothing is tried again
+    assert fuzz.run(0, 3, 1, tmp_path, None).counts == tally.counts  # done already: nothing is tried again

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 from numpy.typing import NDArray
 
 from promptseg.errors import ReadError
@@ -332,3 +333,22 @@ def _nifti(
     else:
         nibabel.save(image, path)
     return path
+
+
+class TestTiffPages:
+    """ITK writes past its memory for both: the file is refused before."""
+
+    @pytest.mark.parametrize("page", [0, 1])
+    def test_a_thumbnail_before_a_full_page(self, page: int, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            for number in range(3):
+                file.write(np.full((9, 7), number, np.uint8), subfiletype=int(number == page), metadata=None)
+        with pytest.raises(ReadError, match="thumbnails or masks"):
+            read_volume(tmp_path / "a.tif")
+
+    def test_pages_of_two_sizes(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            for width in (7, 8):
+                file.write(np.zeros((9, width), np.uint8), metadata=None)
+        with pytest.raises(ReadError, match="pages differ in size"):
+            read_volume(tmp_path / "a.tif")

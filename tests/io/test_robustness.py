@@ -46,7 +46,7 @@ EXPECTED: dict[str, Good | str] = {
     "mr_nonsquare_pixels": Good((4, 28, 64), (6.39996, 4, 0.5)),
     "mr_philips_enhanced_multiframe": Good((8, 256, 256), (1, 1, 1.2)),
     "mr_rgb_series": Good((4, 77, 52, 3), (3, 3, 3), (BURNED,)),
-    "mr_siemens_mosaic": r"Siemens mosaic \(640 x 640 pixels, tiles of 80 x 80\)",
+    "mr_siemens_mosaic": Good((50, 80, 80), (2.5, 2.5, 3.08), (r"its 50 tiles of 80 x 80 pixels",)),
     "mr_two_slices_only": Good((2, 256, 256), (1, 1, 1)),
     "seg_bitpacking_24x38x3": r"2 image series",
     "seg_bitpacking_24x38x3/image": Good((3, 38, 24), (0.7, 0.7, 2.5)),
