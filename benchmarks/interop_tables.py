@@ -103,7 +103,7 @@ def _trip(name: str, how: str, before: Labelmap, after: Labelmap) -> str:
 
 
 def conformance(data: Path) -> Iterator[str]:
-    """Yield what dciodvfy says of one object of each kind."""
+    """Yield what dciodvfy says of one object of each kind: numbers, then every different message."""
     yield from ("| object | dciodvfy: errors | warnings |", "| --- | ---: | ---: |")
     if shutil.which("dciodvfy") is None:
         yield "| (not installed) | | |"
@@ -113,30 +113,43 @@ def conformance(data: Path) -> Iterator[str]:
     array = np.zeros(source.geometry.shape, np.uint8)
     array[5:12, 200:300, 150:260], array[8:10, 230:250, 180:200] = 1, 0
     labels = Labelmap(array, source.geometry, {})
+    messages: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         seg = write_dicom_seg(labels, Path(folder) / "seg.dcm", source)
         made = {
             "SEG binary": seg,
             "SEG labelmap": write_dicom_seg(labels, Path(folder) / "map.dcm", source, kind="labelmap"),
             "RTSTRUCT keyhole": write_rtstruct(labels, Path(folder) / "rt.dcm", source),
+            "RTSTRUCT xor": write_rtstruct(labels, Path(folder) / "xor.dcm", source, holes="xor"),
             "SR TID 1500": write_dicom_sr(seg, Path(folder) / "sr.dcm", source, volume=volume),
         }
         for name, path in made.items():
             done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
             lines = (done.stdout + done.stderr).splitlines()
             counts = [sum(line.startswith(word) for line in lines) for word in ("Error", "Warning")]
+            for said in dict.fromkeys(_message(line) for line in lines if line.startswith(("Error", "Warning"))):
+                messages.setdefault(said, []).append(name)
             yield f"| {name} | {counts[0]} | {counts[1]} |"
+    yield from ("", *(f"- {said} ({', '.join(names)})" for said, names in sorted(messages.items())))
+
+
+def _message(line: str) -> str:
+    """Return a message without item numbers and without the path above its last attribute."""
+    line = re.sub(r"(?<=[)\w])\[\d+\]", "", line)
+    return re.sub(r"</(?:[^>]*/)?([^/>]+)>", r"\1", line)
 
 
 def tables(data: Path) -> str:
     """Return all tables with their headings."""
-    from metrics_parity import table
+    import metrics_parity
+    import shape_parity
 
     parts = {
         "Robustness": robustness(data / "robustness"),
         "Round trips": round_trips(data),
         "Conformance": conformance(data),
-        "Metrics": table(data),
+        "Metrics": metrics_parity.table(data),
+        "Shape": shape_parity.table(data),
     }
     return "\n\n".join(f"### {title}\n\n" + "\n".join(lines) for title, lines in parts.items())
 

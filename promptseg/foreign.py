@@ -51,7 +51,7 @@ def mask_prompt(path: str | Path, volume: Volume, label: int | str | None = None
     """Read a mask file as the starting point for refinement.
 
     Args:
-        path: NIfTI, NRRD, ``.seg.nrrd``, MHA or TIFF.
+        path: NIfTI, NRRD, ``.seg.nrrd``, MHA, TIFF, or a DICOM SEG or RTSTRUCT, which is read on the image's grid.
         volume: the image; the mask must lie on its grid.
         label: value or name; None where the file holds one label.
 
@@ -60,8 +60,15 @@ def mask_prompt(path: str | Path, volume: Volume, label: int | str | None = None
         GeometryMismatchError: the mask lies on another grid.
         PromptError: no such label, or several and none was named.
     """
+    from promptseg.export.read import ImportOptions, is_dicom_mask, read_segmentation
     from promptseg.io import read_labelmap
 
+    if is_dicom_mask(path):
+        found = read_segmentation(path, ImportOptions(volume.geometry))
+        if label is None and len(found.segments) != 1:
+            names = ", ".join(segment.label.name for segment in found.segments)
+            raise PromptError(f"{path} holds {len(found.segments)} objects, so one must be named: {names}")
+        return MaskPrompt(found.mask(found.segments[0].label.value if label is None else label))
     labelmap = read_labelmap(path)
     volume.geometry.require_same(labelmap.geometry, "image and mask")
     return MaskPrompt(labelmap.mask(label))

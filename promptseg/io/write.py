@@ -25,6 +25,8 @@ __all__ = ["IMAGE_EXTENSIONS", "MASK_EXTENSIONS", "write_labelmap", "write_volum
 MASK_EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
 IMAGE_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
 NRRD = (".seg.nrrd", ".nrrd")
+TIFF = (".tif", ".tiff")
+IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")  # no place in the patient: the frame goes into a note beside them
 ONE_SLICE = (".png", ".jpg", ".jpeg")
 
@@ -145,6 +147,9 @@ def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extensio
     """
     import SimpleITK as sitk
 
+    if extension in TIFF and array.dtype in IMAGEJ_TYPES:
+        _write_imagej(array, geometry, target)
+        return
     if extension in ONE_SLICE:
         array = array[0]
         image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 3)
@@ -162,3 +167,27 @@ def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extensio
             ) from exc
     if extension in PICTURES:
         write_note(target, geometry)
+
+
+def _write_imagej(array: NDArray[Any], geometry: Geometry, target: Path) -> None:
+    """Write a TIFF stack with voxel sizes that ImageJ reads (cm, as TIFF knows no mm), and its note.
+
+    Raises:
+        WriteError: the disk is full, or the stack is larger than a TIFF.
+    """
+    import tifffile
+
+    x, y, z = (mm / 10 for mm in geometry.spacing)
+    try:
+        tifffile.imwrite(
+            target,
+            array,
+            imagej=True,
+            compression="zlib",
+            resolution=(1 / x, 1 / y),
+            resolutionunit="CENTIMETER",
+            metadata={"axes": "ZYXS" if array.ndim == 4 else "ZYX", "spacing": z, "unit": "cm"},
+        )
+    except (OSError, ValueError) as exc:
+        raise WriteError(f"cannot write {target.name}: the disk is full, or 4 GiB are too few for the stack") from exc
+    write_note(target, geometry)

@@ -10,9 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from promptseg.errors import GeometryMismatchError, ReadError, WriteError
-from promptseg.export import Provenance, read_rtstruct, read_source, write_rtstruct
-from promptseg.io import read_labelmap
+from promptseg.errors import GeometryMismatchError, PromptError, ReadError, WriteError
+from promptseg.export import Provenance, read_rtstruct, read_source, write_dicom_seg, write_rtstruct
+from promptseg.foreign import mask_prompt
+from promptseg.io import read_labelmap, read_volume
 from promptseg.metrics import dice
 from promptseg.volume import Geometry, Label, Labelmap
 
@@ -186,3 +187,15 @@ class TestRealFiles:
             found = read_rtstruct(shared_data / "robustness" / "rtstruct_single" / name, grid)
             assert len(found.segments) == count
             assert all(segment.crop.any() for segment in found.segments)
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_an_object_of_the_file_is_a_prompt(kind: str, ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    images = write_images(ragged.geometry)
+    write = write_rtstruct if kind == "rtstruct" else write_dicom_seg
+    path = write(ragged, tmp_path / "mask.dcm", read_source(images))
+    volume = read_volume(images)
+    found = mask_prompt(path, volume, "left kidney")
+    assert np.array_equal(found.mask, ragged.array == 7)
+    with pytest.raises(PromptError, match="3 objects, so one must be named: liver, left kidney"):
+        mask_prompt(path, volume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom.encaps import encapsulate
 
 from promptseg.errors import ReadError, SeriesChoiceError
 from promptseg.io import list_series, read_volume
@@ -232,6 +235,22 @@ class TestValues:
         ybr[...] = (76, 85, 255)  # pure red by the matrix of PS3.3 C.7.6.3.1.2
         volume = read_volume(write_series(ybr, oblique, tags={"PhotometricInterpretation": "YBR_FULL"}))
         assert np.abs(volume.array.astype(int) - (255, 0, 0)).max() <= 2
+
+    @pytest.mark.parametrize(("photometric", "subsampling"), [("YBR_FULL", 0), ("YBR_FULL_422", 2)])
+    def test_ultrasound_as_colour_jpeg(
+        self, tmp_path: Path, new_slice: Callable[..., Any], photometric: str, subsampling: int
+    ) -> None:
+        y, x = np.indices((64, 96))
+        colours = np.stack([x * 2, y * 3, x + y], axis=-1).astype(np.uint8)  # smooth: half the chroma tells it all
+        stream = io.BytesIO()
+        Image.fromarray(colours).save(stream, "JPEG", quality=95, subsampling=subsampling)
+        dataset = new_slice(colours, "1.2.3", "1.2.3.4", "1.2.840.10008.1.2.4.50")
+        dataset.Modality, dataset.PhotometricInterpretation = "US", photometric
+        dataset.PixelData = encapsulate([stream.getvalue()])
+        dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
+        volume = read_volume(tmp_path / "us.dcm")
+        assert volume.is_rgb
+        assert np.abs(volume.array[0].astype(int) - colours).max() <= 5
 
     @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"])
     def test_implicit_and_deflated(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -138,6 +139,24 @@ def test_slicer_segmentation_header(tmp_path: Path, oblique: Geometry) -> None:
     assert fields["Segment0_Extent"] == "0 6 0 4 0 3"
     assert fields["Segmentation_ContainedRepresentationNames"] == "Binary labelmap|"
     assert {"Segment0_ID", "Segment1_ID", "Segmentation_MasterRepresentation"} <= set(fields)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_imagej_reads_the_voxel_size(tmp_path: Path, oblique: Geometry, dtype: type) -> None:
+    """ImageJ's own fields: pixels per cm from the TIFF tags, the distance of slices from its description."""
+    mask = Labelmap((np.indices(oblique.shape).sum(axis=0) % 3).astype(dtype), oblique)
+    path = write_labelmap(mask, tmp_path / "m.tif")[0]
+    with tifffile.TiffFile(path) as file:
+        assert file.is_imagej
+        assert file.imagej_metadata is not None
+        assert len(file.pages) == file.imagej_metadata["slices"] == oblique.shape[0]
+        assert file.imagej_metadata["unit"] == "cm"
+        assert file.imagej_metadata["spacing"] * 10 == pytest.approx(oblique.spacing[2])
+        tags = file.pages[0].tags  # type: ignore[union-attr]
+        assert tags["ResolutionUnit"].value == 3  # centimetres
+        for name, spacing in (("XResolution", oblique.spacing[0]), ("YResolution", oblique.spacing[1])):
+            assert 10 * tags[name].value[1] / tags[name].value[0] == pytest.approx(spacing, rel=1e-5)
+        assert np.array_equal(file.asarray(), mask.array)
 
 
 class TestFailureLeavesNothing:
