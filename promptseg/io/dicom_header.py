@@ -89,6 +89,14 @@ class Tile:
     left: int
     picture: tuple[int, int]
 
+    def rows(self, shape: tuple[int, int]) -> slice:
+        """Return its rows in the picture; ``shape``: (rows, columns) of the slice."""
+        return slice(self.top, self.top + shape[0])
+
+    def columns(self, shape: tuple[int, int]) -> slice:
+        """Return its columns in the picture."""
+        return slice(self.left, self.left + shape[1])
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -92,8 +92,14 @@ def _pixels(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
     for path, group in groupby(frames, key=lambda frame: frame.path):
         wanted = list(group)
         dataset = _load(path)
+        picture: NDArray[Any] | None = None  # the one that tiles are parts of
         for frame in wanted:
-            pixels = _tile(dataset, frame)
+            if frame.tile is None:
+                pixels = _stored(dataset, frame)
+            else:
+                if picture is None:
+                    picture = _stored(dataset, replace(frame, shape=frame.tile.picture, tile=None))
+                pixels = picture[frame.tile.rows(frame.shape), frame.tile.columns(frame.shape)]
             if pixels.shape[:2] != frame.shape:
                 raise ReadError(f"cannot read {path}: its pixels have shape {pixels.shape}, its header {frame.shape}")
             yield frame, pixels
@@ -149,15 +155,6 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 "or compressed in a way that is not supported"
             ) from exc
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
-
-
-def _tile(dataset: Any, frame: Frame) -> NDArray[Any]:
-    """Return the part of the stored picture that a tile is."""
-    if frame.tile is None:
-        return _stored(dataset, frame)
-    picture = _stored(dataset, replace(frame, shape=frame.tile.picture, tile=None))
-    top, left = frame.tile.top, frame.tile.left
-    return picture[top : top + frame.shape[0], left : left + frame.shape[1]]
 
 
 def _require_boxes(dataset: Any, frame: Frame) -> None:
