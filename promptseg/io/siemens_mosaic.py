@@ -132,7 +132,7 @@ def read_csa(data: bytes) -> dict[str, list[str]]:
         (count,) = struct.unpack_from("<I", data, 8)
         at = 16
         for _ in range(min(count, MAX_ITEMS)):
-            name, items = data[at : at + 64].split(b"\0")[0].decode("ascii", "replace"), 0
+            name = data[at : at + 64].split(b"\0")[0].decode("ascii", "replace")
             (items,) = struct.unpack_from("<i", data, at + 76)
             at += 84
             values = []
