@@ -28,10 +28,11 @@ from promptseg.export import (
     write_dicom_sr,
     write_rtstruct,
 )
+from promptseg.export.read import is_dicom_mask
 from promptseg.io import read_labelmap, read_volume, write_labelmap
 from promptseg.io.regrid import read_regridded
 from promptseg.metrics import dice
-from promptseg.volume import Labelmap
+from promptseg.volume import Geometry, Label, Labelmap
 
 START, END = "<!-- tables: python benchmarks/interop_tables.py -->", "<!-- /tables -->"
 
@@ -41,12 +42,15 @@ def robustness(root: Path) -> Iterator[str]:
     yield from ("| file | outcome |", "| --- | --- |")
     parts = ("dicom_single", "volumes", "seg_labelmap", "rtstruct_single")
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in parts]
+    folders += [root / "seg_bitpacking_24x38x3" / name for name in ("image", "multiframe", "seg/label.seg")]
     files = [path for part in parts for path in sorted((root / part).iterdir()) if path.is_file()]
     for path in (*folders, *files):
         yield f"| {path.relative_to(root).as_posix()} | {_outcome(path, root)} |"
 
 
 def _outcome(path: Path, root: Path) -> str:
+    if path.is_file() and is_dicom_mask(path):
+        return _as_mask(path)
     try:
         volume = read_volume(path)
     except PromptsegError as exc:
@@ -55,6 +59,23 @@ def _outcome(path: Path, root: Path) -> str:
     size = " × ".join(str(n) for n in volume.shape[::-1])
     codes = sorted({getattr(finding, "code", "note") for finding in volume.findings})
     return f"read, {size}{', colour' if volume.is_rgb else ''}" + (f" ({', '.join(codes)})" if codes else "")
+
+
+def _as_mask(path: Path) -> str:
+    """Say what a mask holds: on its own grid, or for contours, which have none, on one of this script's."""
+    grid = Geometry((40, 100, 100), (2.0, 2.0, 4.0), (-100.0, -100.0, 0.0))
+    try:
+        found = read_segmentation(path)
+        size = " × ".join(str(n) for n in found.geometry.shape[::-1])
+    except PromptsegError as exc:
+        if "contours but no grid" not in str(exc):
+            return f"a mask, refused: {str(exc).replace(str(path), path.name)}"
+        try:
+            found, size = read_segmentation(path, ImportOptions(grid)), "contours"
+        except PromptsegError as other:
+            return f"contours, refused: {str(other).replace(str(path), path.name)}"
+    pairs = len(found.overlapping())
+    return f"a mask, {size}: {len(found.segments)} object(s)" + (f", {pairs} pair(s) overlap" if pairs else "")
 
 
 def _fixed(path: Path) -> str:
@@ -82,11 +103,28 @@ def round_trips(data: Path) -> Iterator[str]:
             path = write_rtstruct(labels, Path(folder) / f"{holes}.dcm", source, holes=holes)
             found = read_segmentation(path, ImportOptions(source.geometry)).labelmap(overlap="last")
             yield _trip("ct_ts_dicom_j2k", f"RTSTRUCT {holes}", labels, found)
+    yield from truths(data)
+
+
+def truths(data: Path) -> Iterator[str]:
+    """Yield a row per DICOM mask of another program beside the same mask in another format."""
+    for case, mask, images, twin in (
+        ("ct_dcmqi_liver3slice_seg", "seg_liver.dcm", "dicom", "liver_seg.nrrd"),
+        ("robustness/seg_bitpacking_24x38x3", "seg/label.seg", "image", "nrrd/label.nrrd"),
+        ("mm_sts001_sarcoma/CT", "rtstruct.dcm", "dicom", "label.nii.gz"),
+        ("mm_sts001_sarcoma/PET", "rtstruct.dcm", "dicom", "label.nii.gz"),
+    ):
+        truth = read_labelmap(data / case / twin)
+        one = Labelmap((truth.array > 0).astype(np.uint8), truth.geometry, {1: Label.default(1)})
+        grid = ImportOptions(read_source(data / case / images).geometry)
+        found = read_segmentation(data / case / mask, grid).segments[0]
+        array = np.zeros(truth.array.shape, np.uint8)
+        array[found.box] = found.crop
+        yield _trip(case, f"{mask} against {twin}", one, Labelmap(array, truth.geometry, one.labels))
 
 
 def _on_grid(labels: Labelmap, geometry: object) -> Labelmap:
     from promptseg.evaluate import resample_mask
-    from promptseg.volume import Geometry
 
     assert isinstance(geometry, Geometry)
     array = np.zeros(geometry.shape, labels.array.dtype)

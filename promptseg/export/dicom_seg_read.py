@@ -110,7 +110,7 @@ def damage_told(path: Path, what: str) -> Iterator[None]:
 
 
 def open_dicom(path: Path) -> Any:
-    """Return the whole data set.
+    """Return the whole data set. As with images, the preamble and the file meta information may be missing.
 
     Raises:
         ReadError: no such file, or no DICOM file.
@@ -119,7 +119,9 @@ def open_dicom(path: Path) -> Any:
 
     try:
         with quiet_pydicom():
-            return pydicom.dcmread(path)
+            dataset = pydicom.dcmread(path, force=True)
+            _ = dataset.SOPClassUID  # text of any kind parses by chance, but has none
+            return dataset
     except OSError as exc:
         raise ReadError(f"cannot read {path}: {exc.strerror or 'it is no file'}") from exc
     except Exception as exc:

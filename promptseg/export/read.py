@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from promptseg.errors import ReadError
 from promptseg.export.dicom_seg_read import SEG_CLASSES, read_dicom_seg
@@ -62,6 +63,7 @@ def _sop_class(path: Path) -> str:
 
     with quiet_pydicom():
         try:
-            return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID)
+            tags: list[Any] = ["SOPClassUID"]
+            return str(pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=True, force=True).SOPClassUID)
         except Exception:  # noqa: BLE001 - whatever pydicom raises on a damaged file: it is none of these objects
             return ""

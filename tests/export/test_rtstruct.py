@@ -12,6 +12,7 @@ import pytest
 
 from promptseg.errors import GeometryMismatchError, PromptError, ReadError, WriteError
 from promptseg.export import Provenance, read_rtstruct, read_source, write_dicom_seg, write_rtstruct
+from promptseg.export.read import ImportOptions, read_segmentation
 from promptseg.foreign import mask_prompt
 from promptseg.io import read_labelmap, read_volume
 from promptseg.metrics import dice
@@ -183,10 +184,22 @@ class TestRealFiles:
 
     def test_references_to_absent_images_do_not_matter(self, shared_data: Path) -> None:
         grid = Geometry((40, 100, 100), (2.0, 2.0, 4.0), (-100.0, -100.0, 0.0))
-        for name, count in (("rt.dcm", 1), ("invalid_reference_rt.dcm", 4)):
-            found = read_rtstruct(shared_data / "robustness" / "rtstruct_single" / name, grid)
+        names = ("rtstruct_single/rt.dcm", "rtstruct_single/invalid_reference_rt.dcm")
+        for name, count in zip(names, (1, 4), strict=True):
+            found = read_rtstruct(shared_data / "robustness" / name, grid)
             assert len(found.segments) == count
             assert all(segment.crop.any() for segment in found.segments)
+
+
+def test_a_file_without_preamble_and_meta(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    images = write_images(ragged.geometry)
+    path = write_rtstruct(ragged, tmp_path / "rt.dcm", read_source(images))
+    dataset = pydicom.dcmread(path)
+    plain = pydicom.Dataset(dataset)
+    plain.save_as(tmp_path / "bare.dcm", implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert (tmp_path / "bare.dcm").read_bytes()[128:132] != b"DICM"
+    found = read_segmentation(tmp_path / "bare.dcm", ImportOptions(ragged.geometry))
+    assert np.array_equal(found.labelmap().array, ragged.array)
 
 
 @pytest.mark.parametrize("kind", ["seg", "rtstruct"])
