@@ -1,7 +1,9 @@
 """One worker thread per model, and who comes next: people in turn, clicks before long work.
 
 A job calls ``Turn.pause`` between two slices. There a cancelled job ends, and more urgent work of other sessions is
-done: a person who clicks waits for a slice, never for another person's propagation.
+done: a person who clicks waits for a slice, never for another person's propagation. A session that is brought back
+takes turns with the clicks once it has waited ``OPEN_PATIENCE_S``: people who click without a pause kept
+it out for ever.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ __all__ = ["BusyError", "ModelQueue", "Priority", "Turn", "Work"]
 
 FIRST_GUESS_S = {"interactive": 0.1, "open": 1.0, "batch": 5.0}  # until something was measured
 SMOOTHING = 0.2  # weight of the newest duration
+OPEN_PATIENCE_S = 2.0  # about one turn of each of twenty people on two cores: waiting as a click would
 
 
 class Priority(StrEnum):
-    """What comes first: clicks, then sessions that are brought back, then long work."""
+    """What comes first: clicks, then sessions that are brought back (in turn with clicks once late), then long work."""
 
     INTERACTIVE = "interactive"
     OPEN = "open"
@@ -49,6 +52,7 @@ class Work:
     call: Callable[[Turn], Any] = field(repr=False)
     future: Future[Any] = field(default_factory=Future)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
 
     def cancel(self) -> None:
         """Stop a running job at its next pause; a waiting one never starts."""
@@ -86,6 +90,7 @@ class ModelQueue:
         self._waiting: dict[Priority, OrderedDict[str, deque[Work]]] = {kind: OrderedDict() for kind in Priority}
         self._changed = threading.Condition()
         self._closed = False
+        self._opened_last = False  # then a click comes first: neither keeps the other out
         self._typical_s = dict(FIRST_GUESS_S)
         self._running: list[tuple[Work, float]] = []
         self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
@@ -161,7 +166,15 @@ class ModelQueue:
             self._do(work)
 
     def _take(self, kinds: Sequence[Priority], besides: str | None = None) -> Work | None:
-        return next((work for kind in kinds if (work := self._next(kind, besides)) is not None), None)
+        if Priority.OPEN in kinds and not self._opened_last and self._open_is_late():
+            kinds = sorted(kinds, key=lambda kind: kind is not Priority.OPEN)
+        work = next((work for kind in kinds if (work := self._next(kind, besides)) is not None), None)
+        self._opened_last = work is not None and work.priority is Priority.OPEN
+        return work
+
+    def _open_is_late(self) -> bool:
+        limit = time.monotonic() - OPEN_PATIENCE_S
+        return any(job.since <= limit for jobs in self._waiting[Priority.OPEN].values() for job in jobs)
 
     def _next(self, priority: Priority, besides: str | None = None) -> Work | None:
         """Take the first job of the user whose turn it is; that user goes to the end of the line."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from promptseg.app.queueing import BusyError, ModelQueue, Priority, Turn, Work
+from promptseg.app import queueing
+from promptseg.app.queueing import OPEN_PATIENCE_S, BusyError, ModelQueue, Priority, Turn, Work
 from promptseg.errors import Cancelled
 
 SOON_S = 120.0
@@ -68,6 +69,37 @@ def test_clicks_come_before_long_work_and_between_its_slices(queue: ModelQueue) 
     gate.open.set()
     later.future.result(SOON_S)
     assert long.future.result(SOON_S) == "gate"
+
+
+def test_clicks_without_a_pause_do_not_keep_a_session_out(queue: ModelQueue) -> None:
+    back, deadline = threading.Event(), time.monotonic() + SOON_S
+
+    def click(_: Turn) -> None:  # leaves the next one behind, so that one waits at any time
+        time.sleep(0.001)
+        if not back.is_set() and time.monotonic() < deadline:
+            queue.submit(Work("ann", "a", Priority.INTERACTIVE, click))
+
+    def bring_back(_: Turn) -> float:
+        back.set()
+        return time.monotonic()
+
+    click(Turn(queue, Work("ann", "a", Priority.INTERACTIVE, click)))
+    began = time.monotonic()
+    taken = queue.submit(Work("bob", "b", Priority.OPEN, bring_back)).future.result(2 * SOON_S)
+    assert OPEN_PATIENCE_S - 0.5 < taken - began < SOON_S / 2
+
+
+def test_sessions_that_waited_and_clicks_take_turns(queue: ModelQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queueing, "OPEN_PATIENCE_S", 0.0)
+    gate, done = Gate(), []
+    queue.submit(Work("x", "x", Priority.INTERACTIVE, gate))
+    gate.begun.wait(SOON_S)
+    works = [put(queue, user, done, Priority.OPEN) for user in ("back1", "back2", "back3")]
+    works += [put(queue, user, done) for user in ("ann", "bob")]
+    gate.open.set()
+    for work in works:
+        work.future.result(SOON_S)
+    assert done == ["back1", "ann", "back2", "bob", "back3"]
 
 
 def test_a_click_on_the_session_of_a_long_job_waits_for_its_end(queue: ModelQueue) -> None:
