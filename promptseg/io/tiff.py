@@ -1,7 +1,8 @@
 """Check that a TIFF's pixels are all there, and its pages alike, before ITK reads it.
 
 libtiff fills what is missing with zeros and goes on. ITK 5.4 takes every page to be as large as the first, and counts a
-thumbnail or mask before a full page as none but leaves room for it: in both cases it writes past its memory.
+thumbnail or mask before a full page as none but leaves room for it; where some pages are marked as pages of a document,
+it leaves room for those alone: in all three cases it writes past its memory.
 
 Layout: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF as in libtiff's "BigTIFF Design".
 """
@@ -18,7 +19,7 @@ __all__ = ["require_whole_tiff"]
 
 OFFSETS, LENGTHS = (273, 324), (279, 325)  # StripOffsets, TileOffsets; StripByteCounts, TileByteCounts
 KIND, ALIKE = 254, (256, 257, 258, 259, 262, 277, 284, 339)  # NewSubfileType; size, bits, compression, colours, layout
-ASIDE = 1 | 4  # bits of NewSubfileType: reduced image, mask
+ASIDE, PAGE = 1 | 4, 2  # bits of NewSubfileType: reduced image, mask; a page of a document
 TYPE_FORMATS = {3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q"}  # SHORT, LONG, LONG8, IFD, IFD8
 MAX_PAGES = 65_536
 MAX_PARTS = 10_000_000  # strips or tiles of one page; more is damage
@@ -50,6 +51,10 @@ def _require_alike(pages: list[Page], path: Path) -> None:
     full = [page for page, left_out in zip(pages, aside, strict=True) if not left_out]
     if not full or any(aside[: len(full)]):
         raise ReadError(f"cannot read {path}: its first pages are thumbnails or masks; save the full pages alone")
+    if len({(page.get(KIND) or (0,))[0] & PAGE for page in full}) > 1:
+        raise ReadError(
+            f"cannot read {path}: some of its pages are marked as pages of a document, some are not; save them alike"
+        )
     if any({tag: page.get(tag) for tag in ALIKE} != {tag: full[0].get(tag) for tag in ALIKE} for page in full):
         raise ReadError(f"cannot read {path}: its pages differ in size or kind of pixels; save pages of one kind")
 

@@ -336,7 +336,7 @@ def _nifti(
 
 
 class TestTiffPages:
-    """ITK writes past its memory for both: the file is refused before."""
+    """ITK writes past its memory for all three: the file is refused before."""
 
     @pytest.mark.parametrize("page", [0, 1])
     def test_a_thumbnail_before_a_full_page(self, page: int, tmp_path: Path) -> None:
@@ -345,6 +345,15 @@ class TestTiffPages:
                 file.write(np.full((9, 7), number, np.uint8), subfiletype=int(number == page), metadata=None)
         with pytest.raises(ReadError, match="thumbnails or masks"):
             read_volume(tmp_path / "a.tif")
+
+    @pytest.mark.parametrize("odd", [0, 2])
+    def test_pages_marked_differently(self, odd: int, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "odd.tif") as file:
+            for number in range(4):
+                marked = 2 * int(number != odd)
+                file.write(np.full((9, 7), number, np.uint8), subfiletype=marked, metadata=None)
+        with pytest.raises(ReadError, match="marked as pages"):
+            read_volume(tmp_path / "odd.tif")
 
     def test_pages_of_two_sizes(self, tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "a.tif") as file:
