@@ -14,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import update
 
 from promptseg.app.leases import Leases
-from promptseg.app.queueing import Priority, Turn
+from promptseg.app.queueing import BusyError, Priority, Turn
 from promptseg.app.served import Change, Served
-from promptseg.app.sessions import NotFoundError, ServedSessions
+from promptseg.app.sessions import HeldElsewhereError, NotFoundError, ServedSessions
 from promptseg.app.store import Database
 from promptseg.app.store import Job as JobRow
 from promptseg.engine.progress import Progress
@@ -33,7 +33,9 @@ __all__ = ["Jobs", "LiveJob", "Report"]
 
 LOGGER = logging.getLogger(__name__)
 KEPT = 500  # finished jobs whose last event stays in memory
+TRY_AGAIN_S = 0.5  # a finished run waits for the session like this
 SHOWN_EVERY_S = 0.1  # progress events are no denser than this
+T = TypeVar("T")
 Report = Callable[[int, int, float], None]  # done, total, seconds left
 Watch = Callable[[Progress], None]
 LAST = ("done", "cancelled", "failed")
@@ -123,17 +125,56 @@ class Jobs:
     def plain(self, owner: str, kind: str, call: Callable[[Report], Any]) -> LiveJob:
         """Run long work that touches no session, in a thread."""
         job = self._new(owner, None, kind)
+        future = self._pool.submit(call, self._reporter(job))
+        future.add_done_callback(lambda f: self._end(job, f, lambda _: {"kind": "done", "delta": None}))
+        return job
+
+    def beside_session(
+        self, served: Served, kind: str, work: Callable[[Report], T], land: Callable[[Session, T], Changed | None]
+    ) -> LiveJob:
+        """Run long work in a thread while clicks go on, then put what it gave into the session as one step.
+
+        Raises:
+            BusyError: such a job runs beside the session already.
+        """
+        if self.on(served.id) is not None:
+            raise BusyError("a long job runs for this session; wait for it, or cancel it first", 1.0, own=True)
+        job = self._new(served.owner, served.id, kind)
+        report = self._reporter(job)
+
+        def call() -> Change:
+            result = work(report)
+            while True:
+                report(1, 1, 0.0)
+                try:
+                    now = self._sessions.get(job.owner, served.id)  # it may have been put away meanwhile
+                    step = self._sessions.submit(now, lambda session, _: land(session, result), Priority.BATCH)
+                    return step.future.result()
+                except (BusyError, HeldElsewhereError):  # a propagation runs: after it
+                    time.sleep(TRY_AGAIN_S)
+
+        future = self._pool.submit(call)
+        future.add_done_callback(
+            lambda f: self._end(job, f, lambda change: {"kind": "done", "delta": change.to_dict()})
+        )
+        return job
+
+    def on(self, session_id: str) -> LiveJob | None:
+        """Return the job of this process that runs on a session, None where none does."""
+        running = (job for job in list(self._jobs.values()) if job.session_id == session_id and job.state not in LAST)
+        return next(running, None)
+
+    def _reporter(self, job: LiveJob) -> Report:
+        """Return what publishes progress, and ends a cancelled job's thread."""
         stop = threading.Event()
+        job.cancel = stop.set
 
         def report(done: int, total: int, left_s: float) -> None:
             if stop.is_set():
                 raise Cancelled("the job was cancelled")
             job.publish(_progress(done, total, left_s))
 
-        job.cancel = stop.set
-        future = self._pool.submit(call, report)
-        future.add_done_callback(lambda f: self._end(job, f, lambda _: {"kind": "done", "delta": None}))
-        return job
+        return report
 
     def get(self, owner: str, job_id: str) -> LiveJob:
         """Return a job of this owner; one of another process as it stands in the store.

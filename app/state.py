@@ -9,6 +9,7 @@ from promptseg.app.audit import Audit
 from promptseg.app.catalogue import Catalogue
 from promptseg.app.dicomweb import DicomWeb
 from promptseg.app.jobs import Jobs
+from promptseg.app.organs import Organs
 from promptseg.app.sessions import ServedSessions
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
@@ -30,6 +31,7 @@ class AppState:
         catalogue: studies.
         sessions: served sessions, queues, leases.
         jobs: long work.
+        organs: the whole-body engines.
         audit: the audit log.
     """
 
@@ -41,6 +43,7 @@ class AppState:
     catalogue: Catalogue
     sessions: ServedSessions
     jobs: Jobs
+    organs: Organs
     audit: Audit
 
     @staticmethod
@@ -63,10 +66,10 @@ class AppState:
             accounts.ensure(LOCAL_USER)
         shelf = Shelf(settings.data / "cache")
         sessions = ServedSessions(settings, database, shelf)
-        jobs, audit = Jobs(database, sessions), Audit(database)
+        jobs, organs, audit = Jobs(database, sessions), Organs(settings.device), Audit(database)
         dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb)
-        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, audit)
+        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, organs, audit)
 
     def close(self) -> None:
         """Stop work, give leases up, write the audit log, close the store."""

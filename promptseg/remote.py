@@ -180,20 +180,7 @@ class RemoteSession:
     def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Carry the prompted slices of a label on to their neighbours; return the changed box."""
         body = {} if label is None else {"label": self._value(label)}
-        job = self._client.request("POST", f"{self._path}/propagate", json=body).json()["id"]
-        for event in self._client.events(job):
-            if event["kind"] == "progress" and on_progress is not None:
-                try:
-                    on_progress(RemoteProgress(event["done"], event["total"], event["left_s"]))
-                except Cancelled:
-                    self._client.request("DELETE", f"/jobs/{job}")
-            if event["kind"] == "done":
-                return self._take(event["delta"])
-            if event["kind"] == "cancelled":
-                raise Cancelled("the job was cancelled; the session is as it was before")
-            if event["kind"] == "failed":
-                raise RemoteError(event["detail"])
-        raise RemoteError("the server stopped before the propagation ended; the prompts are kept, propagate again")
+        return self._follow("propagate", body, on_progress)
 
     def remove_prompt(self, prompt_id: int) -> Changed | None:
         """Take a prompt away as if it had never been; return the changed box."""
@@ -262,7 +249,51 @@ class RemoteSession:
         """Delete the session for good."""
         self._client.request("DELETE", self._path)
 
+    # --- whole body ---------------------------------------------------------------------------------------------
+
+    def segment_whole_body(
+        self, task: str | None = None, *, fast: bool = True, on_progress: OnProgress | None = None
+    ) -> tuple[int, ...]:
+        """Make every organ that the server's whole-body engine finds a label; return the new values.
+
+        What is labelled already stays as it is. Without a task the one for the image's modality is taken.
+
+        Raises:
+            PromptError: no such task. RemoteError: weights are missing, or the image cannot be segmented.
+        """
+        body: dict[str, Any] = {"fast": fast} if task is None else {"task": task, "fast": fast}
+        before = set(self.labels)
+        self._follow("wholebody", body, on_progress)
+        return tuple(value for value in self.labels if value not in before)
+
+    def segment_text(self, text: str, *, fast: bool = True, on_progress: OnProgress | None = None) -> int:
+        """Make the structure that a text names a label and select it; return its value.
+
+        Raises:
+            PromptError: nothing, or several structures, have this name; the message lists the choices.
+            RemoteError: weights are missing, or the structure is not in the image.
+        """
+        self._follow("text", {"text": text, "fast": fast}, on_progress)
+        return self.selected
+
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _follow(self, verb: str, body: Mapping[str, Any], on_progress: OnProgress | None) -> Changed | None:
+        """Start a job and take what it changed; an ``on_progress`` that raises ``Cancelled`` cancels it."""
+        job = self._client.request("POST", f"{self._path}/{verb}", json=body).json()["id"]
+        for event in self._client.events(job):
+            if event["kind"] == "progress" and on_progress is not None:
+                try:
+                    on_progress(RemoteProgress(event["done"], event["total"], event["left_s"]))
+                except Cancelled:
+                    self._client.request("DELETE", f"/jobs/{job}")
+            if event["kind"] == "done":
+                return self._take(event["delta"])
+            if event["kind"] == "cancelled":
+                raise Cancelled("the job was cancelled; the session is as it was before")
+            if event["kind"] == "failed":
+                raise RemoteError(event["detail"])
+        raise RemoteError("the server stopped before the job ended; the prompts are kept, start it again")
 
     def _do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Changed | None:
         options: dict[str, Any] = {} if body is None else {"json": body}

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from promptseg.app.metrics import Metrics
 from promptseg.app.protocols import add_protocols
-from promptseg.app.service import jobs, results, sessions, studies, system
+from promptseg.app.service import jobs, organs, results, sessions, studies, system
 from promptseg.app.service.errors import add_error_handlers
 from promptseg.app.service.guard import Guard
 from promptseg.app.service.login import add_login
@@ -55,8 +55,9 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.metrics = Metrics()
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for router in (studies.router, sessions.router, results.router, jobs.router, system.router, system.open_router):
-        api.include_router(router)
+    for part in (studies, sessions, organs, results, jobs, system):
+        api.include_router(part.router)
+    api.include_router(system.open_router)
     app.include_router(api)
     add_login(app, state)
     add_protocols(app)

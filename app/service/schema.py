@@ -25,6 +25,8 @@ __all__ = [
     "SessionSummary",
     "StudyIn",
     "StudyOut",
+    "TextIn",
+    "WholeBodyIn",
 ]
 
 # --- labels -------------------------------------------------------------------------------------------------------
@@ -45,6 +47,20 @@ class LabelPatch(Strict):
     visible: bool | None = None
     opacity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     selected: Literal[True] | None = None
+
+
+class WholeBodyIn(Strict):
+    """What to segment by itself; without a task everything that the engine knows for the image's modality."""
+
+    task: Id | None = None
+    fast: bool = True
+
+
+class TextIn(Strict):
+    """The name of a structure, English or Chinese."""
+
+    text: LabelName
+    fast: bool = True
 
 
 class MergeIn(Strict):

@@ -40,9 +40,10 @@ MOST_PAINTED = 8_000_000  # brushed voxels of one stroke, each place counted: ab
 router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
 
 
-def state_of(served: Served, row: SessionRow, frames: int) -> dict[str, Any]:
+def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[str, Any]:
     """Return a session as it goes out."""
     volume = served.session.volume
+    beside = who.state.jobs.on(served.id)
     return {
         **served.shown.to_dict(),
         "id": served.id,
@@ -58,7 +59,7 @@ def state_of(served: Served, row: SessionRow, frames: int) -> dict[str, Any]:
         "modality": volume.modality,
         "window": vars(volume.window),
         "findings": [Finding.of(finding).to_dict() for finding in volume.findings],
-        "job": served.job or None,
+        "job": served.job or (beside.id if beside else None),
         "created": row.created,
         "changed_at": served.last_seen,
     }
@@ -78,7 +79,7 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
     series = Content.from_dict(study.content).get(wanted.series)
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
-    return state_of(served, await threaded(who.state.sessions.row, who.user, served.id), series.frames)
+    return state_of(who, served, await threaded(who.state.sessions.row, who.user, served.id), series.frames)
 
 
 @router.get("", response_model=list[SessionSummary])
@@ -104,7 +105,7 @@ async def get_session(who: Who, session_id: str) -> Any:
     """Return a session; one that is not in memory is brought back first."""
     served = await live(who, session_id)
     row, series = await threaded(origin_of, who, session_id)
-    return state_of(served, row, series.frames)
+    return state_of(who, served, row, series.frames)
 
 
 @router.delete("/{session_id}", status_code=204)

@@ -13,6 +13,7 @@ const RETRY_STATUS = new Set([502, 503, 504]);
 export class Api {
   constructor(base = "/api/v1") {
     this.base = base;
+    this.following = new Map(); // job to what ends listening to it
   }
 
   url(path) {
@@ -101,8 +102,8 @@ export class Api {
       source.onerror = () => {
         if (source.readyState === EventSource.CLOSED) reject(new ApiError("offline", 0));
       };
-      this.stopFollowing = () => { source.close(); resolve({ kind: "left" }); };
-    });
+      this.following.set(job, () => { source.close(); resolve({ kind: "left" }); });
+    }).finally(() => this.following.delete(job));
   }
 }
 

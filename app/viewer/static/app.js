@@ -3,7 +3,7 @@
 
 import { inflate, isTemporary } from "./api.js";
 import { flipOrder } from "./geometry.js";
-import { t } from "./i18n.js";
+import { anatomy, t } from "./i18n.js";
 import { startingWindow } from "./windows.js";
 import { strokePrompt, voxelLine } from "./tools.js";
 
@@ -13,7 +13,7 @@ const STORED = "promptseg.settings";
 
 export class App {
   constructor(api, planes, volume3d) {
-    Object.assign(this, { api, planes, volume3d, session: null, review: null, job: null, stroke: null, brush: null,
+    Object.assign(this, { api, planes, volume3d, session: null, review: null, job: null, beside: null, stroke: null, brush: null,
       chosenPrompt: null, tool: "point", brushMm: 6, busy: 0, listeners: new Map(), wanted: new Set(), coarse: new Set(), queue: Promise.resolve() });
     this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
     this.pixelRatio = 1;
@@ -106,7 +106,7 @@ export class App {
     this.emit("slice");
     this.redraw();
     if (state.labels.length) this.loadReview();
-    if (state.job) this.followJob(state.job, "grow");
+    if (state.job) this.api.get(`/jobs/${state.job}`).then((job) => this.followJob(job.id, job.kind), (error) => this.fail(error));
   }
 
   async load3d(state) {
@@ -133,8 +133,11 @@ export class App {
   /** Leave the session; the server keeps it. */
   async leave() {
     clearTimeout(this.growTimer);
-    this.api.stopFollowing?.();
-    this.job = null;
+    for (const slot of ["job", "beside"]) {
+      if (!this[slot] || this[slot].kind === "pull") continue; // a download goes on, whatever is looked at
+      this.api.following.get(this[slot].id)?.();
+      this[slot] = null;
+    }
     this.emit("job");
   }
 
@@ -282,6 +285,15 @@ export class App {
     this.redrawMarks();
   }
 
+  /** Choose the label that lies at a voxel. */
+  selectAt(voxel) {
+    const { frame, image, labels } = this.planes;
+    if (!voxel || !frame.inside(voxel)) return;
+    const [x, y, z] = voxel.map(Math.round);
+    this.moveCrosshair(voxel);
+    this.select(labels[x + image.dims[0] * (y + image.dims[1] * z)]);
+  }
+
   newLabel(name) { return this.change((at) => this.api.post(`${at}/labels`, name ? { name } : {})); }
   patchLabel(value, body) { return this.change((at) => this.api.patch(`${at}/labels/${value}`, body)); }
   deleteLabel(value) { return this.change((at) => this.api.delete(`${at}/labels/${value}`)); }
@@ -310,7 +322,7 @@ export class App {
   grow() {
     clearTimeout(this.growTimer);
     if (!this.session?.prompts.length || this.flat2d) return undefined;
-    return this.startJob("grow", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined }));
+    return this.startJob("propagate", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined }));
   }
 
   startJob(kind, send) {
@@ -321,36 +333,48 @@ export class App {
     });
   }
 
+  /** A whole-body job has brought labels: say how many, show the one that was asked for. */
+  showFound(kind, { labels, selected, changed }, before) {
+    const found = labels.length - before;
+    if (kind === "wholebody") return this.say(t("wholebody.done", { count: found }));
+    const name = anatomy(labels.find((label) => label.value === selected)?.name ?? "");
+    this.moveCrosshair(changed[0].map((low, i) => Math.floor((low + changed[1][i]) / 2)).reverse());
+    return this.say(t("text.done", { name }));
+  }
+
   /** Show a job's progress and deltas until its end; returns a promise of the last event. */
   async followJob(job, kind) {
-    this.job = { id: job, kind, done: 0, total: 0, left_s: null };
+    const slot = kind === "propagate" ? "job" : "beside"; // beside: clicks go on meanwhile
+    this[slot] = { id: job, kind, done: 0, total: 0, left_s: null };
     this.emit("job");
     try {
-      const last = await this.api.follow(job, (event) => this.onProgress(job, event));
+      const last = await this.api.follow(job, (event) => this.onProgress(slot, job, event));
       await this.growing;
+      const before = this.session?.labels.length;
       if (last.delta) await this.applyDelta(last.delta);
+      if (last.kind === "done" && ["wholebody", "text"].includes(kind)) this.showFound(kind, last.delta, before);
       if (last.kind === "failed") this.say(last.detail, "error");
-      if (this.job?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
+      if (this[slot]?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
       this.emit("job-end", { ...last, job, kind });
       return last;
     } catch (error) {
       this.fail(error);
       return null;
     } finally {
-      if (this.job?.id === job) { this.job = null; this.emit("job"); }
+      if (this[slot]?.id === job) { this[slot] = null; this.emit("job"); }
       this.reviewLater();
     }
   }
 
-  onProgress(job, event) {
-    if (this.job?.id !== job) return;
-    Object.assign(this.job, { done: event.done, total: event.total, left_s: event.left_s });
+  onProgress(slot, job, event) {
+    if (this[slot]?.id !== job) return;
+    Object.assign(this[slot], { done: event.done, total: event.total, left_s: event.left_s });
     this.emit("job");
     if (event.delta) this.growing = (this.growing ?? Promise.resolve()).then(() => this.patch(event.delta)); // in order
   }
 
   cancelJob() {
-    const job = this.job;
+    const job = this.job ?? this.beside;
     if (job) this.api.delete(`/jobs/${job.id}`).catch((error) => this.fail(error));
   }
 

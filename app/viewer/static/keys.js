@@ -41,7 +41,7 @@ export class Keys {
       case "0": shell.fit(); return true;
       case "a": case "A": if (!app.flat2d && app.selectedLabel()) app.accept(at); return true;
       case "Escape":
-        if (app.stroke) { app.stroke = null; app.redrawMarks(); } else if (app.job) app.cancelJob();
+        if (app.stroke) { app.stroke = null; app.redrawMarks(); } else if (app.job ?? app.beside) app.cancelJob();
         app.choosePrompt(null);
         return true;
       case "Delete": case "Backspace":

@@ -162,13 +162,13 @@ class Program {
         });
       },
       pullModel: (model) => this.pull(model),
-      wholeBody: (fast) => this.app.startJob("wholebody", (at) => api.post(`${at}/wholebody`, { task: "total", fast })),
-      segmentText: async (text) => {
+      wholeBody: (fast) => this.app.startJob("wholebody", (at) => api.post(`${at}/wholebody`, { fast })),
+      segmentText: async (text, fast) => {
         if (!text.trim()) return [];
-        try { this.app.followJob((await api.post(`/sessions/${this.app.session.id}/text`, { text })).id, "text"); return []; } catch (error) {
-          const choices = /: (.+)$/.exec(error.message)?.[1]?.split(", ") ?? [];
-          this.app.say(error.message, error.status === 422 ? "warning" : "error");
-          return error.status === 422 ? choices.slice(0, 12) : [];
+        try { this.app.followJob((await api.post(`/sessions/${this.app.session.id}/text`, { text: text.trim(), fast })).id, "text"); return []; } catch (error) {
+          if (error.status !== 422) { this.app.fail(error); return []; }
+          this.app.say(error.message, "warning");
+          return namedIn(error.message);
         }
       },
       showFrame: (frame) => this.app.enqueue(async () => {
@@ -236,6 +236,12 @@ class Program {
     context.fillText(`promptseg · ${t("research")}`, 12, picture.height - 9);
     picture.toBlob((blob) => save(blob, "promptseg.png"), "image/png");
   }
+}
+
+/** The names that a refusal offers: "can mean ...: kidney_left, kidney_right; name one", "did you mean 'liver'?". */
+function namedIn(sentence) {
+  const several = /: ([\w, ]+?)(?: and \d+ more)?; name/.exec(sentence)?.[1];
+  return several ? several.split(", ") : [...(/did you mean (.+)\?/.exec(sentence)?.[1] ?? "").matchAll(/'(\w+)'/g)].map(([, name]) => name);
 }
 
 function save(blob, name) {

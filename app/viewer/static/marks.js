@@ -4,6 +4,8 @@
 const POSITIVE = "#3ee08f", NEGATIVE = "#ff6b6b", INK = "#e9edf3", LINE = "rgba(122, 178, 255, .55)";
 const FONT = "12px system-ui, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 
+const NARROW_PX = 460;
+
 export class Marks {
   constructor(canvas, app) {
     this.canvas = canvas;
@@ -87,7 +89,7 @@ function letters(context, place) {
   const [top, bottom] = ends(pane.down);
   words(context, left, 14, place.height / 2);
   words(context, right, place.width - 14, place.height / 2);
-  words(context, top, place.width / 2, 16);
+  words(context, top, place.width / 2, place.width < NARROW_PX ? 34 : 16); // below the pane's name where that is in its way
   words(context, bottom, place.width / 2, place.height - 14);
 }
 

@@ -194,6 +194,12 @@ export class Planes {
     nv.screenSlices.forEach((slice, i) => this.measure(slice, i));
   }
 
+  /** Wipe what an earlier layout has left between the panes. */
+  clear() {
+    this.gl.clearColor(0, 0, 0, 0);
+    this.gl.clear(this.gl.COLOR_BUFFER_BIT);
+  }
+
   /** Remember the linear map between a pane's pixels and RAS fractions; three points say it, whatever NiiVue flips. */
   measure(slice, index) {
     const [view] = Object.entries(VIEWS).find(([, { type }]) => type === slice.axCorSag);

@@ -186,6 +186,7 @@ export class Shell {
     }
     const at = this.panes["3d"].surface.getBoundingClientRect();
     this.gl3d.hidden = !at.width;
+    app.planes.clear();
     app.volume3d.resize(px(at.width), px(at.height));
     app.redraw();
     ORDER.forEach((view) => this.panes[view].strip.draw());
@@ -266,9 +267,9 @@ export class Shell {
   }
 
   showJob() {
-    const { job } = this.app;
+    const job = this.app.job ?? this.app.beside;
     this.jobBox.hidden = !job;
-    this.growButton.disabled = Boolean(job) || !this.app.session?.prompts.length || this.app.flat2d;
+    this.growButton.disabled = Boolean(this.app.job) || !this.app.session?.prompts.length || this.app.flat2d;
     if (!job) return;
     const share = job.total ? Math.round(100 * job.done / job.total) : 0;
     this.jobFill.style.width = `${Math.max(2, share)}%`;
@@ -293,7 +294,7 @@ export class Shell {
 
   help() {
     const dialog = h("dialog", { class: "ps-dialog", "aria-label": t("help") });
-    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "Space", "Enter", "A", "Ctrl+Z", "Ctrl+Shift+Z", "[  ]", "1 – 9", "Delete", "0", "wheel", "ctrl-wheel", "right-drag", "middle-drag"];
+    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "Space", "Enter", "A", "Ctrl+Z", "Ctrl+Shift+Z", "[  ]", "1 – 9", "Delete", "0", "wheel", "ctrl-wheel", "ctrl-click", "right-drag", "middle-drag"];
     dialog.append(h("h2", {}, t("help")), h("dl", { class: "ps-keys" }, rows.map((row) => [h("dt", {}, h("kbd", {}, t(`keyname.${row}`) === `keyname.${row}` ? row : t(`keyname.${row}`))), h("dd", {}, t(`key.${row}`))])),
       h("p", { class: "ps-faint" }, t("research")),
       h("button", { type: "button", class: "ps-button ps-primary", onclick: () => dialog.close() }, t("close")));

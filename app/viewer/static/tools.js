@@ -58,6 +58,7 @@ export class Tools {
       if (this.touches.size === 2) return this.beginPinch();
     }
     const voxel = this.voxel(event, view, element);
+    if (event.button === 0 && (event.ctrlKey || event.metaKey)) return app.selectAt(voxel);
     const box = element.getBoundingClientRect();
     const at = { x: event.clientX - box.left, y: event.clientY - box.top };
     const gesture = { view, element, start: at, last: at, voxel, button: event.button, moved: false, shift: event.shiftKey };

@@ -102,7 +102,7 @@ class Hand:
 
     def settled(self) -> None:
         """Wait until nothing is on its way."""
-        self.wait("() => promptseg.busy === 0 && !promptseg.job && !promptseg.frameRequest")
+        self.wait("() => promptseg.busy === 0 && !promptseg.job && !promptseg.beside && !promptseg.frameRequest")
 
     def state(self, path: str) -> Any:
         return self.page.evaluate(f"() => promptseg.{path}")

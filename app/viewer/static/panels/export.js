@@ -16,7 +16,7 @@ export function exportPanel(app, actions) {
   return [
     ...GROUPS.flatMap(([title, formats]) => [h("h2", { class: "ps-head" }, t(title)), h("div", { class: "ps-stack" }, formats.map(button))]),
     h("h2", { class: "ps-head" }, t("export.picture")),
-    h("button", { type: "button", class: "ps-button ps-export", dataset: { format: "png" }, onclick: () => actions.screenshot() }, icon("camera", 15), h("span", {}, t("screenshot")), h("span", { class: "ps-faint" }, "PNG")),
+    h("button", { type: "button", class: "ps-button ps-export ps-full", dataset: { format: "png" }, onclick: () => actions.screenshot() }, icon("camera", 15), h("span", {}, t("screenshot")), h("span", { class: "ps-faint" }, "PNG")),
     h("p", { class: "ps-hint" }, t("research.export")),
   ];
 }

@@ -6,7 +6,7 @@ import { anatomy, t } from "../i18n.js";
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
 
 export function labelsPanel(app, actions) {
-  const list = h("ul", { class: "ps-list", "aria-label": t("labels") });
+  const list = h("ul", { class: "ps-list ps-labels", "aria-label": t("labels") });
   const name = h("input", { type: "text", class: "ps-input", placeholder: t("label.new"), "aria-label": t("label.new"), list: "ps-anatomy", maxLength: 100, autocomplete: "off" });
   const add = () => { app.newLabel(identifier(name.value)).then((ok) => { if (ok) name.value = ""; }); };
   name.addEventListener("keydown", (event) => event.key === "Enter" && add());
@@ -18,10 +18,13 @@ export function labelsPanel(app, actions) {
   const edits = editButtons(app);
   const hint = h("p", { class: "ps-hint" });
 
+  let shown = null;
   const draw = () => {
     const session = app.session;
     if (!session) return;
     if (!isTyping(list)) replaceKeepingFocus(list, session.labels.map((label) => row(app, label)));
+    if (shown !== session.selected) list.querySelector(".ps-selected")?.scrollIntoView({ block: "nearest" });
+    shown = session.selected;
     hint.textContent = session.labels.length ? "" : t("labels.none");
     hint.hidden = Boolean(session.labels.length);
     const own = app.shownPrompts(true);
@@ -135,7 +138,7 @@ function editButtons(app) {
   const mm = h("input", { type: "number", class: "ps-input ps-number", min: 0.5, max: 50, step: 0.5, value: 2, "aria-label": t("edit.mm") });
   const by = () => Math.max(0.1, Number(mm.value) || 2);
   const button = (key, edit) => h("button", { type: "button", class: "ps-button", dataset: { key: `edit-${key}` }, onclick: () => app.edit(edit()) }, t(`edit.${key}`));
-  return h("div", {}, h("h2", { class: "ps-head" }, t("edit")),
-    h("div", { class: "ps-buttons" }, button("fill", () => ({ kind: "fill holes" })), button("islands", () => ({ kind: "remove islands" })), button("interpolate", () => ({ kind: "interpolate", plane: "axial" }))),
-    h("div", { class: "ps-buttons" }, button("smooth", () => ({ kind: "smooth", sigma_mm: by() })), button("grow", () => ({ kind: "grow", by_mm: by() })), button("shrink", () => ({ kind: "grow", by_mm: -by() })), mm, h("span", { class: "ps-faint" }, "mm")));
+  return h("div", {}, h("h2", { class: "ps-head" }, t("edit"), h("span", { class: "ps-amount" }, mm, "mm")),
+    h("div", { class: "ps-thirds" }, button("fill", () => ({ kind: "fill holes" })), button("islands", () => ({ kind: "remove islands" })), button("interpolate", () => ({ kind: "interpolate", plane: "axial" })),
+      button("smooth", () => ({ kind: "smooth", sigma_mm: by() })), button("grow", () => ({ kind: "grow", by_mm: by() })), button("shrink", () => ({ kind: "grow", by_mm: -by() }))));
 }

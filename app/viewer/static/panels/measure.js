@@ -39,6 +39,7 @@ function card(app, name, rows) {
 
 function text(app, row) {
   const value = Array.isArray(row.value) ? row.text.replaceAll(", ", " × ") : row.text;
+  if (row.unit === "mm2" && row.value >= 1000) return `${(row.value / 100).toFixed(1)} cm²`;
   const unit = row.unit || (["mean", "std"].includes(row.name) && isHounsfield(app.session) ? "HU" : "");
   return `${value}${unit ? ` ${SHOWN[unit] ?? unit}` : ""}`;
 }

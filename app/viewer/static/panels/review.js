@@ -24,10 +24,13 @@ export function reviewPanel(app) {
   return [head, hint, list, accept];
 }
 
+/** Slices count from 1 for people, from 0 in the engine. */
+const withNumbers = (reason) => reason.replace(/slice (\d+)/g, (_, index) => `slice ${Number(index) + 1}`);
+
 function row(app, item, number) {
   const view = app.planes.frame.view(item.plane);
   const percent = Math.round(100 * item.confidence);
   return h("li", {}, h("button", { type: "button", class: "ps-review", dataset: { key: `review-${number}` }, onclick: () => { app.lastView = app.goTo(item.plane, item.index); } },
     h("span", { class: "ps-score", style: { background: colour(item.confidence) } }, `${percent}`),
-    h("span", { class: "ps-review-text" }, h("span", {}, `${t(`view.${view}`)} ${item.index + 1}`), item.reason ? h("span", { class: "ps-faint" }, item.reason) : null)));
+    h("span", { class: "ps-review-text" }, h("span", {}, `${t(`view.${view}`)} ${item.index + 1}`), item.reason ? h("span", { class: "ps-faint" }, withNumbers(item.reason)) : null)));
 }
