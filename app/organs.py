@@ -1,4 +1,4 @@
-"""Whole-body labels in served sessions: engines that stay loaded for everybody, one case at a time, the last answers kept.
+"""Whole-body labels in served sessions: engines stay loaded for everybody, one case at a time, last answers are kept.
 
 A run touches no session: people go on clicking meanwhile. What it found goes into the session as one step, and only
 where nothing is labelled yet: what a person has made stays.

@@ -44,6 +44,7 @@ def pictures(hand: object, folder: Path) -> None:
         if not_here:
             me.click("axial", not_here, button="right")
         me.grow()
+        me.change("[data-key='edit-islands']")
     me.press("p")
     me.press("1")
     me.show((26, 64, 70))

@@ -99,12 +99,12 @@ def test_a_text_that_means_nothing_or_too_much_is_told_with_the_choices(session:
         session.segment_text("kidney")
     with pytest.raises(PromptError, match="did you mean 'liver'"):
         session.segment_text("livr")
-    with pytest.raises(RemoteError, match=r"gallbladder was not found in this image"):
+    with pytest.raises(RemoteError, match="gallbladder was not found in this image"):
         session.segment_text("gallbladder")
     session.segment_text("liver")
-    with pytest.raises(RemoteError, match=r"has liver already"):
+    with pytest.raises(RemoteError, match="has liver already"):
         session.segment_text("liver")
-    with pytest.raises(PromptError, match="no whole-body task 'totl'|unknown task|'totl'"):
+    with pytest.raises(PromptError, match="'totl'"):
         session.segment_whole_body("totl")
 
 

@@ -111,7 +111,8 @@ export class Start {
   async listServer(path) {
     if (!this.actions.config().folders) return;
     const found = await this.app.api.get(`/folder?path=${encodeURIComponent(path)}`);
-    const up = path ? path.split("/").slice(0, -1).join("/") : null;
+    if (!path && found.length === 1 && found[0].kind === "folder") return this.listServer(this.onlyRoot = found[0].path);
+    const up = path && path !== this.onlyRoot ? path.split("/").slice(0, -1).join("/") : null;
     const entry = (item) => h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => (item.kind === "folder" ? this.listServer(item.path) : this.openStudy({ path: item.path })) }, icon(item.kind === "folder" ? "open" : "one", 15), h("span", {}, item.name)),
       item.kind === "folder" ? h("button", { type: "button", class: "ps-button", onclick: () => this.openStudy({ path: item.path }) }, t("open.this")) : null);
     this.server.hidden = false;

@@ -5,27 +5,101 @@ Everything the page asks for is watched: a request to any other host fails the t
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
-from page_hand import CHROMIUM_ARGUMENTS, STEP_MS, Server, ready
+from page_hand import CHROMIUM_ARGUMENTS, STEP_MS, Server, ready, write_ball
 
 pytest.importorskip("gradio", reason="the browser app is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
+OWN_MODEL = """[own]
+family = "sam"
+arch = "vit_b"
+input_px = 1024
+preprocess = "medsam"
+title = "Our own model"
+dimensions = 2
+prompts = ["box"]
+licence = "CC-BY-NC-4.0"
+commercial_use = false
+source = "this test"
+advice = "As fast as it looks."
+files = [{{ name = "own.pth", urls = ["{url}"], hashes = ["sha256:{digest}"], bytes = {size} }}]
+"""
+
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the server was started with."""
+    folder = tmp_path_factory.mktemp("images")
+    write_ball(folder / "ward" / "ball.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, server_folder: Path, models_folder: Path) -> Iterator[Server]:
+    """The app, with tiny whole-body weights and a model that a slow server next door gives."""
     from promptseg.app.viewer import library_path
 
     if not library_path().is_file():
         pytest.skip("the viewer's library is not built (make viewer)")
-    running = Server(tmp_path_factory.mktemp("app"), None)
-    running.start()
-    yield running
-    running.kill()
+    models = models_folder
+    if find_spec("totalsegmentator") is not None:
+        weights = models / "totalsegmentator" / "nnunet" / "results"
+        importlib.import_module("tiny_weights").write_task(weights, "total", "bands", fast=True)
+    with patient_download(models):
+        own = {"PROMPTSEG_MODELS": str(models), "PROMPTSEG_OFFLINE": "", "PROMPTSEG_MIRRORS": "", "no_proxy": "*"}
+        running = Server(tmp_path_factory.mktemp("app"), server_folder, **own)
+        running.start()
+        yield running
+        running.kill()
+
+
+@contextmanager
+def patient_download(models: Path) -> Iterator[None]:
+    """A web server with the file of a model "own", whose row is put into the models folder; it stops half way until
+    there is a file "go"."""
+    content = bytes(range(256)) * 16384
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            deadline = time.monotonic() + 120
+            while not (models / "go").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.wfile.write(content[half:])
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    (models / "own").mkdir(parents=True)
+    url, digest = f"http://127.0.0.1:{web.server_port}/own.pth", hashlib.sha256(content).hexdigest()
+    (models / "own" / "model.toml").write_text(OWN_MODEL.format(url=url, digest=digest, size=len(content)))
+    yield
+    web.shutdown()
+    web.server_close()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 
 START_S = 180.0  # a busy machine imports slowly
@@ -37,8 +39,8 @@ SHOWN = """([view, z, y, x]) => {
 class Server:
     """``promptseg app`` in its own process."""
 
-    def __init__(self, folder: Path, root: Path | None) -> None:
-        self.folder, self.root = folder, root
+    def __init__(self, folder: Path, root: Path | None, **environment: str) -> None:
+        self.folder, self.root, self.environment = folder, root, environment
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -48,8 +50,9 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "promptseg.cli", "app", *([str(self.root)] if self.root else [])]
         command += ["--port", str(self.port), "--data", str(self.folder / "data"), "--no-browser"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "2", **self.environment}
         with (self.folder / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "2"})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -71,6 +74,23 @@ class Server:
 def ready(page: Any) -> None:
     """Wait until the page has started."""
     page.wait_for_selector("#promptseg[data-ready=true]")
+
+
+def write_ball(path: Path) -> Path:
+    """A bright ellipsoid, anisotropic, oblique and off the origin."""
+    z, y, x = np.ogrid[:9, :40, :50]
+    inside = ((z - 4) / 3.5) ** 2 + ((y - 20) / 11) ** 2 + ((x - 25) / 14) ** 2 <= 1
+    image = np.where(inside, 900, 100).astype(np.int16) + np.random.default_rng(1).integers(
+        0, 40, inside.shape, np.int16
+    )
+    angle = np.deg2rad(12)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-0.9, -0.9, 4.0])
+    affine[:3, 3] = (31.0, -17.0, 250.0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(image.T, affine), path)
+    return path
 
 
 class Hand:
@@ -166,6 +186,25 @@ class Hand:
         self.page.fill(".ps-add input", name)
         self.page.click("[data-key=add-label]")
         self.wait("n => promptseg.session.labels.length > n && promptseg.busy === 0", before)
+
+    def opened_files(self, *paths: Path) -> None:
+        """Leave what is open, upload files and wait for their session."""
+        if self.page.evaluate("() => Boolean(promptseg.session)"):
+            self.page.click(".ps-logo")
+            self.wait("() => !promptseg.session")
+        self.open_files(*paths)
+        self.opened()
+        self.grows_by_itself(False)
+
+    def stroke(self, view: str, *voxels: tuple[float, float, float]) -> None:
+        """Press at the first voxel, go over the others, let go, and wait for the answer."""
+        before = self.state("session.revision")
+        self.page.mouse.move(*self.place(view, voxels[0]))
+        self.page.mouse.down()
+        for voxel in voxels[1:]:
+            self.page.mouse.move(*self.place(view, voxel), steps=3)
+        self.page.mouse.up()
+        self.wait("n => promptseg.session.revision !== n && promptseg.busy === 0", before)
 
     # --- results ------------------------------------------------------------------------------------------------
 

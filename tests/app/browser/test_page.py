@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from page_hand import Hand, Server, ready
+from page_hand import Hand, Server, ready, write_ball
 
 from promptseg.example import example_truth_path
 
@@ -167,7 +167,7 @@ def test_two_people_see_their_own_study_and_a_reload_and_a_killed_server_lose_no
     new_page: Callable[[], Any], server: Server, tmp_path: Path
 ) -> None:
     one, other = Hand(new_page()), Hand(new_page())
-    phantom = _phantom(tmp_path / "ball.nii.gz")
+    phantom = write_ball(tmp_path / "ball.nii.gz")
     one.open_example()
     other.open_files(phantom)
     other.opened()
@@ -201,22 +201,6 @@ def test_two_people_see_their_own_study_and_a_reload_and_a_killed_server_lose_no
         "() => fetch('/api/v1/sessions').then((r) => r.json()).then((s) => s.map((x) => x.id))"
     )
     assert other.state("session.id") in listed
-
-
-def _phantom(path: Path) -> Path:
-    """A bright ellipsoid, anisotropic, oblique and off the origin."""
-    z, y, x = np.ogrid[:9, :40, :50]
-    inside = ((z - 4) / 3.5) ** 2 + ((y - 20) / 11) ** 2 + ((x - 25) / 14) ** 2 <= 1
-    image = np.where(inside, 900, 100).astype(np.int16) + np.random.default_rng(1).integers(
-        0, 40, inside.shape, np.int16
-    )
-    angle = np.deg2rad(12)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = turn @ np.diag([-0.9, -0.9, 4.0])
-    affine[:3, 3] = (31.0, -17.0, 250.0)
-    nibabel.save(nibabel.Nifti1Image(image.T, affine), path)
-    return path
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

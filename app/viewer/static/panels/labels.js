@@ -5,6 +5,9 @@ import { anatomy, t } from "../i18n.js";
 
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
 
+const TWICE_MS = 500;
+let clicked = { value: 0, at: 0 };
+
 export function labelsPanel(app, actions) {
   const list = h("ul", { class: "ps-list ps-labels", "aria-label": t("labels") });
   const name = h("input", { type: "text", class: "ps-input", placeholder: t("label.new"), "aria-label": t("label.new"), list: "ps-anatomy", maxLength: 100, autocomplete: "off" });
@@ -61,8 +64,12 @@ function row(app, label) {
   const rename = (input) => { const to = identifier(input.value); if (to && to !== label.name) app.patchLabel(label.value, { name: to }); };
   const patch = (body) => app.patchLabel(label.value, body);
   const colour = h("input", { type: "color", value: label.colour, class: "ps-colour", "aria-label": t("label.colour", { name: label.name }), onchange: (e) => patch({ colour: e.target.value }) });
-  const choose = h("button", { type: "button", class: "ps-name", "aria-pressed": String(selected), dataset: { key: `label-${label.value}` }, onclick: () => app.select(label.value),
-    ondblclick: (event) => edit(event.currentTarget) }, label.value < 10 ? h("kbd", {}, String(label.value)) : null, h("span", {}, anatomy(label.name)));
+  const choose = h("button", { type: "button", class: "ps-name", "aria-pressed": String(selected), dataset: { key: `label-${label.value}` }, onclick: (event) => {
+    const again = clicked.value === label.value && event.timeStamp - clicked.at < TWICE_MS; // choosing draws the list anew: no dblclick comes
+    clicked = { value: label.value, at: event.timeStamp };
+    if (again) edit(event.currentTarget);
+    else app.select(label.value);
+  } }, label.value < 10 ? h("kbd", {}, String(label.value)) : null, h("span", {}, anatomy(label.name)));
   const edit = (at) => {
     const input = h("input", { type: "text", class: "ps-input", value: label.name, list: "ps-anatomy", "aria-label": t("label.rename"), maxLength: 100 });
     let done = false;
@@ -139,6 +146,6 @@ function editButtons(app) {
   const by = () => Math.max(0.1, Number(mm.value) || 2);
   const button = (key, edit) => h("button", { type: "button", class: "ps-button", dataset: { key: `edit-${key}` }, onclick: () => app.edit(edit()) }, t(`edit.${key}`));
   return h("div", {}, h("h2", { class: "ps-head" }, t("edit"), h("span", { class: "ps-amount" }, mm, "mm")),
-    h("div", { class: "ps-thirds" }, button("fill", () => ({ kind: "fill holes" })), button("islands", () => ({ kind: "remove islands" })), button("interpolate", () => ({ kind: "interpolate", plane: "axial" })),
+    h("div", { class: "ps-thirds" }, button("fill", () => ({ kind: "fill holes", plane: app.planes.frame.plane(app.lastView ?? "axial") })), button("islands", () => ({ kind: "remove islands" })), button("interpolate", () => ({ kind: "interpolate", plane: "axial" })),
       button("smooth", () => ({ kind: "smooth", sigma_mm: by() })), button("grow", () => ({ kind: "grow", by_mm: by() })), button("shrink", () => ({ kind: "grow", by_mm: -by() }))));
 }
