@@ -149,7 +149,8 @@ class Jobs:
                 try:
                     now = self._sessions.get(job.owner, served.id)  # it may have been put away meanwhile
                     step = self._sessions.submit(now, lambda session, _: land(session, result), Priority.BATCH)
-                    return step.future.result()
+                    change: Change = step.future.result()
+                    return change
                 except (BusyError, HeldElsewhereError):  # a propagation runs: after it
                     time.sleep(TRY_AGAIN_S)
 
