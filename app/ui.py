@@ -45,6 +45,9 @@ def build_page() -> Any:
     Raises:
         MissingExtraError: Gradio is not installed.
     """
+    # What keeps Gradio quiet must not forbid a model's download that a person asks for.
+    if not os.environ.get("PROMPTSEG_OFFLINE"):
+        os.environ["PROMPTSEG_OFFLINE"] = os.environ.get("HF_HUB_OFFLINE") or "0"
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     try:

@@ -6,7 +6,7 @@
 | ``PROMPTSEG_CACHE`` | folder of what can be made again: embeddings, optimised graphs | the user's cache folder |
 | ``PROMPTSEG_MIRRORS`` | base addresses tried first, with commas: ``<base>/<id>/<file>`` | none |
 | ``HF_ENDPOINT`` | stands in for ``https://huggingface.co`` | none |
-| ``PROMPTSEG_OFFLINE``, ``HF_HUB_OFFLINE`` | 1: never open a connection | 0 |
+| ``PROMPTSEG_OFFLINE``, else ``HF_HUB_OFFLINE`` | 1: never open a connection | 0 |
 | ``PROMPTSEG_EMBEDDINGS_MB`` | limit of the embeddings on disk; 0 keeps none there | 0 |
 | ``PROMPTSEG_LOADED_MB`` | limit of loaded models in memory | half of the machine's memory |
 | ``PROMPTSEG_RUNTIME`` | auto, torch, onnx, openvino (CPU) or tensorrt (ONNX Runtime with TensorRT) | auto |
@@ -65,7 +65,7 @@ def model_settings(environ: Mapping[str, str] | None = None) -> ModelSettings:
         cache_dir=Path(env.get("PROMPTSEG_CACHE") or cache).expanduser(),
         mirrors=tuple(part.strip().rstrip("/") for part in env.get("PROMPTSEG_MIRRORS", "").split(",") if part.strip()),
         hf_endpoint=env.get("HF_ENDPOINT", "").rstrip("/"),
-        offline=_flag(env, "PROMPTSEG_OFFLINE") or _flag(env, "HF_HUB_OFFLINE"),
+        offline=_flag(env, "PROMPTSEG_OFFLINE" if env.get("PROMPTSEG_OFFLINE") else "HF_HUB_OFFLINE"),
         embedding_disk_bytes=_megabytes(env, "PROMPTSEG_EMBEDDINGS_MB", 0),
         loaded_bytes=_megabytes(env, "PROMPTSEG_LOADED_MB", _half_of_memory()),
         runtime=_one_of(env, "PROMPTSEG_RUNTIME", RUNTIMES),

@@ -27,6 +27,7 @@ def test_defaults_follow_the_platform_and_variables_win():
     assert found.mirrors == ("https://a.example/m", "file:///srv/m")
     assert found.hf_endpoint == "https://hub.example"
     assert found.offline
+    assert not model_settings({"PROMPTSEG_OFFLINE": "0", "HF_HUB_OFFLINE": "1"}).offline
     assert found.embedding_disk_bytes == 100 * 1024**2
     assert found.precision == "int8"
 

@@ -58,6 +58,7 @@ class Program {
     const actions = this.actions();
     this.app.planes = new Planes(null, this.niivue);
     this.app.volume3d = new Volume3D(null, this.niivue);
+    this.app.volume3d.isAwaited = () => this.app.busy > 0;
     this.shell = new Shell(this.root, this.app, actions);
     this.app.planes.canvas = this.shell.gl;
     this.app.volume3d.canvas = this.shell.gl3d;

@@ -15,6 +15,7 @@ export class Volume3D {
     this.niivue = niivue;
     this.cost = 0;
     this.size = [0, 0];
+    this.isAwaited = () => false; // whether a person waits for an answer, which comes first
   }
 
   async start() {
@@ -103,10 +104,10 @@ export class Volume3D {
     this.request ??= requestAnimationFrame(() => { this.request = null; this.draw(); });
   }
 
-  /** Draw when nothing has asked for it for a while; a slow driver is asked less often. */
+  /** Draw when nothing has asked for it for a while and no answer is awaited; a slow driver is asked less often. */
   later() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.soon(), Math.max(IDLE_MS, Math.min(3000, 5 * this.cost)));
+    this.timer = setTimeout(() => this.isAwaited() ? this.later() : this.soon(), Math.max(IDLE_MS, Math.min(3000, 5 * this.cost)));
   }
 
   draw() {
