@@ -1,41 +1,19 @@
-// What the program knows and does, without its looks: the session, the planes, prompts, jobs, undo.
-// Listeners: app.on("session" | "labels" | "prompts" | "slice" | "hover" | "tool" | "job" | "message" | ..., f).
+// What the program does with the server: the session, changes, prompts, labels, jobs, review.
 
 import { inflate, isTemporary } from "./api.js";
 import { flipOrder } from "./geometry.js";
 import { anatomy, t } from "./i18n.js";
-import { startingWindow } from "./windows.js";
+import { Looking } from "./looking.js";
 import { moved } from "./moved.js";
 import { strokePrompt, voxelLine } from "./tools.js";
+import { startingWindow } from "./windows.js";
 
 const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itself
-const REFINE_AFTER_MS = 150; // after the last movement, on a driver that drew it roughly
-const STORED = "promptseg.settings";
 
-export class App {
+export class App extends Looking {
   constructor(api, planes, volume3d) {
-    Object.assign(this, { api, planes, volume3d, session: null, review: null, job: null, beside: null, stroke: null, brush: null,
-      chosenPrompt: null, tool: "point", brushMm: 6, busy: 0, listeners: new Map(), wanted: new Set(), coarse: new Set(), queue: Promise.resolve() });
-    this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
-    this.pixelRatio = 1;
-  }
-
-  // --- events ------------------------------------------------------------------------------------------------------
-
-  on(name, listener) {
-    this.listeners.set(name, [...(this.listeners.get(name) ?? []), listener]);
-  }
-
-  emit(name, value) {
-    for (const listener of this.listeners.get(name) ?? []) listener(value);
-  }
-
-  say(text, kind = "info") { this.emit("message", { text, kind }); }
-
-  set(name, value) {
-    this.settings[name] = value;
-    localStorage.setItem(STORED, JSON.stringify(this.settings));
-    this.emit("settings", name);
+    super(planes);
+    Object.assign(this, { api, volume3d, session: null, review: null, job: null, beside: null, chosenPrompt: null, busy: 0, queue: Promise.resolve() });
   }
 
   /** Run one change after another; failures become a message and never stop the queue. */
@@ -55,35 +33,6 @@ export class App {
     if (error.status === 404 && this.session) this.emit("gone");
     this.say(error.message, "error");
     return undefined;
-  }
-
-  // --- drawing -----------------------------------------------------------------------------------------------------
-
-  /** Draw planes (default: all) and marks with the next picture of the screen; `moving`: a slow driver may draw roughly first. */
-  redraw(views = [...this.planes.panes.keys()], moving = false) {
-    views.forEach((view) => this.wanted.add(view));
-    this.rough = moving && this.planes.slow && views.length > 0;
-    this.redrawMarks();
-  }
-
-  redrawMarks() {
-    if (this.frameRequest) return;
-    this.frameRequest = requestAnimationFrame(() => {
-      this.frameRequest = null;
-      this.planes.strength.fill = this.settings.fill;
-      const views = [...this.wanted];
-      this.wanted.clear();
-      this.planes.draw(views, this.rough);
-      if (this.rough) this.refineLater(views);
-      this.marks.draw();
-      this.emit("drawn");
-    });
-  }
-
-  refineLater(views) {
-    views.forEach((view) => this.coarse.add(view));
-    clearTimeout(this.refineTimer);
-    this.refineTimer = setTimeout(() => { this.redraw([...this.coarse]); this.coarse.clear(); }, REFINE_AFTER_MS);
   }
 
   // --- session -----------------------------------------------------------------------------------------------------
@@ -401,78 +350,10 @@ export class App {
     }
   }
 
-  // --- looking -----------------------------------------------------------------------------------------------------
-
-  moveCrosshair(voxel) {
-    if (!voxel) return;
-    const { planes } = this;
-    const before = planes.crosshair;
-    planes.crosshair = planes.frame.clamp(voxel);
-    const axes = [0, 1, 2].filter((i) => before[i] !== planes.crosshair[i]);
-    this.emit("slice");
-    this.redraw([...planes.panes.keys()].filter((view) => axes.includes(planes.frame.normal(view))), true);
-  }
-
-  scroll(view, steps) {
-    const axis = this.planes.frame.normal(view);
-    const voxel = [...this.planes.crosshair];
-    voxel[axis] += steps * (this.planes.frame.axes.find((a) => a.axis === axis).flip ? -1 : 1);
-    this.moveCrosshair(voxel);
-  }
-
-  goTo(plane, index) {
-    const view = this.planes.frame.view(plane);
-    const voxel = [...this.planes.crosshair];
-    voxel[this.planes.frame.normal(view)] = index;
-    this.moveCrosshair(voxel);
-    return view;
-  }
-
-  setWindow(low, high) {
-    this.planes.window = { low, high: Math.max(high, low + 1e-6) };
-    this.emit("window");
-    this.redraw(undefined, true);
-  }
-
-  /** Shift level and width by parts of the present width. */
-  shiftWindow(widen, brighten) {
-    const { low, high } = this.planes.window;
-    const width = high - low;
-    const level = (low + high) / 2 - brighten * width;
-    const next = width * Math.exp(widen);
-    this.setWindow(level - next / 2, level + next / 2);
-  }
-
-  hover(view, voxel) {
-    this.hovered = voxel && this.planes.image ? this.planes.probe(voxel) : null;
-    if ((this.tool === "paint" || this.tool === "erase") && voxel) {
-      this.brush = { view, voxel, radiusMm: this.brushMm };
-      this.redrawMarks();
-    } else if (this.brush) { this.brush = null; this.redrawMarks(); }
-    this.emit("hover");
-  }
-
-  setTool(tool) {
-    this.tool = tool;
-    this.brush = null;
-    this.emit("tool");
-    this.redrawMarks();
-  }
-
-  setBrush(mm) {
-    this.brushMm = Math.min(60, Math.max(0.5, mm));
-    if (this.brush) this.brush.radiusMm = this.brushMm;
-    this.emit("tool");
-    this.redrawMarks();
-  }
 }
 
 /** False for pictures whose file says nothing of a patient: no letters, no millimetres. */
 function isPlaced(image) {
   const plain = [[-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0]];
   return image.affine.some((row, r) => row.some((v, c) => Math.abs(v - plain[r][c]) > 1e-6));
-}
-
-function read(key) {
-  try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; }
 }

@@ -67,7 +67,7 @@ export class Keys {
     if (event.key === "+" || event.key === "-") {
       const [,, width, height] = app.planes.panes.get(view).rect;
       app.planes.zoomAt(view, width / 2, height / 2, event.key === "+" ? 1.2 : 1 / 1.2);
-      app.redraw();
+      app.redraw([view]);
       return true;
     }
     if (event.key !== "Enter") return false;

@@ -3,6 +3,7 @@
 
 import { Frame, VIEWS, flipOrder } from "./geometry.js";
 import { parseNifti, standIn } from "./nifti.js";
+import { Preview } from "./preview.js";
 import { sliceShader } from "./shader.js";
 
 const UNITS = { image: 11, labels: 12, lut: 13 }; // NiiVue uses 0..10
@@ -38,6 +39,7 @@ export class Planes {
     await this.nv.attachToCanvas(this.canvas, false);
     this.gl = this.nv.gl;
     this.slow = isSoftware(this.gl);
+    this.preview = new Preview(this.gl);
     const extended = this.nv.screenFieldOfViewExtendedVox.bind(this.nv);
     const draw = this.nv.draw2DMain.bind(this.nv);
     const clear = this.nv.clearBounds.bind(this.nv);
@@ -60,6 +62,7 @@ export class Planes {
     for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
     this.nv.addVolume(volume);
     this.image = image;
+    this.panes.forEach((pane) => { pane.laidOut = null; });
     this.frame = new Frame(image, volume.permRAS);
     this.labels = new Uint8Array(image.dims[0] * image.dims[1] * image.dims[2]);
     this.nv.setCustomSliceShader(sliceShader(image.kind));
@@ -134,6 +137,7 @@ export class Planes {
   /** Colours and opacities: Uint8Array of 256 RGBA. */
   setLut(lut) {
     const gl = this.gl;
+    this.lut = lut;
     gl.activeTexture(gl.TEXTURE0 + UNITS.lut);
     gl.bindTexture(gl.TEXTURE_2D, this.textures.lut);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256, 1, gl.RGBA, gl.UNSIGNED_BYTE, lut);
@@ -155,7 +159,7 @@ export class Planes {
     });
     gl.uniformMatrix3fv(at("toNative"), false, matrix);
     gl.uniform3f(at("toNativeShift"), ...shift);
-    this.at = { mapping: at("mapping"), strength: at("strength"), rough: at("rough") };
+    this.at = { mapping: at("mapping"), strength: at("strength") };
   }
 
   fieldOfView(screen) {
@@ -172,10 +176,12 @@ export class Planes {
     return screen;
   }
 
-  /** Draw panes now (default: all); synchronous, so that the caller may copy the picture. `rough`: nearest voxels only. */
+  /** Draw panes now (default: all); synchronous, so that the caller may copy the picture. `rough`: as a preview where that can be. */
   draw(views = [...this.panes.keys()], rough = false) {
     this.wanted = views.filter((view) => this.panes.has(view));
-    if (!this.image || !this.wanted.length) return;
+    if (!this.image) return;
+    if (rough && this.lut) this.wanted = this.wanted.filter((view) => !this.drawPreview(view));
+    if (!this.wanted.length) return;
     const { gl, nv, window, image } = this;
     const { width, height } = this.canvas;
     nv.scene.crosshairPos = Float32Array.from(this.frame.toFraction(this.crosshair));
@@ -188,10 +194,17 @@ export class Planes {
     }
     gl.useProgram(nv.customSliceShader.program);
     gl.uniform4f(this.at.mapping, window.low, 1 / Math.max(window.high - window.low, 1e-6), image.slope, image.intercept);
-    gl.uniform1i(this.at.rough, rough ? 1 : 0);
     gl.uniform2f(this.at.strength, this.strength.fill, this.strength.line);
     nv.drawScene();
     nv.screenSlices.forEach((slice, i) => this.measure(slice, i));
+  }
+
+  /** Draw a pane as a preview; false where NiiVue has not laid out what it shows now. */
+  drawPreview(view) {
+    const pane = this.panes.get(view);
+    if (pane.laidOut !== layoutOf(pane)) return false;
+    this.preview.draw(this, view);
+    return true;
   }
 
   /** Wipe what an earlier layout has left between the panes. */
@@ -211,7 +224,7 @@ export class Planes {
     pane.down = y.map((v, i) => (v - o[i]) / (0.5 * height));
     pane.origin = o.map((v, i) => v - pane.right[i] * 0.25 * width - pane.down[i] * 0.25 * height); // at the pane's corner
     pane.fixed = VIEWS[view].fixed;
-    pane.mirrored = slice.fovMM[0] < 0;
+    pane.laidOut = layoutOf(pane);
   }
 
   /** Native voxel (continuous) under a pixel of a pane; the pane's own axis is the present slice. */
@@ -235,18 +248,26 @@ export class Planes {
     return [(move[a] * d[b] - move[b] * d[a]) / det, (r[a] * move[b] - r[b] * move[a]) / det];
   }
 
+  /** Move a pane's picture by canvas pixels; its map follows without a drawing. */
   panBy(view, dx, dy) {
     const pane = this.panes.get(view);
     pane.pan = [pane.pan[0] - this.sense(pane) * dx * pane.scale, pane.pan[1] + dy * pane.scale];
+    pane.origin = pane.origin.map((v, i) => v - pane.right[i] * dx - pane.down[i] * dy);
+    pane.laidOut = layoutOf(pane);
   }
 
+  /** Zoom a pane; what lies under a pixel stays there. */
   zoomAt(view, x, y, factor) {
     const pane = this.panes.get(view);
-    const before = this.voxelAt(view, x, y);
-    pane.zoom = Math.min(40, Math.max(0.4, pane.zoom * factor));
-    this.draw([view]);
-    const [nx, ny] = this.pixelOf(view, before);
-    this.panBy(view, x - nx, y - ny);
+    const zoom = Math.min(40, Math.max(0.4, pane.zoom * factor));
+    const grown = zoom / pane.zoom;
+    const [,, width, height] = pane.rect;
+    const middle = pane.origin.map((v, i) => v + (pane.right[i] * width + pane.down[i] * height) / 2);
+    pane.zoom = zoom;
+    pane.scale /= grown;
+    for (const way of ["right", "down"]) pane[way] = pane[way].map((v) => v / grown);
+    pane.origin = middle.map((v, i) => v - (pane.right[i] * width + pane.down[i] * height) / 2);
+    this.panBy(view, (x - width / 2) * (1 - grown), (y - height / 2) * (1 - grown));
   }
 
   /** +1 when the view's millimetres grow to the right. NiiVue's own axis: R for axial and coronal, A for sagittal. */
@@ -270,3 +291,5 @@ export class Planes {
     return { voxel: flipOrder(at), value, label: this.labels[index], world: this.frame.world(at) };
   }
 }
+
+const layoutOf = ({ rect, pan, zoom }) => [...rect, ...pan, zoom].join();

@@ -21,7 +21,6 @@ uniform mat3 toNative;
 uniform vec3 toNativeShift;
 uniform vec4 mapping;
 uniform vec2 strength;
-uniform bool rough;
 in vec3 texPos;
 out vec4 color;
 
@@ -67,12 +66,6 @@ void main() {
   ivec3 b = clamp(base + eu, ivec3(0), top);
   ivec3 c = clamp(base + ev, ivec3(0), top);
   ivec3 d = clamp(base + eu + ev, ivec3(0), top);
-  if (rough) {
-    ivec3 r = clamp(ivec3(round(p)), ivec3(0), top);
-    vec4 tint = texelFetch(lut, ivec2(int(texelFetch(labels, r, 0).r), 0), 0);
-    color = vec4(mix(grey(r), tint.rgb, tint.a * strength.x), 1.0);
-    return;
-  }
   float fu = n == 0 ? part.y : part.x;
   float fv = n == 2 ? part.y : part.z;
   vec3 under = mix(mix(grey(a), grey(b), fu), mix(grey(c), grey(d), fu), fv);

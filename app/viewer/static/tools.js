@@ -113,28 +113,23 @@ export class Tools {
     switch (gesture.action) {
       case "move":
         app.planes.panBy(view, dx * ratio, dy * ratio);
-        return app.redraw([view]);
+        return app.redraw([view], true);
       case "window":
       case "right":
-        app.shiftWindow(dx * WINDOW_PER_PX, -dy * WINDOW_PER_PX);
-        break;
+        return app.shiftWindow(dx * WINDOW_PER_PX, -dy * WINDOW_PER_PX);
       case "crosshair":
-        app.moveCrosshair(this.voxel(event, view, element));
-        return;
+        return app.moveCrosshair(this.voxel(event, view, element));
       case "scroll": {
         gesture.rest = (gesture.rest ?? 0) + dy;
         const steps = Math.trunc(gesture.rest / 8);
         gesture.rest -= 8 * steps;
-        if (steps) app.scroll(view, steps);
-        return;
+        return steps ? app.scroll(view, steps) : undefined;
       }
       case "grab":
-        app.previewMove(gesture.grabbed, gesture.voxel, this.voxel(event, view, element), view);
-        return;
+        return app.previewMove(gesture.grabbed, gesture.voxel, this.voxel(event, view, element), view);
       default:
-        this.extend(event, gesture);
+        return this.extend(event, gesture);
     }
-    app.redraw();
   }
 
   extend(event, gesture) {
@@ -148,13 +143,13 @@ export class Tools {
   up(event, view, element) {
     const { app } = this;
     this.touches.delete(event.pointerId);
-    if (this.pinch) { if (!this.touches.size) this.pinch = null; return; }
+    if (this.pinch) { if (!this.touches.size) { this.pinch = null; app.settle(); } return; }
     const gesture = this.gesture;
     this.gesture = null;
     if (!gesture) return;
     if (DRAWN.has(gesture.action)) return this.finishStroke(gesture);
     if (gesture.action === "grab") return gesture.moved ? app.commitMove() : undefined;
-    if (gesture.moved) return;
+    if (gesture.moved) return app.settle();
     if (gesture.action === "right" || gesture.action === "crosshair" || gesture.action === "scroll") {
       if (gesture.action === "right" && !["point", "negative", "box"].includes(app.tool)) return;
       app.click(view, gesture.voxel, !(gesture.action === "right" || gesture.shift || app.tool === "negative"));
@@ -204,7 +199,7 @@ export class Tools {
     if (event.ctrlKey || event.metaKey) {
       const at = this.position(event, element);
       app.planes.zoomAt(view, at.x * app.pixelRatio, at.y * app.pixelRatio, Math.exp(-event.deltaY / 400));
-      return app.redraw([view]);
+      return app.redraw([view], true);
     }
     if (event.shiftKey && (app.tool === "paint" || app.tool === "erase")) return app.setBrush(app.brushMm * (event.deltaY > 0 ? 0.87 : 1.15));
     this.wheelRest = (this.wheelRest ?? 0) + event.deltaY;
@@ -231,7 +226,7 @@ export class Tools {
     app.planes.zoomAt(view, (next.x - box.left) * ratio, (next.y - box.top) * ratio, next.distance / Math.max(1, pinch.distance));
     app.planes.panBy(view, (next.x - pinch.x) * ratio, (next.y - pinch.y) * ratio);
     this.pinch = next;
-    app.redraw([view]);
+    app.redraw([view], true);
   }
 }
 

@@ -130,7 +130,6 @@ def test_prompts_are_drawn_moved_and_deleted(page: Any, tmp_path: Path) -> None:
     assert hand.state("session.prompts[0].prompt.type") == "lasso"
     assert 0.7 < (masks(hand) == 1).sum() / (np.pi * 11 * 14) < 1.3
     hand.press("p")
-    hand.click("coronal", (4, 20, 25), modifiers=[]) if False else None
 
 
 def test_labels_are_renamed_coloured_locked_hidden_merged_and_deleted(page: Any, tmp_path: Path) -> None:

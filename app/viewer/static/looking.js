@@ -1,0 +1,143 @@
+// What a person looks at: slices, window, tool, crosshair and the drawing of them; nothing here asks the server.
+// Listeners: app.on("session" | "labels" | "prompts" | "slice" | "hover" | "tool" | "job" | "message" | ..., f).
+
+const REFINE_AFTER_MS = 150; // after the last movement, on a driver that drew it as a preview
+const STORED = "promptseg.settings";
+
+export class Looking {
+  constructor(planes) {
+    Object.assign(this, { planes, stroke: null, brush: null, tool: "point", brushMm: 6, listeners: new Map(), wanted: new Set(), coarse: new Set(), pixelRatio: 1 });
+    this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
+  }
+
+  // --- events ------------------------------------------------------------------------------------------------------
+
+  on(name, listener) {
+    this.listeners.set(name, [...(this.listeners.get(name) ?? []), listener]);
+  }
+
+  emit(name, value) {
+    for (const listener of this.listeners.get(name) ?? []) listener(value);
+  }
+
+  say(text, kind = "info") { this.emit("message", { text, kind }); }
+
+  set(name, value) {
+    this.settings[name] = value;
+    localStorage.setItem(STORED, JSON.stringify(this.settings));
+    this.emit("settings", name);
+  }
+
+  // --- drawing -----------------------------------------------------------------------------------------------------
+
+  /** Draw planes (default: all) and marks with the next picture of the screen; `moving`: a slow driver may draw a preview first. */
+  redraw(views = [...this.planes.panes.keys()], moving = false) {
+    this.redrawPlanes(views, moving);
+    this.redrawMarks();
+  }
+
+  redrawPlanes(views, moving) {
+    if (views.length) this.rough = moving && this.planes.slow && (this.rough || !this.wanted.size);
+    views.forEach((view) => this.wanted.add(view));
+    this.nextFrame();
+  }
+
+  redrawMarks() {
+    this.marksWanted = true;
+    this.nextFrame();
+  }
+
+  nextFrame() {
+    this.frameRequest ??= requestAnimationFrame(() => {
+      this.frameRequest = null;
+      this.planes.strength.fill = this.settings.fill;
+      const views = [...this.wanted];
+      this.wanted.clear();
+      this.planes.draw(views, this.rough);
+      views.forEach((view) => (this.rough ? this.coarse.add(view) : this.coarse.delete(view)));
+      if (this.rough && views.length) this.refineLater();
+      if (this.marksWanted) this.marks.draw();
+      this.marksWanted = false;
+    });
+  }
+
+  refineLater() {
+    clearTimeout(this.refineTimer);
+    this.refineTimer = setTimeout(() => this.settle(), REFINE_AFTER_MS);
+  }
+
+  /** The hand rests: what was drawn as a preview is drawn in full. */
+  settle() {
+    clearTimeout(this.refineTimer);
+    if (this.coarse.size) this.redrawPlanes([...this.coarse], false);
+  }
+
+  // --- looking -----------------------------------------------------------------------------------------------------
+
+  moveCrosshair(voxel) {
+    if (!voxel) return;
+    const { planes } = this;
+    const before = planes.crosshair;
+    planes.crosshair = planes.frame.clamp(voxel);
+    const axes = [0, 1, 2].filter((i) => before[i] !== planes.crosshair[i]);
+    this.emit("slice");
+    this.redraw([...planes.panes.keys()].filter((view) => axes.includes(planes.frame.normal(view))), true);
+  }
+
+  scroll(view, steps) {
+    const axis = this.planes.frame.normal(view);
+    const voxel = [...this.planes.crosshair];
+    voxel[axis] += steps * (this.planes.frame.axes.find((a) => a.axis === axis).flip ? -1 : 1);
+    this.moveCrosshair(voxel);
+  }
+
+  goTo(plane, index) {
+    const view = this.planes.frame.view(plane);
+    const voxel = [...this.planes.crosshair];
+    voxel[this.planes.frame.normal(view)] = index;
+    this.moveCrosshair(voxel);
+    return view;
+  }
+
+  setWindow(low, high) {
+    this.planes.window = { low, high: Math.max(high, low + 1e-6) };
+    this.emit("window");
+    this.redrawPlanes([...this.planes.panes.keys()], true);
+  }
+
+  /** Shift level and width by parts of the present width. */
+  shiftWindow(widen, brighten) {
+    const { low, high } = this.planes.window;
+    const width = high - low;
+    const level = (low + high) / 2 - brighten * width;
+    const next = width * Math.exp(widen);
+    this.setWindow(level - next / 2, level + next / 2);
+  }
+
+  hover(view, voxel) {
+    this.hovered = voxel && this.planes.image ? this.planes.probe(voxel) : null;
+    if ((this.tool === "paint" || this.tool === "erase") && voxel) {
+      this.brush = { view, voxel, radiusMm: this.brushMm };
+      this.redrawMarks();
+    } else if (this.brush) { this.brush = null; this.redrawMarks(); }
+    this.emit("hover");
+  }
+
+  setTool(tool) {
+    this.tool = tool;
+    this.brush = null;
+    this.emit("tool");
+    this.redrawMarks();
+  }
+
+  setBrush(mm) {
+    this.brushMm = Math.min(60, Math.max(0.5, mm));
+    if (this.brush) this.brush.radiusMm = this.brushMm;
+    this.emit("tool");
+    this.redrawMarks();
+  }
+}
+
+function read(key) {
+  try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; }
+}
