@@ -13,7 +13,7 @@ const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itse
 export class App extends Looking {
   constructor(api, planes, volume3d) {
     super(planes);
-    Object.assign(this, { api, volume3d, session: null, review: null, job: null, beside: null, chosenPrompt: null, busy: 0, queue: Promise.resolve() });
+    Object.assign(this, { api, volume3d, session: null, review: null, job: null, beside: null, chosenPrompt: null, queue: Promise.resolve() });
   }
 
   /** Run one change after another; failures become a message and never stop the queue. */
@@ -113,13 +113,12 @@ export class App extends Looking {
   async applyDelta(delta) {
     if (!delta || !this.session) return;
     await this.patch(delta);
-    const rest = delta;
     for (const key of ["revision", "labels", "selected", "prompts", "can_undo", "can_redo"])
-      if (rest[key] !== undefined) this.session[key] = rest[key];
+      if (delta[key] !== undefined) this.session[key] = delta[key];
     this.applyLook();
     this.emit("labels");
     this.emit("prompts");
-    this.redraw();
+    this.redraw(undefined, true);
   }
 
   /** The voxels of a delta into the picture. */
@@ -127,7 +126,7 @@ export class App extends Looking {
     if (!changed || !voxels) return;
     this.planes.patchLabels(changed, await inflate(voxels));
     this.volume3d.update(changed);
-    this.redraw();
+    this.redraw(undefined, true);
   }
 
   /** One change through REST; `send` returns a Delta. */

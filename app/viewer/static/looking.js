@@ -6,7 +6,7 @@ const STORED = "promptseg.settings";
 
 export class Looking {
   constructor(planes) {
-    Object.assign(this, { planes, stroke: null, brush: null, tool: "point", brushMm: 6, listeners: new Map(), wanted: new Set(), coarse: new Set(), pixelRatio: 1 });
+    Object.assign(this, { planes, busy: 0, stroke: null, brush: null, tool: "point", brushMm: 6, listeners: new Map(), wanted: new Set(), coarse: new Set(), pixelRatio: 1 });
     this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
   }
 
@@ -66,10 +66,12 @@ export class Looking {
     this.refineTimer = setTimeout(() => this.settle(), REFINE_AFTER_MS);
   }
 
-  /** The hand rests: what was drawn as a preview is drawn in full. */
+  /** The hand rests: what was drawn as a preview is drawn in full; an answer that is awaited comes first. */
   settle() {
+    if (this.busy) return this.refineLater();
     clearTimeout(this.refineTimer);
     if (this.coarse.size) this.redrawPlanes([...this.coarse], false);
+    return undefined;
   }
 
   // --- looking -----------------------------------------------------------------------------------------------------
