@@ -65,6 +65,11 @@ class Store:
         """True when every file that the model needs is on disk (checked or not)."""
         return all(self.path(card.id, file).is_file() for file in card.files)
 
+    def unchecked(self, card: ModelCard) -> tuple[str, ...]:
+        """Names of the files to fetch whose hash nobody published and that were never pinned."""
+        absent = [file for file in card.files if not self.path(card.id, file).is_file()]
+        return tuple(f.name for f in absent if not f.hashes and not self.trust.pinned(card.id, f.name))
+
     def ensure(self, card: ModelCard) -> dict[str, Path]:
         """Return role to path of files that are here and checked; never opens a connection.
 

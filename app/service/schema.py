@@ -238,7 +238,7 @@ class JobOut(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """A model that can be chosen."""
+    """A model that can be chosen; a pull of ``unchecked`` files (no published hash) needs ``trust_on_first_use``."""
 
     id: str
     title: str
@@ -248,6 +248,7 @@ class ModelOut(BaseModel):
     downloaded: bool
     size_bytes: int
     prompts: list[str]
+    unchecked: list[str]
 
 
 class ConfigOut(BaseModel):

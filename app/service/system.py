@@ -54,6 +54,7 @@ def _listed(who: Caller) -> list[dict[str, Any]]:
             "downloaded": store.is_here(card),
             "size_bytes": sum(file.bytes for file in card.files),
             "prompts": list(card.prompts),
+            "unchecked": list(store.unchecked(card)),
         }
         for card in _cards(who)
         if card.dimensions == 2

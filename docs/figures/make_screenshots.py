@@ -19,6 +19,8 @@ def pictures(hand: object, folder: Path) -> None:
     """Do a small job and take a picture at each state."""
     from typing import Any
 
+    from page_hand import ready
+
     page: Any = hand.page  # type: ignore[attr-defined]
     me: Any = hand
 
@@ -32,17 +34,17 @@ def pictures(hand: object, folder: Path) -> None:
     shot("2-opened")
     me.grows_by_itself(False)
     jobs = [
-        ("liver", ((26, 27, 25), (26, 100, 113)), (26, 85, 100)),
-        ("spleen", ((22, 62, 112), (22, 102, 152)), None),
-        ("kidney_left", ((17, 75, 105), (17, 105, 132)), None),
+        ("liver", ((26, 27, 25), (26, 100, 113)), ((26, 76, 95), (26, 36, 39))),
+        ("spleen", ((22, 62, 112), (22, 102, 152)), ()),
+        ("kidney_left", ((17, 75, 105), (17, 105, 132)), ()),
     ]
     for name, (low, high), not_here in jobs:
         me.new_label(name)
         me.show(tuple((a + b) // 2 for a, b in zip(low, high, strict=True)))
         me.press("b")
         me.drag("axial", low, high)
-        if not_here:
-            me.click("axial", not_here, button="right")
+        for voxel in not_here:
+            me.click("axial", voxel, button="right")
         me.grow()
         me.change("[data-key='edit-islands']")
     me.press("p")
@@ -65,6 +67,17 @@ def pictures(hand: object, folder: Path) -> None:
     shot("9-light")
     page.keyboard.press("?")
     shot("10-keys")
+    page.keyboard.press("Escape")
+    me.tab("automatic")
+    page.locator("[data-model=medsam-vit-b] button").click()
+    shot("11-unchecked")
+    session = page.evaluate("() => promptseg.session.id")
+    page.goto(f"{page.url.split('#')[0]}?lang=zh-CN#/s/{session}")
+    ready(page)
+    me.opened()
+    me.show((26, 64, 70))
+    page.evaluate("() => new Promise((go) => setTimeout(go, 4000))")
+    shot("12-chinese")
 
 
 def main() -> None:

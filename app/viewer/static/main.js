@@ -2,7 +2,7 @@
 
 import { Api, isTemporary } from "./api.js";
 import { App } from "./app.js";
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { LANGUAGES, language, loadLanguage, t } from "./i18n.js";
 import { Keys } from "./keys.js";
 import { Planes } from "./planes.js";
@@ -151,7 +151,10 @@ class Program {
       },
       anatomy: () => fetch(`${BASE}/anatomy.json`).then((r) => r.json()).catch(() => []),
       setLanguage: (language) => { localStorage.setItem(LANGUAGE, language in LANGUAGES ? language : "en"); location.reload(); },
-      toggleTheme: () => { setTheme(document.documentElement.dataset.psTheme === "dark" ? "light" : "dark"); this.shell.root.querySelector("[data-key=theme]").focus(); },
+      toggleTheme: () => {
+        setTheme(document.documentElement.dataset.psTheme === "dark" ? "light" : "dark");
+        this.shell.showTheme();
+      },
       download: (format) => this.download(format),
       screenshot: () => this.screenshot(),
       useModel: async (model) => {
@@ -186,19 +189,26 @@ class Program {
   }
 
   async pull(model) {
-    const agreed = await this.confirm(t("model.licence", { title: model.title, licence: model.licence }), t("model.get"));
-    if (!agreed) return;
+    const licence = t("model.licence", { title: model.title, licence: model.licence });
+    const unchecked = model.unchecked.length > 0;
+    const warning = unchecked ? { text: t("model.unchecked", { files: model.unchecked.join(", ") }), check: t("model.trust") } : null;
+    if (!await this.confirm(licence, t("model.get"), warning)) return;
     try {
-      const { id } = await this.api.post(`/models/${model.id}/pull`, { accept_licence: true });
+      const { id } = await this.api.post(`/models/${model.id}/pull`, { accept_licence: true, trust_on_first_use: unchecked });
       await this.app.followJob(id, "pull");
     } catch (error) { this.app.fail(error); }
   }
 
-  confirm(text, yes) {
+  /** Ask a question; with a warning {text, check}, "yes" needs its box ticked. */
+  confirm(text, yes, warning = null) {
     return new Promise((resolve) => {
       const dialog = h("dialog", { class: "ps-dialog", "aria-label": yes });
       const button = (label, value, cls) => h("button", { type: "button", class: `ps-button ${cls}`, onclick: () => { dialog.returnValue = value; dialog.close(); } }, label);
-      dialog.append(h("p", {}, text), h("div", { class: "ps-buttons" }, button(yes, "yes", "ps-primary"), button(t("cancel"), "", "")));
+      const agree = button(yes, "yes", "ps-primary");
+      agree.disabled = Boolean(warning);
+      const box = h("input", { type: "checkbox", onchange: () => { agree.disabled = !box.checked; } });
+      const said = warning ? [h("div", { class: "ps-warning" }, h("p", {}, icon("warning", 16), h("span", {}, warning.text)), h("label", { class: "ps-check" }, box, h("span", {}, warning.check)))] : [];
+      dialog.append(h("p", {}, text), ...said, h("div", { class: "ps-buttons" }, agree, button(t("cancel"), "", "")));
       dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); });
       this.root.append(dialog);
       dialog.showModal();

@@ -56,9 +56,12 @@ export class Shell {
     return h("header", { class: "ps-top" },
       h("button", { type: "button", class: "ps-logo", title: t("home"), onclick: () => actions.home() }, mark(), h("span", {}, "promptseg")),
       this.title, h("div", { class: "ps-spring" }), this.session, this.device, languages,
-      iconButton(document.documentElement.dataset.psTheme === "light" ? "moon" : "sun", t("theme"), () => actions.toggleTheme(), { dataset: { key: "theme" } }),
+      this.themeButton = iconButton(otherTheme(), t("theme"), () => actions.toggleTheme(), { dataset: { key: "theme" } }),
       iconButton("help", `${t("help")} (?)`, () => this.help()));
   }
+
+  /** The button shows what it would bring. */
+  showTheme() { this.themeButton.replaceChildren(icon(otherTheme())); }
 
   layoutButton(id, name) {
     return iconButton(name, t(`layout.${id}`), () => this.setLayout(id), { dataset: { layout: id } });
@@ -358,6 +361,8 @@ export class Shell {
     if (at < 0) this.windowChoice.querySelector("[value=own]").textContent = `L ${round((low + high) / 2)} · W ${round(high - low)}`;
   }
 }
+
+const otherTheme = () => (document.documentElement.dataset.psTheme === "light" ? "moon" : "sun");
 
 const round = (v) => (Math.abs(v) >= 10 ? Math.round(v) : Math.round(v * 100) / 100);
 

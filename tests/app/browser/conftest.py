@@ -38,6 +38,20 @@ advice = "As fast as it looks."
 files = [{{ name = "own.pth", urls = ["{url}"], hashes = ["sha256:{digest}"], bytes = {size} }}]
 """
 
+RARE_MODEL = """[rare]
+family = "sam"
+arch = "vit_b"
+input_px = 1024
+preprocess = "medsam"
+title = "A rare model"
+dimensions = 2
+prompts = ["box"]
+licence = "Apache-2.0"
+commercial_use = true
+source = "this test"
+files = [{{ name = "rare.pth", urls = ["{url}"], hashes = [], hash_source = "none published", bytes = 0 }}]
+"""
+
 
 @pytest.fixture(scope="session")
 def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,8 +87,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, server_folder: Path, models
 
 @contextmanager
 def patient_download(models: Path) -> Iterator[None]:
-    """A web server with the file of a model "own", whose row is put into the models folder; it stops half way until
-    there is a file "go"."""
+    """A web server with the files of the models "own" and "rare", whose rows are put into the models folder.
+
+    In "own" it stops half way until there is a file "go".
+    """
     content = bytes(range(256)) * 16384
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,10 +101,10 @@ def patient_download(models: Path) -> Iterator[None]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            half = len(content) // 2
+            half = len(content) // 2 if self.path == "/own.pth" else len(content)
             self.wfile.write(content[:half])
             deadline = time.monotonic() + 120
-            while not (models / "go").exists() and time.monotonic() < deadline:
+            while half < len(content) and not (models / "go").exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
             self.wfile.write(content[half:])
 
@@ -97,6 +113,8 @@ def patient_download(models: Path) -> Iterator[None]:
     (models / "own").mkdir(parents=True)
     url, digest = f"http://127.0.0.1:{web.server_port}/own.pth", hashlib.sha256(content).hexdigest()
     (models / "own" / "model.toml").write_text(OWN_MODEL.format(url=url, digest=digest, size=len(content)))
+    (models / "rare").mkdir()
+    (models / "rare" / "model.toml").write_text(RARE_MODEL.format(url=url.replace("own.pth", "rare.pth")))
     yield
     web.shutdown()
     web.server_close()

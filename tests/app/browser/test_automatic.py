@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,41 @@ def test_a_model_is_chosen_with_its_licence_and_downloaded_with_progress(page: A
     hand.wait("id => promptseg.session && promptseg.session.id !== id && promptseg.busy === 0", session)
     assert hand.state("session.model") == "classical"
     assert page.locator(".ps-chip").first.inner_text()  # the device
+
+
+def test_a_model_without_a_published_hash_is_fetched_when_a_person_says_so(page: Any, models_folder: Path) -> None:
+    hand = Hand(page)
+    hand.open_example()
+    hand.tab("automatic")
+    row = page.locator("[data-model=rare]")
+    row.get_by_role("button").click()
+    dialog = page.locator("dialog[open]")
+    assert "rare.pth" in dialog.locator(".ps-warning").inner_text()
+    download = dialog.get_by_role("button").nth(0)
+    assert download.is_disabled()
+    dialog.get_by_role("checkbox").check()
+    assert download.is_enabled()
+    dialog.get_by_role("checkbox").uncheck()
+    assert download.is_disabled()
+    assert not (models_folder / "rare" / "rare.pth").exists()
+    dialog.get_by_role("checkbox").check()
+    download.click()
+    hand.wait("() => document.querySelector('[data-model=rare] button')?.textContent === 'Use'")
+    content = (models_folder / "rare" / "rare.pth").read_bytes()
+    pins = json.loads((models_folder / "trusted.json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(content).hexdigest() in json.dumps(pins)
+    assert "trust-on-first-use" in json.dumps(pins)
+
+
+def test_without_that_word_nothing_is_fetched(page: Any, models_folder: Path) -> None:
+    (models_folder / "rare" / "rare.pth").unlink(missing_ok=True)
+    (models_folder / "trusted.json").unlink(missing_ok=True)
+    said = page.evaluate(
+        """async () => {
+          const { api } = promptseg;
+          const { id } = await api.post("/models/rare/pull", { accept_licence: true });
+          return (await api.follow(id, () => {})).detail;
+        }"""
+    )
+    assert "nobody published a hash of rare.pth" in said
+    assert not (models_folder / "rare" / "rare.pth").exists()
