@@ -68,8 +68,10 @@ def cases(data: Path | None) -> Iterator[tuple[str, np.ndarray, Geometry]]:
     }
     for name, mask in bodies.items():
         yield name, mask, grid
-    for file, value in LABELS.items() if data is not None else ():
-        labels = read_labelmap(data / file)  # type: ignore[operator]
+    if data is None:
+        return
+    for file, value in LABELS.items():
+        labels = read_labelmap(data / file)
         yield file.partition("/")[0], labels.mask(value), labels.geometry
 
 

@@ -61,16 +61,16 @@ def buffer_dtype(data: Mapping[str, Any], shape: tuple[int, int, int]) -> np.dty
     return np.dtype(name)
 
 
-def is_flat(spans: object) -> bool:
+def is_flat(spans: Any) -> bool:
     """True when a box is exactly one voxel thick along an axis, as given; also for what ``box_prompt`` will refuse."""
     try:
-        sizes = [float(b) - float(a) for a, b in spans]  # type: ignore[attr-defined]
+        sizes = [float(b) - float(a) for a, b in spans]
     except (TypeError, ValueError):
         return True
     return any(size == 1.0 for size in sizes) or any(size <= 0 for size in sizes)
 
 
-def corner_of(array: NDArray[Any], box: object, shape: tuple[int, int, int]) -> list[int]:
+def corner_of(array: NDArray[Any], box: Any, shape: tuple[int, int, int]) -> list[int]:
     """Return where a mask's first voxel lies in the image: the lower corner of the box that it was cut to."""
     if array.ndim != 3:
         raise PromptError(f"expected a mask of three axes, got shape {list(array.shape)}")
@@ -79,7 +79,7 @@ def corner_of(array: NDArray[Any], box: object, shape: tuple[int, int, int]) -> 
             raise PromptError(f"expected a mask of the image's shape {list(shape)}, got {list(array.shape)}")
         return [0, 0, 0]
     try:
-        spans = [(int(a), int(b)) for a, b in box]  # type: ignore[attr-defined]
+        spans = [(int(a), int(b)) for a, b in box]
     except (TypeError, ValueError):
         raise PromptError(f"expected interaction_bbox as three spans, got {box!r}") from None
     if len(spans) != 3 or any(a < 0 or b > n or b <= a for (a, b), n in zip(spans, shape, strict=False)):
