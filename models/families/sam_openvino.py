@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.errors import DeviceError, MissingExtraError, ModelError
+from promptseg.models.families.openvino_rows import in_row_blocks
 from promptseg.models.families.sam_onnx import SIZES
 
 __all__ = ["OpenVinoSession"]
@@ -68,6 +69,8 @@ class OpenVinoSession:
             network = core.read_model(str(path))
             if sizes and network.is_dynamic():
                 network.reshape(_sized(openvino, network.input().partial_shape, sizes))
+            if precision == "fp32":
+                in_row_blocks(network)
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as exc:
             raise ModelError(f"cannot load the network from {path}: {str(exc).splitlines()[0]}") from exc

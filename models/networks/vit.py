@@ -97,16 +97,17 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, h, w, c) -> same shape."""
-        n, h, w, c = x.shape
-        qkv = functional.linear(x, self.qkv.weight)
-        rows, columns = h, w
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(n, h w, c) -> same shape; ``grid`` is (h, w)."""
+        n, _, c = x.shape
+        rows, columns = h, w = grid
         if self.window:
             # The padding is zero before the projection, so after it it is the bias, as everywhere.
-            qkv = functional.pad(qkv, (0, 0, 0, -w % self.window, 0, -h % self.window))
+            qkv = functional.linear(x, self.qkv.weight).view(n, h, w, 3 * c)
+            qkv = functional.pad(qkv, (0, 0, 0, -w % self.window, 0, -h % self.window)) + self.qkv.bias
             rows = columns = self.window
-        qkv = qkv + self.qkv.bias
+        else:
+            qkv = self.qkv(x).view(n, h, w, 3 * c)
         down, across = qkv.shape[1] // rows, qkv.shape[2] // columns
         qkv = qkv.view(n, down, rows, across, columns, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
@@ -115,7 +116,7 @@ class Attention(nn.Module):
         out = self._attend(q, k, v)
         out = out.view(n, down, across, self.heads, rows, columns, -1).permute(0, 1, 4, 2, 5, 3, 6)
         out = out.reshape(n, down * rows, across * columns, c)[:, :h, :w]
-        return self.proj(out)
+        return self.proj(out.reshape(n, -1, c))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(b, heads, rows, columns, c) each -> the same shape."""
@@ -192,12 +193,12 @@ class Block(nn.Module):
             self.Adapter = Adapter(shape.width)
         self.has_adapter = shape.adapter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, h, w, c) -> same shape."""
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(n, h w, c) -> same shape; ``grid`` is (h, w)."""
+        x = x + self.attn(self.norm1(x), grid)
         normed = self.norm2(x)
         x = x + self.mlp(normed)
-        return x + self.Adapter(normed) if self.has_adapter else x
+        return x + self.Adapter(normed.unflatten(1, grid)).flatten(1, 2) if self.has_adapter else x
 
 
 class PatchEmbed(nn.Module):
@@ -230,7 +231,9 @@ class ImageEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, 16 h, 16 w) -> (n, out, h, w); h and w at most the edge that the weights were made for."""
         x = self.patch_embed(x)
-        x = x + self.pos_embed[:, : x.shape[1], : x.shape[2]]
+        n, h, w, c = x.shape
+        # From here on the tokens are one axis: runtimes take four for a picture, and turn it around.
+        x = (x + self.pos_embed[:, :h, :w]).reshape(n, h * w, c)
         for block in self.blocks:
-            x = block(x)
-        return self.neck(x.permute(0, 3, 1, 2))
+            x = block(x, (h, w))
+        return self.neck(x.view(n, h, w, c).permute(0, 3, 1, 2))

@@ -5,6 +5,7 @@ import pytest
 
 from promptseg.errors import DeviceError, MissingExtraError, ModelError, SettingsError
 from promptseg.models import runtime
+from promptseg.models.families import openvino_rows
 from promptseg.models.loading import export_model, load_predictor
 from promptseg.models.predictor import SliceImage, SlicePrompts
 from promptseg.models.runtime import choose_placement
@@ -23,7 +24,9 @@ def openvino(monkeypatch):
 
 
 @pytest.mark.usefixtures("card", "openvino")
-def test_openvino_equals_torch_and_is_preferred_on_a_cpu(slices, monkeypatch, own_folders):
+@pytest.mark.parametrize("block_rows", [512, 48])  # of 144: in one piece, and in three
+def test_openvino_equals_torch_and_is_preferred_on_a_cpu(slices, monkeypatch, own_folders, block_rows):
+    monkeypatch.setattr(openvino_rows, "BLOCK_ROWS", block_rows)
     image = SliceImage(slices[0].astype(np.float32) / 255, (3.0, 3.0))
     on_torch = load_predictor("tiny-sam", "cpu")
     export_model("tiny-sam")

@@ -119,11 +119,13 @@ def test_sam_med2d_s_adapter_sits_beside_the_mlp():
         "spatial.0.weight": (32, 32, 3, 3),
         "spatial.2.weight": (32, 32, 4, 4),
     }
-    x = torch.randn(1, 8, 8, 32)
+    x = torch.randn(1, 6 * 8, 32)
     with torch.no_grad():
-        after_attention = x + block.attn(block.norm1(x))
+        after_attention = x + block.attn(block.norm1(x), (6, 8))
         normed = block.norm2(after_attention)
-        assert torch.allclose(block(x), after_attention + block.mlp(normed) + block.Adapter(normed), atol=1e-5)
+        beside = block.Adapter(normed.view(1, 6, 8, 32)).view(1, 48, 32)
+        assert torch.allclose(block(x, (6, 8)), after_attention + block.mlp(normed) + beside, atol=1e-5)
+        x = torch.randn(1, 8, 8, 32)
         adapter = Adapter(32).eval()
         adapter.spatial[2].weight.zero_()  # the bottleneck says nothing: what is left is its norm
         assert torch.allclose(adapter(x), torch.nn.functional.layer_norm(x, (32,)), atol=1e-5)
