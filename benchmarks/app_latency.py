@@ -171,10 +171,15 @@ def main() -> None:
         steps = [
             (CHROMIUM_ARGUMENTS, lambda hand: measure_clicks(hand, given.clicks)),
             (CHROMIUM_ARGUMENTS, lambda hand: measure_scrolling(hand, (x, y, z), Path(name))),
+            (NO_CARD, lambda hand: measure_clicks(hand, given.clicks)),
             (NO_CARD, lambda hand: measure_frames(hand, (x, y, z), Path(name))),
         ]
         try:
-            for arguments, measure in steps:
+            for number, (arguments, measure) in enumerate(steps):
+                if number in (0, 2):
+                    print(
+                        "Chromium told to draw all by SwiftShader" if number == 0 else "Chromium as it draws by itself"
+                    )
                 browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(arguments))
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.goto(server.address)
