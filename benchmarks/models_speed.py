@@ -103,6 +103,8 @@ def run_reference(args: argparse.Namespace) -> dict[str, object]:
 
     def embed(index: int) -> None:
         predictor.set_image(np.roll(np.repeat(real_slice(args.shape)[..., None], 3, 2), index, 0))
+        if args.device != "cpu":
+            torch.cuda.synchronize()  # its features stay on the GPU: without this only the launches would count
 
     def click(kind: str) -> np.ndarray:
         if kind == "point":
