@@ -285,14 +285,15 @@ class BuiltinPredictor:
         return [Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
 
     def _again(self, image: FloatArray, hints: Hints) -> Answer | _Whole:
-        """Correct a known mask; after few clicks also search anew, since the first guess may be of the wrong thing."""
+        """Correct a known mask; after few clicks alone also search anew: the first guess may be of the wrong thing."""
         if hints.previous is not None and is_thin(hints.previous > 0.5):
             mask = hints.previous > 0.5
             side = tile_side(usual_width(mask), SEARCH_PX)
             if around(union_of(hints), MASK_MARGIN, image).side > LARGE_PROBED * side:
                 return self._followed(image, hints, logits_of(hints.previous), mask, side)
         answer = self._closer(image, hints)
-        if not 2 <= len(hints.points) <= RECONSIDERED_CLICKS or hints.box is not None or hints.strokes is not None:
+        known = hints.box is not None or hints.strokes is not None or hints.carried is not None
+        if known or not 2 <= len(hints.points) <= RECONSIDERED_CLICKS:
             return answer
         fresh = self._first(image, replace(hints, previous=None, carried=None, neighbour=None))
         if isinstance(fresh, _Whole):

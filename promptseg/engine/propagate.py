@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.carry import MODEL_LIMIT, grown, mask_logits
+from promptseg.engine.carry import MODEL_LIMIT, OWN_LEAST, grown, mask_logits
 from promptseg.engine.checks import Carried
 from promptseg.engine.expect import AROUND_MM, Tissue, as_logits, signed_distance
 from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
 from promptseg.engine.negatives import with_locked
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
+from promptseg.engine.rejected import Box, beside, is_rejected, other_than
 from promptseg.engine.slices import LabelCanvas
 from promptseg.engine.walk import Walk
-from promptseg.models.predictor import Predictor, Prior, SlicePrompts
+from promptseg.models.predictor import Embedding, Predictor, Prior, SlicePrompts
 from promptseg.prompts import Plane
 
 __all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "answer_prompts", "carry_pending", "plan_pending"]
@@ -25,6 +26,7 @@ __all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "answer_prompt
 Mask = NDArray[np.bool_]
 NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
 KEPT_SHAPE = 0.5  # weight of the mask that a correction finds on its slice
+LEAST_LEFT = 0.1  # share of a slice's mask that a click on a part of it leaves
 OBEYED_MM = 3.0  # around a click that the model does not heed, what is taken from its word
 CLICK_SPOT_MM = 6.0  # around a negative click, what is surely not the object
 CLICK_REACH_MM = 60.0  # how far a negative click says which intensities are not the object
@@ -92,9 +94,15 @@ def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas,
         pending.setdefault((plane, index), canvas.mask(index))
         known = [at for p, at in anchors if p is plane and at != index and canvas.mask(at).any()]
         nearest = min(known, key=lambda at: (abs(at - index), at), default=None)
-        anchors[plane, index] = _predict_anchor(
-            index, hint, anchors.get((plane, index)), nearest, canvas=canvas, predictor=predictor
-        )
+        before = anchors.get((plane, index))
+        told = merge_hints(before.hint if before is not None else None, hint)
+        if _wrong_thing(index, hint, {at: a for (p, at), a in anchors.items() if p is plane}, canvas):
+            boxes = {at: a.hint.prompts.box for (p, at), a in anchors.items() if p is plane and a.hint.prompts.box}
+            anchors[plane, index] = _predict_other(index, hint, told, boxes, canvas=canvas, predictor=predictor)
+        else:
+            anchors[plane, index] = _predict_anchor(
+                index, hint, told, before, nearest, canvas=canvas, predictor=predictor
+            )
         records.pop((plane, index), None)
     if placed.limits is not None:
         state = replace(state, limits=placed.limits, limits_plane=plane)
@@ -155,11 +163,73 @@ def _travelling(anchor: Anchor, mask: Mask) -> NDArray[np.float32]:
     return logits if np.array_equal(logits > 0, mask) else mask_logits(mask)
 
 
+def _wrong_thing(index: int, hint: Hint, anchors: Mapping[int, Anchor], canvas: LabelCanvas) -> bool:
+    """Whether the hint is a negative click that rejects the whole mask on its slice.
+
+    Where a person has seen to the nearest anchor, or has pointed at something on the slice, a click is about a part.
+    """
+    prompts = hint.prompts
+    if len(prompts.points) != 1 or prompts.positive.any() or prompts.scribble is not None or prompts.box is not None:
+        return False
+    seen_to = [at for at, anchor in anchors.items() if _seen_to(anchor.hint)]
+    if min(anchors, key=lambda at: (abs(at - index), at), default=None) in seen_to:
+        return False
+    if index in anchors and anchors[index].hint.prompts.positive.any():
+        return False
+    low = max((at + 1 for at in seen_to if at < index), default=0)
+    high = min((at for at in seen_to if at > index), default=canvas.slice_count)
+    (y, x), size = np.rint(prompts.points[0]).astype(int), (canvas.gap_mm, *canvas.spacing_mm)
+    return is_rejected(canvas.mask, index, (int(y), int(x)), range(low, high), size)
+
+
+def _seen_to(hint: Hint) -> bool:
+    """Whether a person has said more of a slice than a box or what is in the object: corrected, drawn or accepted it."""
+    prompts = hint.prompts
+    drawn = prompts.scribble is not None or hint.outline is not None or hint.erased is not None
+    return drawn or prompts.is_empty or not prompts.positive.all()
+
+
+def _predict_other(
+    index: int, hint: Hint, told: Hint, boxes: Mapping[int, Box], *, canvas: LabelCanvas, predictor: Predictor
+) -> Anchor:
+    """Look for something else where a click rejects the mask: in the box that the object has on the nearest slice with
+    one; without any box there is nothing left to go by, and the slice is emptied.
+    """
+    old = canvas.mask(index)
+    logits, score = mask_logits(np.zeros_like(old)), 0.5
+    if boxes:
+        box = boxes[min(boxes, key=lambda at: (abs(at - index), at))]
+        (y, x) = np.rint(hint.prompts.points[0]).astype(int)
+        guess = other_than(canvas.pixels(index), old, (int(y), int(x)), box, canvas.spacing_mm)
+        if guess.any():
+            logits, score = _found_other(guess, replace(hint.prompts, box=box), canvas.embedding(index), predictor)
+    mask, locked = logits > 0, canvas.locked(index)
+    canvas.write(index, mask if locked is None else mask & ~locked)
+    return Anchor(told, logits.astype(np.float16), score)
+
+
+def _found_other(
+    guess: Mask, prompts: SlicePrompts, embedding: Embedding, predictor: Predictor
+) -> tuple[NDArray[np.float32], float]:
+    """Join the model's answers to a guess and to the box, as a carried mask's are."""
+    guessed = predictor.predict(embedding, replace(prompts, box=None), Prior(mask_logits(guess)))
+    boxed = predictor.predict(embedding, prompts)
+    of_guess, of_box = (np.clip(answer.logits, -MODEL_LIMIT, MODEL_LIMIT) for answer in (guessed, boxed))
+    share = np.float32(OWN_LEAST)
+    return share * of_guess + (1 - share) * of_box, OWN_LEAST * guessed.score + (1 - OWN_LEAST) * boxed.score
+
+
 def _predict_anchor(
-    index: int, hint: Hint, before: Anchor | None, nearest: int | None, *, canvas: LabelCanvas, predictor: Predictor
+    index: int,
+    hint: Hint,
+    merged: Hint,
+    before: Anchor | None,
+    nearest: int | None,
+    *,
+    canvas: LabelCanvas,
+    predictor: Predictor,
 ) -> Anchor:
     """Answer all hints of one slice and stage its mask; ``nearest`` is another anchor that has one, or None."""
-    merged = merge_hints(before.hint if before is not None else None, hint)
     old = canvas.mask(index)
     prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
     locked = canvas.locked(index)
@@ -228,6 +298,8 @@ def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: 
         return mask
     if not positive.any():
         mask = mask & old
+        if np.count_nonzero(mask) < LEAST_LEFT * np.count_nonzero(old):
+            mask = beside(old, points, spacing_mm)
     elif positive.all() and was_anchor:
         mask = mask | old
     for (y, x), wanted in zip(np.rint(points).astype(int), positive, strict=True):
@@ -273,6 +345,7 @@ def _anchor_prior(hint: Hint, before: Anchor | None, old: Mask) -> Prior | None:
     """What the model is told of this slice's mask: a fresh outline, its own last answer, or the mask carried here."""
     if hint.outline is not None:
         return Prior(mask_logits(hint.outline))
-    if before is not None and np.array_equal(before.logits > 0, old):
-        return Prior(before.logits.astype(np.float32))
-    return Prior(mask_logits(old)) if old.any() else None
+    if not old.any():
+        return None
+    own = before is not None and np.array_equal(before.logits > 0, old)
+    return Prior(before.logits.astype(np.float32) if before is not None and own else mask_logits(old))
