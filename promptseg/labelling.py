@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.answer import Anchor
 from promptseg.engine.carry import mask_logits
 from promptseg.engine.hints import merge_hints
-from promptseg.engine.propagate import EMPTY_STATE, Anchor, LabelState
+from promptseg.engine.propagate import EMPTY_STATE, LabelState
 from promptseg.errors import PromptError, did_you_mean
 from promptseg.history import State
 from promptseg.prompts import Plane

@@ -88,8 +88,7 @@ class Session(SessionView):
         """Make a label, by value or name, the one that prompts go to; return its value. No undo step."""
         if label == 1 and not self._state.labels:
             return self.new_label()
-        value = self._value(label)
-        self._history.select(value)
+        self._history.select(value := self._value(label))
         return value
 
     def rename(self, label: int | str, name: str) -> None:
@@ -99,9 +98,8 @@ class Session(SessionView):
             PromptError: no such label; the name is empty or another label's.
         """
         value = self._value(label)
-        self._history.commit(
-            {"op": "rename", "label": value, "name": name}, labelling.renamed(self._state, value, name)
-        )
+        state = labelling.renamed(self._state, value, name)
+        self._history.commit({"op": "rename", "label": value, "name": name}, state)
 
     def recolour(self, label: int | str, color: Sequence[int]) -> None:
         """Give a label another sRGB colour: red, green, blue of 0 ... 255.

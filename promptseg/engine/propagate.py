@@ -8,39 +8,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.carry import MODEL_LIMIT, OWN_LEAST, grown, mask_logits
+from promptseg.engine.answer import Anchor, answer_slice
+from promptseg.engine.carry import mask_logits
 from promptseg.engine.checks import Carried
-from promptseg.engine.expect import AROUND_MM, Tissue, as_logits, signed_distance
-from promptseg.engine.hints import Hint, PlacedPrompt, merge_hints
-from promptseg.engine.negatives import with_locked
+from promptseg.engine.hints import Hint, PlacedPrompt
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
-from promptseg.engine.rejected import Box, beside, is_rejected, other_than
 from promptseg.engine.slices import LabelCanvas
 from promptseg.engine.walk import Walk
-from promptseg.models.predictor import Embedding, Predictor, Prior, SlicePrompts
+from promptseg.models.predictor import Predictor, SlicePrompts
 from promptseg.prompts import Plane
 
-__all__ = ["EMPTY_STATE", "Anchor", "LabelState", "accept_slice", "answer_prompts", "carry_pending", "plan_pending"]
+__all__ = ["EMPTY_STATE", "LabelState", "accept_slice", "answer_prompts", "carry_pending", "plan_pending"]
 
 Mask = NDArray[np.bool_]
-NEAREST_REACH_MM = 60.0  # farther away a mask says little about this slice
-KEPT_SHAPE = 0.5  # weight of the mask that a correction finds on its slice
-LEAST_LEFT = 0.1  # share of a slice's mask that a click on a part of it leaves
-OBEYED_MM = 3.0  # around a click that the model does not heed, what is taken from its word
-CLICK_SPOT_MM = 6.0  # around a negative click, what is surely not the object
-CLICK_REACH_MM = 60.0  # how far a negative click says which intensities are not the object
-CLICK_WEIGHT = 3.0  # there: more than an unsure model
-OUTLINE_MARGIN_MM = 2.0  # how far an answer may go beyond a lasso: a hand-drawn line is not exact
-
-
-@dataclass(frozen=True, eq=False)
-class Anchor:
-    """A slice that a person has prompted: all hints so far, and the model's last answer as float16 logits (h, w)."""
-
-    hint: Hint
-    logits: NDArray[np.float16]
-    score: float
 
 
 @dataclass(frozen=True)
@@ -92,17 +73,8 @@ def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas,
     anchors, records, pending = dict(state.anchors), dict(state.records), dict(state.pending)
     for index, hint in sorted(placed.hints.items()):
         pending.setdefault((plane, index), canvas.mask(index))
-        known = [at for p, at in anchors if p is plane and at != index and canvas.mask(at).any()]
-        nearest = min(known, key=lambda at: (abs(at - index), at), default=None)
-        before = anchors.get((plane, index))
-        told = merge_hints(before.hint if before is not None else None, hint)
-        if _wrong_thing(index, hint, {at: a for (p, at), a in anchors.items() if p is plane}, canvas):
-            boxes = {at: a.hint.prompts.box for (p, at), a in anchors.items() if p is plane and a.hint.prompts.box}
-            anchors[plane, index] = _predict_other(index, hint, told, boxes, canvas=canvas, predictor=predictor)
-        else:
-            anchors[plane, index] = _predict_anchor(
-                index, hint, told, before, nearest, canvas=canvas, predictor=predictor
-            )
+        own = {at: anchor for (p, at), anchor in anchors.items() if p is plane}
+        anchors[plane, index] = answer_slice(index, hint, own, canvas, predictor)
         records.pop((plane, index), None)
     if placed.limits is not None:
         state = replace(state, limits=placed.limits, limits_plane=plane)
@@ -161,191 +133,3 @@ def _travelling(anchor: Anchor, mask: Mask) -> NDArray[np.float32]:
     """What an anchor's mask (h, w) travels as: the model's own logits where they agree with it."""
     logits = anchor.logits.astype(np.float32)
     return logits if np.array_equal(logits > 0, mask) else mask_logits(mask)
-
-
-def _wrong_thing(index: int, hint: Hint, anchors: Mapping[int, Anchor], canvas: LabelCanvas) -> bool:
-    """Whether the hint is a negative click that rejects the whole mask on its slice.
-
-    Where a person has seen to the nearest anchor, or has pointed at something on the slice, a click is about a part.
-    """
-    prompts = hint.prompts
-    if len(prompts.points) != 1 or prompts.positive.any() or prompts.scribble is not None or prompts.box is not None:
-        return False
-    seen_to = [at for at, anchor in anchors.items() if _seen_to(anchor.hint)]
-    if min(anchors, key=lambda at: (abs(at - index), at), default=None) in seen_to:
-        return False
-    if index in anchors and anchors[index].hint.prompts.positive.any():
-        return False
-    low = max((at + 1 for at in seen_to if at < index), default=0)
-    high = min((at for at in seen_to if at > index), default=canvas.slice_count)
-    (y, x), size = np.rint(prompts.points[0]).astype(int), (canvas.gap_mm, *canvas.spacing_mm)
-    return is_rejected(canvas.mask, index, (int(y), int(x)), range(low, high), size)
-
-
-def _seen_to(hint: Hint) -> bool:
-    """Whether a person has said more of a slice than a box or what is in the object: corrected, drawn or accepted it."""
-    prompts = hint.prompts
-    drawn = prompts.scribble is not None or hint.outline is not None or hint.erased is not None
-    return drawn or prompts.is_empty or not prompts.positive.all()
-
-
-def _predict_other(
-    index: int, hint: Hint, told: Hint, boxes: Mapping[int, Box], *, canvas: LabelCanvas, predictor: Predictor
-) -> Anchor:
-    """Look for something else where a click rejects the mask: in the box that the object has on the nearest slice with
-    one; without any box there is nothing left to go by, and the slice is emptied.
-    """
-    old = canvas.mask(index)
-    logits, score = mask_logits(np.zeros_like(old)), 0.5
-    if boxes:
-        box = boxes[min(boxes, key=lambda at: (abs(at - index), at))]
-        (y, x) = np.rint(hint.prompts.points[0]).astype(int)
-        guess = other_than(canvas.pixels(index), old, (int(y), int(x)), box, canvas.spacing_mm)
-        if guess.any():
-            logits, score = _found_other(guess, replace(hint.prompts, box=box), canvas.embedding(index), predictor)
-    mask, locked = logits > 0, canvas.locked(index)
-    canvas.write(index, mask if locked is None else mask & ~locked)
-    return Anchor(told, logits.astype(np.float16), score)
-
-
-def _found_other(
-    guess: Mask, prompts: SlicePrompts, embedding: Embedding, predictor: Predictor
-) -> tuple[NDArray[np.float32], float]:
-    """Join the model's answers to a guess and to the box, as a carried mask's are."""
-    guessed = predictor.predict(embedding, replace(prompts, box=None), Prior(mask_logits(guess)))
-    boxed = predictor.predict(embedding, prompts)
-    of_guess, of_box = (np.clip(answer.logits, -MODEL_LIMIT, MODEL_LIMIT) for answer in (guessed, boxed))
-    share = np.float32(OWN_LEAST)
-    return share * of_guess + (1 - share) * of_box, OWN_LEAST * guessed.score + (1 - OWN_LEAST) * boxed.score
-
-
-def _predict_anchor(
-    index: int,
-    hint: Hint,
-    merged: Hint,
-    before: Anchor | None,
-    nearest: int | None,
-    *,
-    canvas: LabelCanvas,
-    predictor: Predictor,
-) -> Anchor:
-    """Answer all hints of one slice and stage its mask; ``nearest`` is another anchor that has one, or None."""
-    old = canvas.mask(index)
-    prior = _anchor_prior(hint, before, old) or _nearest_mask(index, hint, canvas)
-    locked = canvas.locked(index)
-    told = with_locked(merged.prompts, locked, canvas.spacing_mm)
-    answer = predictor.predict(canvas.embedding(index), told, prior)
-    logits = answer.logits
-    if nearest is not None and hint.outline is None and hint.prompts.box is None:
-        logits = _as_expected(index, logits, old, canvas, nearest)
-    if old.any() and hint.prompts.box is None and hint.outline is None and not hint.prompts.positive.all():
-        logits = logits + _unlike_clicked(canvas.pixels(index), old, hint.prompts, canvas.spacing_mm)
-    mask = _obeyed(logits > 0, hint, old, was_anchor=before is not None, spacing_mm=canvas.spacing_mm)
-    if merged.outline is not None:
-        mask = mask & grown(merged.outline, OUTLINE_MARGIN_MM, canvas.spacing_mm)
-    if merged.prompts.scribble is not None:  # paint is an order, not a hint
-        mask = (mask | (merged.prompts.scribble > 0)) & ~(merged.prompts.scribble < 0)
-    if merged.erased is not None:
-        mask = mask & ~merged.erased
-    if locked is not None:
-        mask = mask & ~locked
-    if not np.array_equal(mask, old):
-        canvas.write(index, mask)
-    return Anchor(merged, logits.astype(np.float16), answer.score)
-
-
-def _as_expected(
-    index: int, logits: NDArray[np.float32], old: Mask, canvas: LabelCanvas, nearest: int
-) -> NDArray[np.float32]:
-    """Join the model's answer to a correction (h, w) with the object's intensities elsewhere and the mask so far."""
-    there = canvas.mask(nearest)
-    around = grown(there, AROUND_MM, canvas.spacing_mm) & ~there
-    joined = np.clip(logits, -MODEL_LIMIT, MODEL_LIMIT)
-    if around.any():
-        pixels = canvas.pixels(nearest)
-        joined = joined + Tissue(pixels[there], pixels[around]).logits(canvas.pixels(index))
-    if old.any():
-        shape = as_logits(signed_distance(old, canvas.spacing_mm), max(canvas.gap_mm, sum(canvas.spacing_mm) / 2))
-        joined = joined + np.float32(KEPT_SHAPE) * shape
-    return np.asarray(joined, np.float32)
-
-
-def _unlike_clicked(
-    pixels: NDArray[np.float32], old: Mask, prompts: SlicePrompts, spacing_mm: tuple[float, float]
-) -> NDArray[np.float32]:
-    """What negative clicks say about the mask around them (h, w): how much more a pixel is like the mask than like the
-    clicked places, less with the distance from them. So one click on bone takes the bone off a liver, not a spot.
-    """
-    clicked = np.zeros_like(old)
-    for y, x in np.rint(prompts.points[~prompts.positive]).astype(int):
-        clicked[y, x] = True
-    far = np.clip(1 + signed_distance(clicked, spacing_mm) / np.float32(CLICK_REACH_MM), 0, 1)
-    spot = grown(clicked, CLICK_SPOT_MM, spacing_mm) & old
-    rest = old & ~spot
-    if not spot.any() or not rest.any():
-        return np.zeros(old.shape, np.float32)
-    return np.asarray(np.float32(CLICK_WEIGHT) * far * np.minimum(Tissue(pixels[rest], pixels[spot]).logits(pixels), 0))
-
-
-def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: tuple[float, float]) -> Mask:
-    """Hold an answer to what a click can mean.
-
-    A click on what is too much never adds, one on what is missing on a slice that a person has seen to before never
-    takes away, and the clicked place itself is as the click says.
-    """
-    positive, points = hint.prompts.positive, hint.prompts.points
-    if len(points) == 0 or hint.prompts.box is not None or hint.prompts.scribble is not None or not old.any():
-        return mask
-    if not positive.any():
-        mask = mask & old
-        if np.count_nonzero(mask) < LEAST_LEFT * np.count_nonzero(old):
-            mask = beside(old, points, spacing_mm)
-    elif positive.all() and was_anchor:
-        mask = mask | old
-    for (y, x), wanted in zip(np.rint(points).astype(int), positive, strict=True):
-        if mask[y, x] != wanted:
-            spot = np.zeros_like(mask)
-            spot[y, x] = True
-            spot = grown(spot, OBEYED_MM, spacing_mm)
-            mask = mask | spot if wanted else mask & ~spot
-    return mask
-
-
-def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:
-    """The label's mask on the nearest slice that has one, for a click on a slice where it is missing.
-
-    The model then knows what is looked for and how large it is. A mask that the click misses is moved onto the click.
-    """
-    points = hint.prompts.points[hint.prompts.positive]
-    if len(points) == 0 or hint.prompts.box is not None:
-        return None
-    reach = max(1, round(NEAREST_REACH_MM / canvas.gap_mm))
-    around = (at for step in range(1, reach + 1) for at in (index - step, index + step))
-    nearest = next((at for at in around if 0 <= at < canvas.slice_count and canvas.mask(at).any()), None)
-    if nearest is None:
-        return None
-    mask = canvas.mask(nearest)
-    y, x = (round(float(v)) for v in points[-1])
-    if not mask[y, x]:
-        rows, columns = np.nonzero(mask)
-        mask = _moved(mask, y - round(float(rows.mean())), x - round(float(columns.mean())))
-    return Prior(mask_logits(mask), neighbour=canvas.embedding(nearest))
-
-
-def _moved(mask: Mask, dy: int, dx: int) -> Mask:
-    """Shift a mask (h, w) by whole pixels; what leaves the slice is lost."""
-    h, w = mask.shape
-    moved = np.zeros_like(mask)
-    source = mask[max(0, -dy) : min(h, h - dy), max(0, -dx) : min(w, w - dx)]
-    moved[max(0, dy) : max(0, dy) + source.shape[0], max(0, dx) : max(0, dx) + source.shape[1]] = source
-    return moved
-
-
-def _anchor_prior(hint: Hint, before: Anchor | None, old: Mask) -> Prior | None:
-    """What the model is told of this slice's mask: a fresh outline, its own last answer, or the mask carried here."""
-    if hint.outline is not None:
-        return Prior(mask_logits(hint.outline))
-    if not old.any():
-        return None
-    own = before is not None and np.array_equal(before.logits > 0, old)
-    return Prior(before.logits.astype(np.float32) if before is not None and own else mask_logits(old))

@@ -1,9 +1,7 @@
 """A negative click in the very middle of a mask: the whole is something else, not just what lies around the click.
 
 Who corrects a border clicks in the middle of what is too much, which lies beside the middle of the mask. So a click
-where the mask is nowhere deeper, in all three directions, says that the mask is of another thing. Over 73 objects of
-the shared volumes less than a fifth of the mask was right around each such click, and the usual correction, which
-takes away what is like the clicked place, took five clicks to remove nothing.
+where the mask is nowhere deeper, in all three directions, says that the mask is of another thing (docs/adr/0032).
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 MIDDLE = 0.97  # of the greatest depth of the mask's connected part: there the whole is meant
+ALONE = 0.9  # of the slice's mask, that the connected part has: where there are others, the part alone is meant
 MIDDLE_OF_SLICE = 0.9  # of the greatest depth within the slice
 MIDDLE_SEEN = 0.8  # of the greatest depth within the slice, which is what a person sees
 BOX_SLACK_MM = 5.0  # how far the object may leave the box of another slice
@@ -47,7 +46,7 @@ def is_rejected(
     mask = mask_of(index)
     if not mask[at]:
         return False
-    if not _deep(mask, at, spacing_mm[1:], MIDDLE_SEEN):
+    if _own_share_of_depth(mask, at, spacing_mm[1:]) < MIDDLE_SEEN:
         return False
     first = last = index
     slab = [mask]
@@ -60,15 +59,23 @@ def is_rejected(
     rows, columns = np.flatnonzero(body.any(axis=(0, 2))), np.flatnonzero(body.any(axis=(0, 1)))
     body = body[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     place = (index - first, at[0] - int(rows[0]), at[1] - int(columns[0]))
-    return _deep(body, place, spacing_mm, MIDDLE)
+    parts = cc3d.connected_components(body, connectivity=26)
+    part = np.ascontiguousarray(parts == parts[place])
+    if np.count_nonzero(part[place[0]]) < ALONE * np.count_nonzero(mask):
+        return False
+    return _share_of_depth(part, place, spacing_mm) >= MIDDLE
 
 
-def _deep(mask: Mask, at: tuple[int, ...], spacing_mm: Sequence[float], share: float) -> bool:
-    """Whether a place is at least this share as deep as the deepest of its connected part."""
-    parts = cc3d.connected_components(mask, connectivity=26 if mask.ndim == 3 else 8)
-    part = np.ascontiguousarray(parts == parts[at])
-    depth = edt.edt(part, anisotropy=tuple(spacing_mm), black_border=True)
-    return bool(depth[at] >= share * depth.max())
+def _share_of_depth(mask: Mask, at: tuple[int, ...], spacing_mm: Sequence[float]) -> float:
+    """How deep a place is in a mask, relative to the deepest."""
+    depth = edt.edt(mask, anisotropy=tuple(spacing_mm), black_border=True)
+    return float(depth[at] / depth.max())
+
+
+def _own_share_of_depth(mask: Mask, at: tuple[int, int], spacing_mm: Sequence[float]) -> float:
+    """The same in the connected part of a slice's mask (h, w)."""
+    parts = cc3d.connected_components(mask, connectivity=8)
+    return _share_of_depth(np.ascontiguousarray(parts == parts[at]), at, spacing_mm)
 
 
 def beside(mask: Mask, points: FloatArray, spacing_mm: tuple[float, float]) -> Mask:
@@ -87,7 +94,7 @@ def beside(mask: Mask, points: FloatArray, spacing_mm: tuple[float, float]) -> M
     for y, x in np.rint(points).astype(int):
         if not mask[y, x]:
             continue
-        if _deep(mask, (int(y), int(x)), spacing_mm, MIDDLE_OF_SLICE):
+        if _own_share_of_depth(mask, (int(y), int(x)), spacing_mm) >= MIDDLE_OF_SLICE:
             return np.zeros_like(mask)
         spot = np.zeros_like(mask)
         spot[y, x] = True
@@ -121,4 +128,4 @@ def other_than(
     if not rest.any():
         return rest
     likely = Tissue(pixels[rest], pixels[spot]).logits(pixels) > 0
-    return cv2.medianBlur((inside & likely & ~spot).view(np.uint8), 3) > 0
+    return np.asarray(cv2.medianBlur((inside & likely & ~spot).view(np.uint8), 3) > 0)

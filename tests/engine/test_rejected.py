@@ -2,6 +2,7 @@
 
 import numpy as np
 from phantoms import OBLIQUE
+
 import promptseg
 from promptseg.bench.command import load_bench_predictor
 from promptseg.bench.simulate import deepest_point
@@ -36,10 +37,12 @@ def test_only_the_middle_in_all_three_directions_is_a_rejection():
     assert rejected(BALL, (11, 34, 40), within=range(11, 15))  # the end alone
 
 
-def test_a_part_of_its_own_has_a_middle_of_its_own():
-    small = ellipsoid((7, 60, 80), (8, 7, 8))
-    assert rejected(BALL | small, (7, 60, 80))
-    assert rejected(BALL | small, (7, 34, 40))
+def test_only_a_thing_that_is_alone_on_its_slice_is_a_whole():
+    apart = ellipsoid((13, 60, 80), (3, 7, 8))
+    assert rejected(BALL | apart, (13, 60, 80))
+    beside_it = ellipsoid((7, 60, 80), (8, 7, 8))
+    assert not rejected(BALL | beside_it, (7, 60, 80))
+    assert rejected(BALL | beside_it, (7, 34, 40))  # what else there is on the slice is a twentieth of it
     assert not rejected(BALL | ellipsoid((7, 34, 62), (8, 7, 12)), (7, 34, 62))  # a bulge of the ball is a part
 
 
@@ -115,7 +118,7 @@ def test_one_click_turns_from_the_wrong_thing_to_the_right_one():
 
 
 def test_a_click_beside_the_middle_leaves_the_rest():
-    volume, organ, crescent = scene()
+    volume, organ, _ = scene()
     session = Session(volume, load_bench_predictor("classical"))
     session.add(box_over(organ, 3, 12))
     before = session.mask()
@@ -126,7 +129,7 @@ def test_a_click_beside_the_middle_leaves_the_rest():
 
 
 def test_without_a_box_the_slice_is_emptied_unless_somebody_pointed_at_something_there():
-    volume, organ, _ = scene()
+    volume, _, _ = scene()
     session = Session(volume, OraclePredictor())
     session.add(promptseg.Point(voxel=(4, 40, 30)))
     z, y, x = middle_of(session.mask())
