@@ -22,6 +22,7 @@ JPEG_QUALITY = 88
 
 def main(folder: Path) -> None:
     """Write ``example.jpg``, the example with its truth, and ``demo.jpg``, what ``make demo`` makes of its prompts."""
+    folder.mkdir(parents=True, exist_ok=True)
     volume, log = example_volume(), read_log(example_prompts_path())
     prompts = logged_prompts(log.entries)
     write(folder / "example.jpg", render_overlay(volume, example_truth(), prompts=prompts))
