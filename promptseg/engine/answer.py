@@ -63,13 +63,16 @@ def answer_slice(
 def _wrong_thing(index: int, hint: Hint, anchors: Mapping[int, Anchor], canvas: LabelCanvas) -> bool:
     """Whether the hint is a negative click that rejects the whole mask on its slice.
 
-    Where a person has seen to the nearest anchor, or has pointed at something on the slice, a click is about a part.
+    Where a person has seen to the nearest anchor or has pointed at something on the slice, and where nothing was
+    prompted because the mask came from elsewhere, a click is about a part.
     """
     prompts = hint.prompts
+    if not anchors:
+        return False
     if len(prompts.points) != 1 or prompts.positive.any() or prompts.scribble is not None or prompts.box is not None:
         return False
     seen_to = [at for at, anchor in anchors.items() if _seen_to(anchor.hint)]
-    if min(anchors, key=lambda at: (abs(at - index), at), default=None) in seen_to:
+    if min(anchors, key=lambda at: (abs(at - index), at)) in seen_to:
         return False
     if index in anchors and anchors[index].hint.prompts.positive.any():
         return False
@@ -92,15 +95,17 @@ def _predict_other(
     """Look for something else where a click rejects the mask: in the box that the object has on the nearest slice with
     one; without any box there is nothing left to go by, and the slice is emptied.
     """
-    old = canvas.mask(index)
+    old, locked = canvas.mask(index), canvas.locked(index)
     logits, score = mask_logits(np.zeros_like(old)), 0.5
     if boxes:
         box = boxes[min(boxes, key=lambda at: (abs(at - index), at))]
         (y, x) = np.rint(hint.prompts.points[0]).astype(int)
         guess = other_than(canvas.pixels(index), old, (int(y), int(x)), box, canvas.spacing_mm)
+        guess = guess if locked is None else guess & ~locked
         if guess.any():
-            logits, score = _found_other(guess, replace(hint.prompts, box=box), canvas.embedding(index), predictor)
-    mask, locked = logits > 0, canvas.locked(index)
+            asked = with_locked(replace(hint.prompts, box=box), locked, canvas.spacing_mm)
+            logits, score = _found_other(guess, asked, canvas.embedding(index), predictor)
+    mask = logits > 0
     canvas.write(index, mask if locked is None else mask & ~locked)
     return Anchor(told, logits.astype(np.float16), score)
 
@@ -187,8 +192,8 @@ def _unlike_clicked(
 def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: tuple[float, float]) -> Mask:
     """Hold an answer to what a click can mean.
 
-    A click on what is too much never adds, one on what is missing on a slice that a person has seen to before never
-    takes away, and the clicked place itself is as the click says.
+    A click on what is too much never adds, and beside the middle it never takes nearly all. One on what is missing on a
+    slice that a person has seen to before never takes away, and the clicked place itself is as the click says.
     """
     positive, points = hint.prompts.positive, hint.prompts.points
     if len(points) == 0 or hint.prompts.box is not None or hint.prompts.scribble is not None or not old.any():

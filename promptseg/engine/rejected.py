@@ -6,6 +6,7 @@ where the mask is nowhere deeper, in all three directions, says that the mask is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import cc3d
@@ -29,6 +30,9 @@ MIDDLE_SEEN = 0.8  # of the greatest depth within the slice, which is what a per
 BOX_SLACK_MM = 5.0  # how far the object may leave the box of another slice
 LEAST_SPOT_MM = 6.0  # around the click, what the other thing looks like; at most to its border
 SPOT_SHARE = 0.7  # of the click's depth
+MOST_VOXELS = (
+    4_000_000  # larger masks are looked at on a coarser grid: more would take longer than a wish to cancel may
+)
 
 
 def is_rejected(
@@ -59,11 +63,14 @@ def is_rejected(
     rows, columns = np.flatnonzero(body.any(axis=(0, 2))), np.flatnonzero(body.any(axis=(0, 1)))
     body = body[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     place = (index - first, at[0] - int(rows[0]), at[1] - int(columns[0]))
+    step = math.ceil((body.size / MOST_VOXELS) ** (1 / 3))
+    body = np.ascontiguousarray(body[tuple(slice(p % step, None, step) for p in place)])  # the click stays on the grid
+    place = (place[0] // step, place[1] // step, place[2] // step)
     parts = cc3d.connected_components(body, connectivity=26)
     part = np.ascontiguousarray(parts == parts[place])
-    if np.count_nonzero(part[place[0]]) < ALONE * np.count_nonzero(mask):
+    if np.count_nonzero(part[place[0]]) < ALONE * np.count_nonzero(body[place[0]]):
         return False
-    return _share_of_depth(part, place, spacing_mm) >= MIDDLE
+    return _share_of_depth(part, place, [step * s for s in spacing_mm]) >= MIDDLE
 
 
 def _share_of_depth(mask: Mask, at: tuple[int, ...], spacing_mm: Sequence[float]) -> float:

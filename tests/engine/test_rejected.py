@@ -137,3 +137,50 @@ def test_without_a_box_the_slice_is_emptied_unless_somebody_pointed_at_something
     session.add(negative(z, y, x))
     assert not session.mask()[z].any()
     assert session.mask()[4].any()
+
+
+class Asked(OraclePredictor):
+    """Remembers the masks that it was told of, and the points."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self.points = [], []
+
+    def predict(self, embedding, prompts, prior=None):
+        self.told.append(None if prior is None else prior.logits > 0)
+        self.points.append(prompts.points)
+        return super().predict(embedding, prompts, prior)
+
+
+def test_a_mask_that_came_from_elsewhere_is_corrected_not_rejected():
+    volume, organ, _ = scene()
+    model = Asked()
+    session = Session(volume, model)
+    session.add(promptseg.MaskPrompt(organ))
+    z, y, x = middle_of(organ)
+    session.add(negative(z, y, x))
+    assert any(told is not None and np.array_equal(told, organ[z]) for told in model.told)
+
+
+def test_locked_labels_are_negatives_for_what_is_looked_for_instead():
+    volume, _, crescent = scene()
+    model = Asked()
+    session = Session(volume, model)
+    other = np.zeros(SHAPE, np.bool_)
+    other[6:10, 12:20, 36:52] = True  # a piece over the crescent's top
+    session.add(promptseg.MaskPrompt(other))
+    session.lock(1)
+    session.new_label("lobe")
+    session.add(box_over(crescent, 4, 12))
+    middle = middle_of(session.mask())
+    model.points.clear()
+    session.add(negative(8, *middle[1:]))
+    assert any(len(points) > 1 and other[8][tuple(points[0].astype(int))] for points in model.points)
+    assert not (session.mask() & other).any()
+
+
+def test_a_large_mask_is_judged_on_a_coarser_grid(monkeypatch):
+    places = [(7, 34, 40), (7, 34, 48), (10, 34, 40)]
+    fine = [rejected(BALL, at) for at in places]
+    monkeypatch.setattr("promptseg.engine.rejected.MOST_VOXELS", BALL.size // 8)
+    assert [rejected(BALL, at) for at in places] == fine == [True, False, False]
