@@ -9,7 +9,7 @@ from typing import Any
 
 from promptseg.errors import MissingExtraError, ModelError
 
-__all__ = ["ALGORITHMS", "check_hashes", "digest_file", "parse_hash"]
+__all__ = ["ALGORITHMS", "check_computable", "check_hashes", "digest_file", "parse_hash"]
 
 ALGORITHMS = {"sha256": 64, "xxh128": 32, "git-blob": 40}
 """Algorithm to length of its hex digits; git-blob is the SHA-1 of "blob <size>\\0" and the content."""
@@ -70,17 +70,34 @@ def digest_file(
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
 
-def check_hashes(path: Path, expected: tuple[str, ...]) -> tuple[str, str]:
-    """Hash a file and compare with every expected hash that can be computed here.
-
-    xxh128 needs an extra package: it is left out when a stronger hash is expected as well.
-
-    Returns:
-        (its sha256, the first mismatch as a sentence or "").
-    """
+def _wanted(expected: tuple[str, ...]) -> dict[str, str]:
+    """Algorithm to hex; xxh128 needs an extra package: it is left out when a stronger hash is expected as well."""
     wanted = dict(parse_hash(text) for text in expected)
     if "sha256" in wanted:
         wanted.pop("xxh128", None)
+    return wanted
+
+
+def check_computable(expected: tuple[str, ...]) -> None:
+    """Say before a long download, not after it, that a package is missing.
+
+    Raises:
+        MissingExtraError: ``check_hashes`` would need a package that is not installed.
+    """
+    for algorithm in _wanted(expected):
+        _new(algorithm, 0)
+
+
+def check_hashes(path: Path, expected: tuple[str, ...]) -> tuple[str, str]:
+    """Hash a file and compare with every expected hash that is needed; see ``_wanted``.
+
+    Returns:
+        (its sha256, the first mismatch as a sentence or "").
+
+    Raises:
+        MissingExtraError: see ``check_computable``.
+    """
+    wanted = _wanted(expected)
     found = digest_file(path, {"sha256", *wanted})
     for algorithm, digits in wanted.items():
         if found[algorithm] != digits:

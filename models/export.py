@@ -22,7 +22,16 @@ from promptseg.errors import MissingExtraError, ModelError
 from promptseg.models.families.sam_onnx import LOW_PX, SIZES
 from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
 
-__all__ = ["EXPORT_PRECISIONS", "ExportReport", "Tracer", "exported", "sam2_tracer", "sam_tracer", "write_export"]
+__all__ = [
+    "EXPORT_PRECISIONS",
+    "ExportReport",
+    "Tracer",
+    "exported",
+    "put_in_place",
+    "sam2_tracer",
+    "sam_tracer",
+    "write_export",
+]
 
 EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 17
@@ -69,10 +78,11 @@ def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
         place = folder / f"onnx-{precision}"
         try:
             report = json.loads((place / REPORT_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            source = report.get("source_sha256")
+        except (OSError, ValueError, AttributeError):
             continue
         paths = {role: place / name for role, name in FILES.items()}
-        if report.get("source_sha256") == source_sha256 and all(p.is_file() for p in paths.values()):
+        if source == source_sha256 and all(p.is_file() for p in paths.values()):
             found[precision] = paths
             if (place / OPENVINO_INT8).is_file():
                 found["openvino-int8"] = {**paths, "encoder": place / OPENVINO_INT8}
@@ -129,11 +139,12 @@ def write_export(
             **measured,
         )
         (work / REPORT_FILE).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-        _put_in_place(work, folder / f"onnx-{precision}")
+        put_in_place(work, folder / f"onnx-{precision}")
     return report
 
 
-def _put_in_place(work: Path, final: Path) -> None:
+def put_in_place(work: Path, final: Path) -> None:
+    """Move the files of an export into its folder, the report last."""
     final.mkdir(exist_ok=True)
     (final / REPORT_FILE).unlink(missing_ok=True)  # what has no report is not used
     for path in sorted(work.iterdir(), key=lambda p: p.name == REPORT_FILE):

@@ -49,8 +49,7 @@ class _Weights:
 
 def _weights(card: ModelCard, store: Store) -> _Weights:
     files = store.ensure(card)
-    pins = [store.trust.pinned(card.id, file.name) for file in card.files]
-    fingerprint = "-".join(pin.sha256 for pin in pins if pin is not None)
+    fingerprint = store.fingerprint(card)
     exports = exported(store.folder(card.id), fingerprint) if "checkpoint" in files else {}
     if "encoder" in files:
         exports = {"fp32": files}
@@ -139,12 +138,15 @@ def _known_bytes(card: ModelCard) -> int:
 
 
 def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
+    from promptseg.models.families.sam import SamOptions, SamPredictor
     from promptseg.models.families.sam2 import load_sam2, with_memory
 
-    checkpoint = weights.files["checkpoint"]
     if placed.runtime == "torch":
-        return load_sam2(card, checkpoint, placed.device, placed.precision)
+        return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision)
     runner = _sam2_onnx_runner(card, _pair(weights, placed), placed, settings)
+    checkpoint = weights.files.get("checkpoint")
+    if checkpoint is None:  # a pair that a user added: its memory was never exported
+        return SamPredictor(runner, card.id, SamOptions("sam2", card.score))
     return with_memory(runner, card, checkpoint, Device("cpu"), "fp32")
 
 

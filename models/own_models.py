@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from promptseg.errors import ModelError
-from promptseg.models.digests import digest_file
-from promptseg.models.registry import ROW_FILE, ModelCard, WeightFile, model_card, model_cards
-from promptseg.models.store import Store
-from promptseg.models.trust import write_atomically
+import numpy as np
+
+from promptseg.errors import MissingExtraError, ModelError
+from promptseg.models.registry import ModelCard, WeightFile, model_card
+from promptseg.models.store import BY_USER, Store
+
+if TYPE_CHECKING:
+    from promptseg.models.families.sam import SamPredictor
 
 __all__ = ["OwnModel", "add_model"]
 
-ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SUFFIXES = (".pth", ".pt", ".safetensors", ".onnx")
 DEFAULT_ARCH = {"sam": "vit_b", "sam2": "hiera_tiny"}
 DEFAULT_PREPROCESS = {
@@ -26,6 +29,14 @@ DEFAULT_PREPROCESS = {
     "efficient_sam": "as-is",
 }
 """Where the architecture is only known with one way to prepare slices; else "sam" or "sam2"."""
+
+SCORES = ("iou", "stability")
+DEFAULT_SCORE = {"medsam": "stability"}
+"""By way to prepare slices; else "iou". MedSAM's training leaves the estimate of overlap out (train_one_gpu.py)."""
+
+PROBE_SHAPE = (48, 64)  # of the slice that an ONNX pair must answer before it is taken
+EXTERNAL = re.compile(rb"j.{1,2}\n\x08location\x12(.)", re.S)
+"""An entry "location" of a tensor's external_data (field 13 of onnx.proto's TensorProto), then the name's length."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class OwnModel:
         family: "sam" or "sam2".
         arch: see ``networks/architectures.py`` and ``families/sam2.py``; the family's usual one when "".
         preprocess: see ``families/frames.py``; the architecture's own when "".
+        score: see ``ModelCard.score``; what fits ``preprocess`` when "".
         input_px: edge of the encoder's input; the architecture's own when 0.
         title, licence, source: for the list.
         prompts: kinds that it understands.
@@ -50,6 +62,7 @@ class OwnModel:
     family: str = "sam"
     arch: str = ""
     preprocess: str = ""
+    score: str = ""
     input_px: int = 0
     title: str = ""
     licence: str = "not stated"
@@ -61,37 +74,20 @@ def add_model(own: OwnModel, store: Store) -> ModelCard:
     """Check a user's weights, copy them into the store, and make them usable by their id.
 
     Raises:
-        ModelError: the id is taken or malformed, a file is unsafe or damaged, or it is not what was said.
+        ModelError: the id is taken or malformed, a file is unsafe or damaged, it is not what was said, or it cannot be
+            copied. Files of the user stay as they are.
         MissingExtraError: torch is needed to look into the checkpoint and is not installed.
     """
-    _check_id(own.model_id, store)
+    store.check_new_id(own.model_id)
     sources = _sources(own)
     card = _card(own, sources)
+    _check_choices(card)
     if own.decoder is None:
         _check_checkpoint(card, own.checkpoint)
     else:
         _check_pair(card, own.checkpoint, own.decoder)
-    folder = store.folder(own.model_id)
-    try:
-        with store.locked(own.model_id):
-            folder.mkdir(parents=True, exist_ok=True)
-            for file, source in sources.items():
-                path = store.path(own.model_id, file)
-                shutil.copyfile(source, path)
-                sha256 = digest_file(path)["sha256"]
-                store.trust.pin(own.model_id, file.name, path, sha256, "added by the user")
-            write_atomically(folder / ROW_FILE, _row(card))
-    except OSError as exc:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise ModelError(f"cannot copy the weights into {folder}: {exc}") from exc
+    store.adopt_own(card, sources, _row(card))
     return model_card(own.model_id, store.settings.models_dir)
-
-
-def _check_id(model_id: str, store: Store) -> None:
-    if not ID.fullmatch(model_id):
-        raise ModelError(f"expected an id of lower-case letters, digits, '.', '_' and '-', got {model_id!r}")
-    if model_id in model_cards(store.settings.models_dir):
-        raise ModelError(f"the id {model_id!r} is taken; choose another or run: promptseg models rm {model_id}")
 
 
 def _sources(own: OwnModel) -> dict[WeightFile, Path]:
@@ -101,20 +97,23 @@ def _sources(own: OwnModel) -> dict[WeightFile, Path]:
             raise ModelError(f"expected a file of weights, found nothing at {path}")
         if path.suffix.lower() not in SUFFIXES:
             raise ModelError(f"expected a file of weights ({', '.join(SUFFIXES)}), got {path.name}")
-    is_onnx = own.checkpoint.suffix.lower() == ".onnx"
-    if is_onnx != (own.decoder is not None):
+    if {path.suffix.lower() == ".onnx" for path in given} != {own.decoder is not None}:
         raise ModelError("expected two .onnx files (--checkpoint ENCODER --decoder DECODER), or one checkpoint")
-    roles = ["encoder", "decoder"] if is_onnx else ["checkpoint"]
-    return {
-        WeightFile(path.name, role, hash_source="added by the user", bytes=path.stat().st_size): path
-        for role, path in zip(roles, given, strict=True)
-    }
+    if own.decoder is None:
+        return {_file(own.checkpoint.name, "checkpoint", own.checkpoint): own.checkpoint}
+    pair = {"encoder": own.checkpoint, "decoder": own.decoder}
+    return {_file(f"{role}.onnx", role, path): path for role, path in pair.items()}
+
+
+def _file(name: str, role: str, path: Path) -> WeightFile:
+    return WeightFile(name, role, hash_source=BY_USER, bytes=path.stat().st_size)
 
 
 def _card(own: OwnModel, files: Iterable[WeightFile]) -> ModelCard:
     if own.family not in DEFAULT_ARCH:
         raise ModelError(f"expected a family ({', '.join(DEFAULT_ARCH)}), got {own.family!r}")
     arch = own.arch or DEFAULT_ARCH[own.family]
+    preprocess = own.preprocess or DEFAULT_PREPROCESS.get(arch, own.family)
     return ModelCard(
         id=own.model_id,
         family=own.family,
@@ -126,7 +125,8 @@ def _card(own: OwnModel, files: Iterable[WeightFile]) -> ModelCard:
         source=own.source,
         arch=arch,
         input_px=own.input_px or _input_px(own.family, arch),
-        preprocess=own.preprocess or DEFAULT_PREPROCESS.get(arch, own.family),
+        preprocess=preprocess,
+        score=own.score or DEFAULT_SCORE.get(preprocess, "iou"),
         files=tuple(files),
         user=True,
     )
@@ -136,12 +136,18 @@ def _input_px(family: str, arch: str) -> int:
     return 256 if arch in ("vit_b_adapter", "vit_t_256") else 1024
 
 
-def _check_checkpoint(card: ModelCard, checkpoint: Path) -> None:
-    """Load it once, as every start will."""
+def _check_choices(card: ModelCard) -> None:
     from promptseg.models.families.frames import KINDS
 
-    if card.preprocess not in KINDS:
-        raise ModelError(f"expected a way to prepare slices ({', '.join(KINDS)}), got {card.preprocess!r}")
+    kinds = ("sam2",) if card.family == "sam2" else KINDS
+    if card.preprocess not in kinds:
+        raise ModelError(f"expected a way to prepare slices ({', '.join(kinds)}), got {card.preprocess!r}")
+    if card.score not in SCORES:
+        raise ModelError(f"expected a score ({', '.join(SCORES)}), got {card.score!r}")
+
+
+def _check_checkpoint(card: ModelCard, checkpoint: Path) -> None:
+    """Load it once, as every start will."""
     if card.family == "sam2":
         from promptseg.models.families.sam2 import load_sam2
         from promptseg.models.runtime import Device
@@ -151,22 +157,62 @@ def _check_checkpoint(card: ModelCard, checkpoint: Path) -> None:
     try:
         from promptseg.models.networks.architectures import load_network
     except ImportError as exc:
-        from promptseg.errors import MissingExtraError
-
         raise MissingExtraError("torch", "sam") from exc
-    load_network(card.arch, checkpoint)
+    network = load_network(card.arch, checkpoint)
+    if network.input_px != card.input_px:
+        raise ModelError(f"expected an input of {network.input_px} px for {card.arch}, got --input-px {card.input_px}")
 
 
 def _check_pair(card: ModelCard, encoder: Path, decoder: Path) -> None:
-    from promptseg.models.families.sam_onnx import OnnxSamRunner
-    from promptseg.models.runtime import Device
+    """Let both answer a click on a small slice."""
+    from promptseg.models.predictor import SliceImage, SlicePrompts
 
-    OnnxSamRunner(encoder, decoder, Device("cpu"), input_px=card.input_px)
+    for path in (encoder, decoder):
+        if elsewhere := _external(path):
+            raise ModelError(
+                f"{path} keeps its weights in another file ({elsewhere}); write it as one file, in Python: "
+                f'onnx.save(onnx.load("{path.name}"), "whole.onnx")'
+            )
+    pixels = np.linspace(0, 1, PROBE_SHAPE[0] * PROBE_SHAPE[1], dtype=np.float32).reshape(PROBE_SHAPE)
+    click = SlicePrompts(np.array([[n / 2 for n in PROBE_SHAPE]], np.float32), np.array([True]))
+    try:
+        predictor = _open_pair(card, encoder, decoder)
+        answer = predictor.predict(predictor.embed(SliceImage(pixels)), click)
+        if answer.logits.shape != PROBE_SHAPE or not np.isfinite(answer.logits).all():
+            raise ValueError(f"its logits are {answer.logits.shape}, {int(np.isnan(answer.logits).sum())} of them NaN")
+    except Exception as exc:
+        raise ModelError(
+            f"expected a pair of the family {card.family} for {card.input_px} px and slices prepared as "
+            f"{card.preprocess}, but {encoder} and {decoder} do not answer a click: {exc}"
+        ) from exc
+
+
+def _external(path: Path) -> str:
+    """The name of the file that holds an ONNX file's weights, or "" when it holds them itself."""
+    if not path.stat().st_size:
+        return ""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = EXTERNAL.search(content)
+        return content[found.end() : found.end() + found[1][0]].decode(errors="replace") if found else ""
+
+
+def _open_pair(card: ModelCard, encoder: Path, decoder: Path) -> SamPredictor:
+    from promptseg.models.families.sam import SamOptions, SamPredictor, SamRunner
+    from promptseg.models.families.sam2_onnx import Sam2OnnxRunner
+    from promptseg.models.families.sam_onnx import OnnxSamRunner
+    from promptseg.models.runtime import Device, Placement
+
+    runner: SamRunner
+    if card.family == "sam2":
+        runner = Sam2OnnxRunner(encoder, decoder, Placement(Device("cpu"), "onnx", "fp32"), card.input_px)
+    else:
+        runner = OnnxSamRunner(encoder, decoder, Device("cpu"), input_px=card.input_px)
+    return SamPredictor(runner, card.id, SamOptions(card.preprocess, card.score))
 
 
 def _row(card: ModelCard) -> str:
-    """The card as TOML; strings are written as JSON writes them, which TOML reads."""
-    lines = [f"[{json.dumps(card.id)}]"]
+    """The card as TOML."""
+    lines = [f"[{_toml(card.id)}]"]
     for name in (
         "family",
         "arch",
@@ -177,10 +223,16 @@ def _row(card: ModelCard) -> str:
         "source",
         "input_px",
         "preprocess",
+        "score",
     ):
-        lines.append(f"{name} = {json.dumps(getattr(card, name))}")
-    lines.append(f"prompts = {json.dumps(list(card.prompts))}")
+        lines.append(f"{name} = {_toml(getattr(card, name))}")
+    lines.append(f"prompts = {_toml(list(card.prompts))}")
     for file in card.files:
-        lines.append(f"\n[[{json.dumps(card.id)}.files]]")
-        lines += [f"{name} = {json.dumps(getattr(file, name))}" for name in ("name", "role", "hash_source", "bytes")]
+        lines.append(f"\n[[{_toml(card.id)}.files]]")
+        lines += [f"{name} = {_toml(getattr(file, name))}" for name in ("name", "role", "hash_source", "bytes")]
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """As JSON writes it, which TOML reads but for pairs of escapes (an emoji) and a bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

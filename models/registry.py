@@ -101,9 +101,9 @@ def card_from_row(model_id: str, row: dict[str, Any], *, user: bool = False) -> 
     known = {f.name for f in fields(ModelCard)} - {"id", "user"}
     if unknown := sorted(set(row) - known):
         raise ModelError(f"the row of model {model_id!r} has unknown fields: {', '.join(unknown)}")
-    files = tuple(_weight_file(entry) for entry in row.pop("files", []))
     row["prompts"] = tuple(row.get("prompts", ()))
     try:
+        files = tuple(_weight_file(entry) for entry in row.pop("files", []))
         return ModelCard(id=model_id, files=files, user=user, **row)
     except TypeError as exc:
         raise ModelError(f"the row of model {model_id!r} is incomplete: {exc}") from exc

@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from promptseg.errors import ModelError
-from promptseg.models.digests import check_hashes
-from promptseg.models.download import OnBytes, candidate_urls, fetch
-from promptseg.models.registry import ModelCard, WeightFile
+from promptseg.models.digests import check_computable, check_hashes
+from promptseg.models.download import OnBytes, candidate_urls, etag_file, fetch, forget_part
+from promptseg.models.registry import ROW_FILE, ModelCard, WeightFile, model_cards
 from promptseg.models.settings import ModelSettings, model_settings
-from promptseg.models.trust import TrustFile
+from promptseg.models.trust import TrustFile, write_atomically
 
 __all__ = ["FileFinding", "Store"]
 
 FIRST_USE = "trust-on-first-use"
+BY_USER = "added by the user"
+OWN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Store:
         """Names of the files to fetch whose hash nobody published and that were never pinned."""
         absent = [file for file in card.files if not self.path(card.id, file).is_file()]
         return tuple(f.name for f in absent if not f.hashes and not self.trust.pinned(card.id, f.name))
+
+    def fingerprint(self, card: ModelCard) -> str:
+        """The sha256 (hex) of the model's files, as checked, in the row's order and joined by "-"."""
+        pins = [self.trust.pinned(card.id, file.name) for file in card.files]
+        return "-".join(pin.sha256 for pin in pins if pin is not None)
 
     def ensure(self, card: ModelCard) -> dict[str, Path]:
         """Return role to path of files that are here and checked; never opens a connection.
@@ -128,18 +137,64 @@ class Store:
         """Take a copy of a file that a person brought, after checking it.
 
         Raises:
-            ModelError: its hash or size is wrong, or nobody published one and ``trust_on_first_use`` is False.
+            ModelError: its hash or size is wrong, nobody published one and ``trust_on_first_use`` is False, or it
+                cannot be copied.
+            MissingExtraError: a package that its hash needs is not installed.
         """
-        path = self.path(card.id, file)
         with self.locked(card.id):
-            part = path.with_name(path.name + ".part")
-            part.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, part)
-            self._settle(card, file, part, path, trust_on_first_use=trust_on_first_use)
+            path = self._take(card, file, source, trust_on_first_use=trust_on_first_use)
+            forget_part(_part(path))
         return path
 
+    def adopt_own(self, card: ModelCard, sources: Mapping[WeightFile, Path], row: str) -> None:
+        """Take a user's own model: its files, checked and pinned, then its row; all of it or nothing.
+
+        A file that lies in its place already stays there, whatever happens.
+
+        Raises:
+            ModelError: the id is malformed or taken, something else lies in a file's place, or a file is not what the
+                row says or cannot be copied.
+        """
+        made: list[Path] = []
+        with self.locked(card.id):
+            self.check_new_id(card.id)
+            self.trust.forget(card.id)  # what an earlier model of this id left behind
+            try:
+                for file, source in sources.items():
+                    path = self.path(card.id, file)
+                    if path.exists() and path.samefile(source):
+                        self._check(card, file, path, trust_on_first_use=True)
+                    elif path.exists():
+                        raise ModelError(f"expected nothing at {path}, where {source} is to lie; move it away")
+                    else:
+                        made.append(path)
+                        self._take(card, file, source, trust_on_first_use=True)
+                write_atomically(self.folder(card.id) / ROW_FILE, row)
+            except BaseException as exc:
+                for path in made:
+                    path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.folder(card.id).rmdir()  # only when it is empty
+                if isinstance(exc, OSError):
+                    raise ModelError(f"cannot write into {self.folder(card.id)}: {exc.strerror or exc}") from exc
+                raise
+
+    def check_new_id(self, model_id: str) -> None:
+        """Refuse an id that a user's own model cannot have.
+
+        Raises:
+            ModelError: it is malformed, or taken.
+        """
+        if not OWN_ID.fullmatch(model_id):
+            raise ModelError(f"expected an id of lower-case letters, digits, '.', '_' and '-', got {model_id!r}")
+        if model_id in model_cards(self.settings.models_dir):
+            raise ModelError(f"the id {model_id!r} is taken; choose another or run: promptseg models rm {model_id}")
+
     def verify(self, card: ModelCard, *, trust_on_first_use: bool = False) -> tuple[FileFinding, ...]:
-        """Read every file and compare it with the registry and the lock file; changes no file."""
+        """Read every file and compare it with the registry and the lock file.
+
+        The weights stay as they are; the lock file records what was right, as after a download.
+        """
         findings = []
         for file in card.files:
             path = self.path(card.id, file)
@@ -168,12 +223,23 @@ class Store:
 
     @contextmanager
     def locked(self, model_id: str) -> Iterator[None]:
-        """Hold the model's lock; other processes wait."""
+        """Hold the model's lock; other processes wait.
+
+        Raises:
+            ModelError: the folder of weights cannot be written.
+        """
         from filelock import FileLock
 
-        self.settings.models_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(self.settings.models_dir / f".{model_id}.lock")):
+        lock = FileLock(str(self.settings.models_dir / f".{model_id}.lock"))
+        try:
+            self.settings.models_dir.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as exc:
+            raise ModelError(f"cannot write into {self.settings.models_dir}: {exc.strerror or exc}") from exc
+        try:
             yield
+        finally:
+            lock.release()
 
     def _need_licence(self, card: ModelCard, *, accept: bool) -> None:
         if card.commercial_use or card.user or self.trust.has_accepted(card.id, card.licence):
@@ -186,7 +252,8 @@ class Store:
         self.trust.accept(card.id, card.licence)
 
     def _need_hash(self, card: ModelCard, file: WeightFile, trust_on_first_use: bool) -> None:
-        if file.hashes or self.trust.pinned(card.id, file.name) or trust_on_first_use:
+        pinned = self.trust.pinned(card.id, file.name)  # a broken lock file is told before the download, not after it
+        if file.hashes or pinned or trust_on_first_use:
             return
         raise ModelError(
             f"nobody published a hash of {file.name} ({file.hash_source}), so it cannot be checked; "
@@ -207,7 +274,8 @@ class Store:
             urls = [u for u in urls if u.startswith("file:")]
         if not urls:
             raise ModelError(_by_hand(card, file, path, offline=self.settings.offline))
-        part = path.with_name(path.name + ".part")
+        check_computable(file.hashes)
+        part = _part(path)
         reasons = []
         for url in urls:
             try:
@@ -217,17 +285,29 @@ class Store:
                 reasons.append(str(exc))
             else:
                 return
-        raise ModelError("; ".join(reasons) + (f"; by hand: {file.how}" if file.how else ""))
+        raise ModelError("; ".join(dict.fromkeys(reasons)) + (f"; by hand: {file.how}" if file.how else ""))
 
     def _settle(self, card: ModelCard, file: WeightFile, part: Path, path: Path, *, trust_on_first_use: bool) -> None:
         """Check the unfinished file and give it its name; a wrong one is deleted."""
         try:
             self._check(card, file, part, trust_on_first_use=trust_on_first_use, real=path)
         except ModelError:
-            part.unlink(missing_ok=True)
+            forget_part(part)
             raise
-        finally:
-            part.with_name(part.name + ".etag").unlink(missing_ok=True)
+        etag_file(part).unlink(missing_ok=True)
+
+    def _take(self, card: ModelCard, file: WeightFile, source: Path, *, trust_on_first_use: bool) -> Path:
+        """Copy a file under another name, check it, then give it its own; the lock is held."""
+        check_computable(file.hashes)
+        path = self.path(card.id, file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".copy-", dir=path.parent) as work:
+                copy = Path(shutil.copyfile(source, Path(work) / path.name))
+                self._check(card, file, copy, trust_on_first_use=trust_on_first_use, real=path)
+        except OSError as exc:
+            raise ModelError(f"cannot copy {source} to {path}: {exc.strerror or exc}") from exc
+        return path
 
     def _check(
         self,
@@ -250,7 +330,8 @@ class Store:
             raise ModelError(
                 _wrong(card, file, path, kept, f"expected sha256 {pin.sha256} as pinned on {pin.date}, got {sha256}")
             )
-        how = "/".join(h.partition(":")[0] for h in file.hashes) or (pin.checked_by if pin else FIRST_USE)
+        first = BY_USER if card.user else FIRST_USE
+        how = "/".join(h.partition(":")[0] for h in file.hashes) or (pin.checked_by if pin else first)
         if not file.hashes and pin is None and not trust_on_first_use:
             raise ModelError(
                 f"{path} was never checked and nobody published its hash; to trust it as it is, "
@@ -258,8 +339,12 @@ class Store:
             )
         if real is not None:
             path = path.replace(real)
-        self.trust.pin(card.id, file.name, path, sha256, how)
+        self.trust.pin(card.id, file.name, path, sha256, how, must_last=not file.hashes and pin is None)
         return f"{how}, sha256 {sha256}"
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
 
 
 def _wrong(card: ModelCard, file: WeightFile, path: Path, kept: bool, what: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from promptseg.errors import ModelError, WriteError
+from promptseg.models.export import exported, put_in_place
 from promptseg.models.registry import ROW_FILE, ModelCard, WeightFile, model_card, model_cards
 from promptseg.models.store import Store
 
@@ -21,13 +24,15 @@ def import_weights(
     """Take weights from a file, a folder or an archive (.tar, .tar.gz, .zip) into the store, checking each.
 
     A folder or archive holds ``<model id>/<file name>`` as the store itself does; a single file is recognised by its
-    name, or belongs to ``model_id``.
+    name, or belongs to ``model_id``. Exports come along where they were made from these very weights; nobody publishes
+    a hash of an export, so they are as good as whoever packed them.
 
     Returns:
         "<model id>/<file name>" of everything taken.
 
     Raises:
-        ModelError: nothing in it is known, or a file is not what it should be (those before it were taken).
+        ModelError: nothing in it is known, a file is not what it should be, or a model lacks one (the models before it
+            were taken).
     """
     if not source.exists():
         raise ModelError(f"expected a file, folder or archive, found nothing at {source}")
@@ -44,23 +49,41 @@ def pack_weights(model_ids: Iterable[str], archive: Path, store: Store) -> int:
     """Write an uncompressed tar that ``import_weights`` reads on another machine; returns its size in bytes.
 
     Raises:
-        ModelError: a model is not here or not checked.
-        WriteError: the archive exists already.
+        ModelError: a model is not here, not checked, or has no weights.
+        WriteError: the archive exists already, or cannot be written.
     """
     if archive.exists():
         raise WriteError(f"{archive} exists already; choose another name")
+    packed = {model_id: _files(model_card(model_id, store.settings.models_dir), store) for model_id in model_ids}
     part = archive.with_name(archive.name + ".part")
     try:
         with tarfile.open(part, "w") as tar:
-            for model_id in model_ids:
-                card = model_card(model_id, store.settings.models_dir)
-                store.ensure(card)
-                for path in sorted(p for p in store.folder(model_id).rglob("*") if p.is_file()):
+            for model_id, paths in packed.items():
+                for path in paths:
                     tar.add(path, arcname=f"{model_id}/{path.relative_to(store.folder(model_id)).as_posix()}")
         part.replace(archive)
+    except OSError as exc:
+        raise WriteError(f"cannot write {archive}: {exc.strerror or exc}") from exc
     finally:
         part.unlink(missing_ok=True)
     return archive.stat().st_size
+
+
+def _files(card: ModelCard, store: Store) -> list[Path]:
+    """What a model needs elsewhere: its weights, a user's row, the exports of these weights; no unfinished files."""
+    found = [*store.ensure(card).values()]
+    if not found:
+        raise ModelError(f"model {card.id!r} has no weights to pack; it comes with the package or with one of its own")
+    if card.user:
+        found.append(store.folder(card.id) / ROW_FILE)
+    for place in _exports(store.folder(card.id), store.fingerprint(card)):
+        found += sorted(path for path in place.iterdir() if path.is_file())
+    return found
+
+
+def _exports(folder: Path, fingerprint: str) -> list[Path]:
+    """The folders with exports of these very weights."""
+    return sorted({pair["encoder"].parent for pair in exported(folder, fingerprint).values()})
 
 
 def _is_archive(path: Path) -> bool:
@@ -80,7 +103,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         else:
             with tarfile.open(archive) as opened_tar:
                 opened_tar.extractall(folder, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, OSError) as exc:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as exc:
         raise ModelError(f"{archive} cannot be unpacked: {exc}") from exc
 
 
@@ -91,8 +114,10 @@ def _refuse_outside(name: str, archive: Path) -> None:
 
 
 def _import_folder(folder: Path, store: Store, trust: bool) -> tuple[str, ...]:
-    taken = [f"{card.id}/{name}" for card, name in _import_known(folder, store, trust)]
-    taken += _import_own(folder, store)
+    weights = [*_import_known(folder, store, trust), *_import_own(folder, store)]
+    taken = [f"{card.id}/{name}" for card, name in weights]
+    for card in {card.id: card for card, _ in weights}.values():
+        taken += _import_exports(folder / card.id, card, store)
     if not taken:
         ids = ", ".join(c.id for c in model_cards(store.settings.models_dir).values() if c.files)
         raise ModelError(f"expected <model id>/<file name> in {folder} for one of {ids}; found none")
@@ -108,21 +133,35 @@ def _import_known(folder: Path, store: Store, trust: bool) -> Iterator[tuple[Mod
                 yield card, file.name
 
 
-def _import_own(folder: Path, store: Store) -> list[str]:
+def _import_own(folder: Path, store: Store) -> Iterator[tuple[ModelCard, str]]:
     """Models that a user added on another machine: their row travels with them."""
-    taken: list[str] = []
     for row in sorted(folder.glob(f"*/{ROW_FILE}")):
         model_id = row.parent.name
         if model_id in model_cards(store.settings.models_dir):
             continue
-        target = store.folder(model_id) / ROW_FILE
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(row.read_bytes())
-        card = model_card(model_id, store.settings.models_dir)
+        card = model_card(model_id, folder)
+        sources = {file: row.parent / file.name for file in card.files}
+        absent = [file.name for file, path in sources.items() if not path.is_file()]
+        if absent or not sources:
+            raise ModelError(f"expected the weights of model {model_id!r} beside {row}, found no {', '.join(absent)}")
+        store.adopt_own(card, sources, row.read_text(encoding="utf-8"))
         for file in card.files:
-            store.adopt(card, file, row.parent / file.name, trust_on_first_use=True)
-            taken.append(f"{model_id}/{file.name}")
-    return taken
+            yield card, file.name
+
+
+def _import_exports(brought: Path, card: ModelCard, store: Store) -> Iterator[str]:
+    """Take the exports that were made from the weights that are here now."""
+    for place in _exports(brought, store.fingerprint(card)):
+        final = store.folder(card.id) / place.name
+        try:
+            with store.locked(card.id), tempfile.TemporaryDirectory(prefix=".export-", dir=final.parent) as work:
+                names = sorted(path.name for path in place.iterdir() if path.is_file())
+                for name in names:
+                    shutil.copyfile(place / name, Path(work) / name)
+                put_in_place(Path(work), final)
+        except OSError as exc:
+            raise ModelError(f"cannot copy {place} to {final}: {exc.strerror or exc}") from exc
+        yield from (f"{card.id}/{place.name}/{name}" for name in names)
 
 
 def _import_file(source: Path, store: Store, model_id: str | None, trust: bool) -> str:

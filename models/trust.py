@@ -1,7 +1,8 @@
 """The user's lock file: which files were checked, and which licences were accepted.
 
 One JSON file beside the weights. A file that was checked once is believed again as long as its size and time of
-change are the same; ``promptseg models verify`` always reads the content.
+change are the same; ``promptseg models verify`` always reads the content. In a folder that is read-only here, such as
+a shared one, a file with a published or pinned hash is checked once in every process instead.
 """
 
 from __future__ import annotations
@@ -55,6 +56,14 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+class _UnwritableError(ModelError):
+    """The lock file cannot be changed."""
+
+
+_HELD: dict[tuple[Path, str], Pin] = {}
+"""By lock file and file: what this process checked and could not write down."""
+
+
 class TrustFile:
     """``<models folder>/trusted.json``; safe for several processes."""
 
@@ -78,29 +87,51 @@ class TrustFile:
     def _changing(self) -> Iterator[dict[str, Any]]:
         from filelock import FileLock
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            content = self._read()
-            yield content
-            write_atomically(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock"):
+                content = self._read()
+                yield content
+                write_atomically(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        except OSError as exc:
+            raise _UnwritableError(f"cannot write the lock file {self.path}: {exc.strerror or exc}") from exc
 
-    def pin(self, model_id: str, name: str, path: Path, sha256: str, checked_by: str) -> Pin:
-        """Record a file that was just checked."""
+    def pin(self, model_id: str, name: str, path: Path, sha256: str, checked_by: str, *, must_last: bool = True) -> Pin:
+        """Record a file that was just checked.
+
+        Args:
+            model_id: the model.
+            name: the file's name in the model's row.
+            path: the file.
+            sha256: of its content.
+            checked_by: see ``Pin``.
+            must_last: False where the next process can check the file again: then this one alone remembers what it
+                cannot write.
+
+        Raises:
+            ModelError: the lock file cannot be written, and it must be.
+        """
         state = path.stat()
         made = Pin(sha256, state.st_size, state.st_mtime_ns, checked_by, _today())
-        with self._changing() as content:
-            content["files"][f"{model_id}/{name}"] = asdict(made)
+        try:
+            with self._changing() as content:
+                content["files"][f"{model_id}/{name}"] = asdict(made)
+        except _UnwritableError:
+            if must_last:
+                raise
+            _HELD[self.path, f"{model_id}/{name}"] = made
         return made
 
     def pinned(self, model_id: str, name: str) -> Pin | None:
         """What was recorded for a file, or None."""
         entry = self._read()["files"].get(f"{model_id}/{name}")
-        return None if entry is None else Pin(**entry)
+        return _HELD.get((self.path, f"{model_id}/{name}")) if entry is None else Pin(**entry)
 
     def is_unchanged(self, model_id: str, name: str, path: Path) -> bool:
         """True when the file has the size and time of change that were recorded."""
-        pin, state = self.pinned(model_id, name), path.stat()
-        return pin is not None and (pin.bytes, pin.mtime_ns) == (state.st_size, state.st_mtime_ns)
+        state = path.stat()
+        pins = (self.pinned(model_id, name), _HELD.get((self.path, f"{model_id}/{name}")))
+        return any(pin and (pin.bytes, pin.mtime_ns) == (state.st_size, state.st_mtime_ns) for pin in pins)
 
     def accept(self, model_id: str, licence: str) -> None:
         """Record that the user accepted a licence."""

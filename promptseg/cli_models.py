@@ -129,7 +129,12 @@ def models_add(
     family: Annotated[str, typer.Option(help="sam or sam2.")] = "sam",
     arch: Annotated[str, typer.Option(help="vit_b, vit_l, vit_h, vit_t, hiera_tiny, ...")] = "",
     preprocess: Annotated[str, typer.Option(help="sam, medsam, lite-medsam, sam-med2d, sam2 or as-is.")] = "",
-    input_px: Annotated[int, typer.Option(help="Edge of the network's input; the architecture's own when 0.")] = 0,
+    score: Annotated[
+        str, typer.Option(help="iou: the model's own estimate; stability: computed, where that is untrained (MedSAM).")
+    ] = "",
+    input_px: Annotated[
+        int, typer.Option(min=0, help="Edge of the network's input; the architecture's own when 0.")
+    ] = 0,
     title: Annotated[str, typer.Option(help="One line for the list.")] = "",
     licence: Annotated[str, typer.Option(help="For the list.")] = "not stated",
 ) -> None:
@@ -143,6 +148,7 @@ def models_add(
         family=family,
         arch=arch,
         preprocess=preprocess,
+        score=score,
         input_px=input_px,
         title=title,
         licence=licence,

@@ -45,6 +45,10 @@ class FileServer:
     cut_after: int = 0  # close the connection after so many bytes, once
     delay_s: float = 0.0
     web_page: bool = False
+    etag: str | None = None  # instead of its own strong one; "" for none
+    claims: int = 0  # this many bytes instead of the real number, once
+    rest_from: int | None = None  # where the rest begins that it sends, whatever was asked
+    ignores_version: bool = False  # sends the rest of whatever it has now
     url: str = ""
 
 
@@ -64,16 +68,23 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             if content is None:
                 self.send_error(404)
                 return
-            start = 0
-            if wanted and self.headers.get("If-Range") == f'"{hash(content)}"':
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            self.send_response(206 if start else 200)
+            etag = f'"{hash(content)}"' if server.etag is None else server.etag
+            start, is_rest = 0, bool(wanted) and (server.ignores_version or self.headers.get("If-Range") == etag)
+            if is_rest:
+                asked = int(wanted.removeprefix("bytes=").rstrip("-"))
+                start = asked if server.rest_from is None else server.rest_from
+            is_past = start >= len(content)
+            self.send_response(416 if is_past else 206 if is_rest else 200)
+            if is_rest:
+                sent = "*" if is_past else f"{start}-{len(content) - 1}"
+                self.send_header("Content-Range", f"bytes {sent}/{len(content)}")
             self.send_header("Content-Type", "text/html" if server.web_page else "application/octet-stream")
-            self.send_header("Content-Length", str(len(content) - start))
-            self.send_header("ETag", f'"{hash(content)}"')
+            self.send_header("Content-Length", str(server.claims or len(content[start:])))
+            if etag:
+                self.send_header("ETag", etag)
             self.send_header("Connection", "close")
             self.end_headers()
-            body = content[start:]
+            body, server.claims = content[start:], 0
             if server.cut_after:
                 body, server.cut_after = body[: server.cut_after], 0
             self.wfile.write(body)

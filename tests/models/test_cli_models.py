@@ -1,6 +1,9 @@
 """``promptseg models ...`` as a user types it."""
 
+import contextlib
 import hashlib
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +55,46 @@ def test_the_life_of_weights(toy, tmp_path):
     (tmp_path / "models" / "toy" / "toy.pth").write_bytes(b"spoiled")
     with pytest.raises(ModelError, match="1 file"):
         run("verify", "toy")
+
+
+def _on_a_terminal(*words):
+    """Run the program with a terminal for its messages; return (exit code, output, what the terminal got)."""
+    keeper, terminal = os.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "promptseg.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=env, text=True) as running:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody writes to it any more
+            while piece := os.read(keeper, 4096):
+                shown += piece
+        os.close(keeper)
+        output = running.stdout.read()
+    return running.returncode, output, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_pull_shows_a_bar_on_a_terminal_and_nothing_elsewhere(file_server, tmp_path):
+    content = bytes(2_500_000)
+    file_server.files["/mine.pth"], file_server.delay_s = content, 0.2
+    row = tmp_path / "models" / "mine" / "model.toml"
+    row.parent.mkdir(parents=True)
+    row.write_text(
+        '[mine]\nfamily = "sam"\ntitle = "mine"\ndimensions = 2\nprompts = ["point"]\nlicence = "own"\n'
+        'commercial_use = true\nsource = "me"\n[[mine.files]]\nname = "mine.pth"\n'
+        f'urls = ["{file_server.url}/mine.pth"]\nhashes = ["sha256:{hashlib.sha256(content).hexdigest()}"]\n'
+    )
+    code, output, shown = _on_a_terminal("models", "pull", "mine")
+    path = row.parent / "mine.pth"
+    assert (code, output) == (0, f"{path}\n")
+    bars = [line for line in re.split(r"[\r\n]+", shown) if line.startswith("mine ")]
+    assert re.search(r"━━━ 0(\.0)?/\? bytes", bars[0]), "a bar stands there while the server thinks"
+    assert "━━━ 2.5/2.5 MB" in bars[-1]
+    path.unlink()
+    command = [sys.executable, "-m", "promptseg.cli", "models", "pull", "mine"]
+    silent = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert silent.stdout == f"{path}\n"
+    assert silent.stderr == "for a CPU, once: promptseg models export mine\n"
 
 
 def test_the_readme_table_is_the_registry_s():
@@ -141,7 +184,6 @@ def test_help_and_listing_load_nothing_heavy():
 def test_the_table_in_the_readme_is_current(page):
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     begin, end = "<!-- models: promptseg models list --markdown -->\n", "<!-- /models -->"
-    if begin not in text:
-        pytest.skip(f"{page} shows no table of models")
+    assert text.count(begin) == text.count(end) == 1, f"expected one table of models between marks in {page}"
     shown = text.partition(begin)[2].partition(end)[0]
     assert shown == markdown_table(c for c in model_cards().values() if not c.user), "promptseg models list --markdown"
