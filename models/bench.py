@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from promptseg.errors import ModelError, PromptsegError
 from promptseg.models.loading import load_predictor
 from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
 
@@ -26,10 +30,10 @@ class ModelSpeed:
         model_id: the model.
         described: runtime, device and precision.
         shape: (h, w) of the slice.
-        load_s: from the call to a loaded model; near 0 when it was loaded already.
+        load_s: from the call to a loaded model, imports and all.
         embed_s: median seconds of one encoding, the first left out.
         predict_s: median seconds of one click on an embedded slice, the first left out.
-        peak_bytes: most memory that this process had so far; 0 where the platform does not say.
+        peak_bytes: most memory that its process had; 0 where the platform does not say.
     """
 
     model_id: str
@@ -84,10 +88,29 @@ def time_predictor(
 def bench_model(
     model_id: str, device: str = "auto", *, shape: tuple[int, int] = DEFAULT_SHAPE, repeats: int = 3
 ) -> ModelSpeed:
-    """Load a model and time it; see ``load_predictor`` for the errors."""
-    start = time.perf_counter()
-    predictor = load_predictor(model_id, device)
-    load_s = time.perf_counter() - start
-    embed_s, predict_s = time_predictor(predictor, shape, repeats)
-    described = str(getattr(predictor, "described", "")) or "ONNX Runtime or OpenCV on the CPU"
+    """Load a model in a process of its own and time it there, so that its memory is its own.
+
+    Raises:
+        ModelError: what ``load_predictor`` says, or the process ended early.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            found = pool.submit(_bench, model_id, device, shape, repeats).result()
+        except BrokenProcessPool as exc:
+            raise ModelError(f"the process that ran {model_id!r} was ended, most likely for want of memory") from exc
+    if isinstance(found, str):
+        raise ModelError(found)
+    return found
+
+
+def _bench(model_id: str, device: str, shape: tuple[int, int], repeats: int) -> ModelSpeed | str:
+    """The speed, or what is wrong: not all errors can travel between processes."""
+    try:
+        start = time.perf_counter()
+        predictor = load_predictor(model_id, device)
+        load_s = time.perf_counter() - start
+        embed_s, predict_s = time_predictor(predictor, shape, repeats)
+    except PromptsegError as exc:
+        return str(exc)
+    described = str(getattr(predictor, "described", ""))
     return ModelSpeed(model_id, described, shape, load_s, embed_s, predict_s, peak_memory_bytes())

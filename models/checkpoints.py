@@ -18,13 +18,16 @@ from promptseg.models.settings import available_memory_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["describe_architecture", "match_keys", "read_state"]
+__all__ = ["BESIDE", "check_size", "describe_architecture", "match_keys", "read_state", "weights_bytes"]
 
 CONTAINERS = ("model", "state_dict", "model_state", "model_state_dict", "net")
 """Names under which trainers keep the weights beside optimiser and epoch (SAM 2, Lightning, torch_em, MONAI)."""
 
 PREFIXES = ("module.", "sam.", "model.", "sam_model.")
 """What wrappers put before every key: DistributedDataParallel, torch_em, Lightning."""
+
+BESIDE = ".data"
+"""After an ONNX file's name: that of the file beside it with its weights, where they are more than protobuf's 2 GiB."""
 
 SHOWN = 3  # keys named in a message
 
@@ -40,22 +43,37 @@ def read_state(path: Path, expected_bytes: int = 0) -> dict[str, Tensor]:
         ModelError: it is cut off, carries code, is something else, or is larger than the free memory.
         MissingExtraError: torch or safetensors is not installed.
     """
-    _check_size(path, expected_bytes)
+    check_size(path, expected_bytes)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = _unwrap(content, path)
     return _without_prefix(state)
 
 
-def _check_size(path: Path, expected_bytes: int) -> None:
+def check_size(path: Path, expected_bytes: int = 0) -> None:
+    """Refuse a file before any memory is taken for it.
+
+    Args:
+        path: weights; what an ONNX file keeps beside it in ``<name>.data`` is counted.
+        expected_bytes: its size where it is known.
+
+    Raises:
+        ModelError: it cannot be read, has another size, or is larger than the free memory.
+    """
     try:
         size = path.stat().st_size
     except OSError as exc:
         raise ModelError(f"cannot read {path}: {exc.strerror}") from exc
     if expected_bytes and size != expected_bytes:
         raise ModelError(f"{path} is not whole: expected {expected_bytes:,} bytes, got {size:,}; pull it again")
-    free = available_memory_bytes()
+    size, free = weights_bytes(path), available_memory_bytes()
     if free is not None and size > free:
         raise ModelError(f"{path} holds {size:,} bytes, but only {free:,} bytes of memory are free")
+
+
+def weights_bytes(path: Path) -> int:
+    """Size of a file of weights, with what an ONNX file keeps beside it in ``<name>.data``."""
+    beside = path.with_name(path.name + BESIDE)
+    return path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import os
-import tempfile
 import threading
 import time
 import weakref
-import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from promptseg.models.embedding_files import EmbeddingFiles, rounded
 from promptseg.models.predictor import (
     Carrier,
     Embedding,
@@ -36,45 +31,10 @@ from promptseg.models.predictor import (
     carrier_of,
 )
 
-__all__ = ["CacheInfo", "CachedPredictor", "EmbeddingCache", "clear_embeddings", "embed_all", "embedding_info"]
+__all__ = ["CachedPredictor", "EmbeddingCache", "embed_all"]
 
 DEFAULT_MEMORY_BYTES = 256 * 1024**2
-SUFFIX = ".npz"
-SWEEP_EVERY = 16  # writes between two looks at the size of the folder
 REST_S = 0.2  # nobody has asked for anything for so long: now there is time to make something ahead
-
-
-@dataclass(frozen=True)
-class CacheInfo:
-    """What lies in the folder of embeddings."""
-
-    folder: Path
-    count: int
-    nbytes: int
-
-
-def embedding_info(folder: Path) -> CacheInfo:
-    """Count the embeddings on disk."""
-    sizes = [state.st_size for _, state in _files(folder)]
-    return CacheInfo(folder, len(sizes), sum(sizes))
-
-
-def clear_embeddings(folder: Path) -> CacheInfo:
-    """Delete all embeddings on disk; returns what was there."""
-    before = embedding_info(folder)
-    for path, _ in _files(folder):
-        path.unlink(missing_ok=True)
-    return before
-
-
-def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    found = []
-    for path in folder.glob(f"*/*{SUFFIX}") if folder.is_dir() else []:
-        try:
-            found.append((path, path.stat()))
-        except FileNotFoundError:  # another process was faster
-            continue
-    return found
 
 
 class EmbeddingCache:
@@ -98,14 +58,17 @@ class EmbeddingCache:
         disk: Path | None = None,
         disk_bytes: int = 0,
     ) -> None:
-        self._model = hashlib.sha256(model_key.encode()).hexdigest()[:16]
+        model = hashlib.sha256(model_key.encode()).hexdigest()[:16]
         self._limit = memory_bytes
-        self._disk = disk
-        self._disk_bytes = disk_bytes
+        self._files = EmbeddingFiles(disk, model, disk_bytes) if disk is not None else None
         self._held: OrderedDict[str, Embedding] = OrderedDict()
         self._nbytes = 0
-        self._writes = 0
         self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the embeddings held here take."""
+        return self._nbytes
 
     def key(self, image: SliceImage) -> str:
         """Hash of the slice's content, shape and spacing."""
@@ -118,19 +81,24 @@ class EmbeddingCache:
     def get(self, key: str) -> Embedding | None:
         """The embedding under a key, from memory or disk; None when there is none."""
         with self._lock:
-            if key in self._held:
+            held = self._held.get(key)
+            if held is not None:
                 self._held.move_to_end(key)
-                return self._held[key]
-        found = self._read(key)
+        if self._files is None:
+            return held
+        if held is not None:
+            self._files.touch(key)
+            return held
+        found = self._files.read(key)
         if found is not None:
             self._remember(key, found)
         return found
 
     def put(self, key: str, embedding: Embedding) -> Embedding:
         """Keep an embedding and return what everyone is to use."""
-        if self._disk is not None:
-            embedding = _rounded(embedding)
-            self._write(key, embedding)
+        if self._files is not None:
+            embedding = rounded(embedding)
+            self._files.write(key, embedding)
         self._remember(key, embedding)
         return embedding
 
@@ -142,88 +110,6 @@ class EmbeddingCache:
             while self._nbytes > self._limit and len(self._held) > 1:
                 _, dropped = self._held.popitem(last=False)
                 self._nbytes -= dropped.nbytes
-
-    def _path(self, key: str) -> Path | None:
-        return None if self._disk is None else self._disk / self._model / f"{key}{SUFFIX}"
-
-    def _read(self, key: str) -> Embedding | None:
-        path = self._path(key)
-        if path is None:
-            return None
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                features = {n[2:]: _single(arrays[n]) for n in arrays.files if n.startswith("f_")}
-                embedding = Embedding(
-                    str(arrays["model_id"]),
-                    (int(arrays["shape"][0]), int(arrays["shape"][1])),
-                    (float(arrays["spacing_mm"][0]), float(arrays["spacing_mm"][1])),
-                    features,
-                )
-            os.utime(path)  # the time of last use, for the sweep
-        except OSError:
-            return None
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # cut off by a full disk, or not ours
-            return None
-        return embedding
-
-    def _write(self, key: str, embedding: Embedding) -> None:
-        path = self._path(key)
-        if path is None or path.exists():
-            return
-        arrays = {f"f_{name}": _half(array) for name, array in embedding.features.items()}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    np.savez(
-                        stream,
-                        allow_pickle=False,
-                        model_id=np.array(embedding.model_id),
-                        shape=np.array(embedding.shape),
-                        spacing_mm=np.array(embedding.spacing_mm, np.float64),
-                        **arrays,
-                    )
-                Path(name).replace(path)
-            finally:
-                Path(name).unlink(missing_ok=True)
-        except OSError:
-            return  # a full or read-only disk costs time, never an answer
-        self._writes += 1
-        if self._writes % SWEEP_EVERY == 1:
-            self.sweep()
-
-    def sweep(self) -> None:
-        """Delete the least recently used files until the folder is within its limit; one process at a time."""
-        from filelock import FileLock, Timeout
-
-        if self._disk is None:
-            return
-        try:
-            with FileLock(str(self._disk / ".sweep.lock"), timeout=0):
-                files = sorted(_files(self._disk), key=lambda item: item[1].st_mtime_ns)
-                excess = sum(state.st_size for _, state in files) - self._disk_bytes
-                for path, state in files:
-                    if excess <= 0:
-                        break
-                    path.unlink(missing_ok=True)
-                    excess -= state.st_size
-        except (Timeout, OSError):
-            return
-
-
-def _half(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float16) if array.dtype == np.float32 else array
-
-
-def _single(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def _rounded(embedding: Embedding) -> Embedding:
-    features = {name: _single(_half(array)) for name, array in embedding.features.items()}
-    return Embedding(embedding.model_id, embedding.shape, embedding.spacing_mm, features)
 
 
 def embed_all(predictor: Predictor, images: Sequence[SliceImage]) -> list[Embedding]:
@@ -261,6 +147,11 @@ class CachedPredictor:
     def nbytes(self) -> int:
         """Memory that the model's weights take."""
         return int(getattr(self.inner, "nbytes", 0))
+
+    @property
+    def held_bytes(self) -> int:
+        """The host's memory that the embeddings take."""
+        return self._cache.nbytes
 
     @property
     def described(self) -> str:

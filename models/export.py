@@ -12,15 +12,18 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptseg.errors import MissingExtraError, ModelError
+from promptseg.models import runtime
+from promptseg.models.checkpoints import BESIDE
 from promptseg.models.families.sam_onnx import LOW_PX, SIZES
-from promptseg.models.predictor import Predictor, SliceImage, SlicePrompts
+from promptseg.models.predictor import Predictor, Prior, SliceImage, SlicePrompts
 
 __all__ = [
     "EXPORT_PRECISIONS",
@@ -33,6 +36,7 @@ __all__ = [
     "write_export",
 ]
 
+FloatArray = NDArray[np.float32]
 EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 17
 REPORT_FILE = "export.json"
@@ -53,6 +57,7 @@ class ExportReport:
         mask_iou: smallest overlap of the masks.
         score_max_abs: largest difference of the scores.
         embed_s_torch, embed_s_onnx: seconds of one encoding, after a first one.
+        openvino: the same figures of what OpenVINO runs, by name; empty where it is not installed or runs none of it.
         bytes: of both files.
         versions: torch, onnx and onnxruntime.
     """
@@ -69,6 +74,7 @@ class ExportReport:
     embed_s_onnx: float
     bytes: int
     versions: dict[str, str]
+    openvino: dict[str, float] = field(default_factory=dict)
 
 
 def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
@@ -92,13 +98,15 @@ def exported(folder: Path, source_sha256: str) -> dict[str, dict[str, Path]]:
 Tracer = Callable[[Path, Path], None]
 """Writes an encoder and a decoder in fp32."""
 
+OpenPair = Callable[[Path, Path, str], Predictor]
+
 
 def write_export(
     tracer: Tracer,
     folder: Path,
     precision: str,
     *,
-    open_pair: Callable[[Path, Path], Predictor],
+    open_pair: OpenPair,
     reference: Predictor,
     about: dict[str, str],
 ) -> ExportReport:
@@ -108,7 +116,7 @@ def write_export(
         tracer: see ``sam_tracer`` and ``sam2_tracer``.
         folder: the model's folder.
         precision: fp32, fp16 or int8.
-        open_pair: makes a predictor of (encoder, decoder).
+        open_pair: makes a predictor of (encoder, decoder, "onnx" or "openvino").
         reference: the same network on torch.
         about: model_id, arch and source_sha256.
 
@@ -128,7 +136,11 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         work = Path(name)
         encoder, decoder = _write_pair(tracer, work, precision)
-        measured = _compare(reference, open_pair(encoder, decoder))
+        measured = _compare(reference, open_pair(encoder, decoder, "onnx"))
+        for_openvino = {"fp32": encoder, "int8": work / OPENVINO_INT8}.get(precision)
+        on_openvino = {}
+        if for_openvino is not None and runtime.has_openvino():
+            on_openvino = _compare(reference, open_pair(for_openvino, decoder, "openvino"))
         report = ExportReport(
             precision=precision,
             bytes=sum(p.stat().st_size for p in work.iterdir()),
@@ -136,6 +148,7 @@ def write_export(
             model_id=about["model_id"],
             arch=about["arch"],
             source_sha256=about["source_sha256"],
+            openvino=on_openvino,
             **measured,
         )
         (work / REPORT_FILE).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
@@ -147,6 +160,9 @@ def put_in_place(work: Path, final: Path) -> None:
     """Move the files of an export into its folder, the report last."""
     final.mkdir(exist_ok=True)
     (final / REPORT_FILE).unlink(missing_ok=True)  # what has no report is not used
+    for old in final.iterdir():  # an earlier export may have had more files
+        if not (work / old.name).exists():
+            old.unlink()
     for path in sorted(work.iterdir(), key=lambda p: p.name == REPORT_FILE):
         shutil.move(path, final / path.name)
 
@@ -154,12 +170,28 @@ def put_in_place(work: Path, final: Path) -> None:
 def _write_pair(tracer: Tracer, work: Path, precision: str) -> tuple[Path, Path]:
     encoder, decoder = work / FILES["encoder"], work / FILES["decoder"]
     tracer(encoder, decoder)
+    beside = _gather(encoder, [path for path in work.iterdir() if path not in (encoder, decoder)])
     if precision == "int8":
         _compress(encoder, work / OPENVINO_INT8)
         _quantise(encoder)
     elif precision == "fp16":
         _halve(encoder)
+    if precision != "fp32":
+        beside.unlink(missing_ok=True)
     return encoder, decoder
+
+
+def _gather(encoder: Path, scattered: list[Path]) -> Path:
+    """Put the weights of an encoder beyond 2 GiB, for which the exporter makes a file each, into one beside it."""
+    import onnx
+
+    beside = encoder.with_name(encoder.name + BESIDE)
+    if scattered:
+        model = onnx.load(str(encoder))
+        for path in scattered:
+            path.unlink()
+        onnx.save(model, str(encoder), save_as_external_data=True, location=beside.name)
+    return beside
 
 
 def sam_tracer(network: Any) -> Tracer:
@@ -324,16 +356,17 @@ def _halve(encoder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights too small for fp16 are named one by one
-        halved = convert_float_to_float16(onnx.load(str(encoder)), keep_io_types=True)
+        halved = convert_float_to_float16(str(encoder), keep_io_types=True)  # a path: larger than protobuf's 2 GiB
     onnx.save(halved, str(encoder))
 
 
-def _prompts(shape: tuple[int, int]) -> list[SlicePrompts]:
+def _cases(shape: tuple[int, int], known: FloatArray) -> list[tuple[SlicePrompts, Prior | None]]:
+    """Every kind of input to a decoder; ``known`` is an answer to be corrected, for the mask prompt."""
     h, w = shape
     click = SlicePrompts(np.array([[h / 2, w / 3]], np.float32), np.array([True]))
     box = SlicePrompts(box=(h / 4, w / 4, h / 2, w / 2))
     both = SlicePrompts(np.array([[h / 3, w / 3], [h / 2, w / 2]], np.float32), np.array([True, False]), box=box.box)
-    return [click, box, both]
+    return [(click, None), (box, None), (both, None), (click, Prior(known)), (SlicePrompts(), Prior(known))]
 
 
 def _compare(torch_side: Predictor, onnx_side: Predictor) -> dict[str, float]:
@@ -348,9 +381,10 @@ def _compare(torch_side: Predictor, onnx_side: Predictor) -> dict[str, float]:
         embeddings.append(predictor.embed(image))
         seconds.append(time.perf_counter() - start)
     worst, scale, overlap, score = 0.0, 0.0, 1.0, 0.0
-    for prompts in _prompts(PARITY_SHAPE):
-        a = torch_side.predict(embeddings[0], prompts)
-        b = onnx_side.predict(embeddings[1], prompts)
+    known = (20 * (pixels - 0.5)).astype(np.float32)
+    for prompts, prior in _cases(PARITY_SHAPE, known):
+        a = torch_side.predict(embeddings[0], prompts, prior)
+        b = onnx_side.predict(embeddings[1], prompts, prior)
         worst = max(worst, float(np.abs(a.logits - b.logits).max()))
         scale = max(scale, float(np.abs(a.logits).max()))
         union = int((a.mask | b.mask).sum())

@@ -15,7 +15,15 @@ from promptseg.models.export import ExportReport, Tracer, exported, sam2_tracer,
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
 from promptseg.models.registry import ModelCard, model_card
-from promptseg.models.runtime import Device, Placement, choose_device, choose_placement, torch_cuda_count
+from promptseg.models.runtime import (
+    Device,
+    Placement,
+    choose_device,
+    choose_placement,
+    gpu_count,
+    is_out_of_memory,
+    torch_gpu_bytes,
+)
 from promptseg.models.settings import ModelSettings, model_settings
 from promptseg.models.store import Store
 
@@ -25,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["export_model", "load_predictor", "loaded_models", "placement_of", "weights_hash"]
 
 GPU_BATCH = 8  # slices made ahead in one run: more of them gain nothing on a large encoder
+EMBEDDINGS_MADE = 2
+"""Part of every embedding's key: raised when the same slice and weights no longer give what lies on a user's disk."""
+
+Key = tuple[object, ...]
 _LOCK = threading.Lock()
 _LOADED: LoadedModels | None = None
 
@@ -34,8 +46,14 @@ def loaded_models() -> LoadedModels:
     global _LOADED
     with _LOCK:
         if _LOADED is None:
-            _LOADED = LoadedModels(model_settings().loaded_bytes)
+            _LOADED = LoadedModels(model_settings().loaded_bytes, _gpu_limit)
         return _LOADED
+
+
+def _gpu_limit(device: str) -> int | None:
+    """Half of a GPU's memory is for weights, the rest for what is computed."""
+    whole = torch_gpu_bytes(device)
+    return None if whole is None else whole // 2
 
 
 @dataclass(frozen=True)
@@ -59,19 +77,43 @@ def _weights(card: ModelCard, store: Store) -> _Weights:
 def placement_of(card: ModelCard, device: str, settings: ModelSettings | None = None) -> Placement:
     """Say where, on what and in which precision a model would run; see ``choose_placement`` for the errors."""
     settings = settings or model_settings()
-    return _placed(card, _weights(card, Store(settings)), device, settings)
+    weights = _weights(card, Store(settings))
+    placements = _keyed(card, weights, _placements(card, weights, device, settings), settings)
+    return placements[loaded_models().choose({key: str(placed.device) for key, placed in placements.items()})]
 
 
-def _placed(card: ModelCard, weights: _Weights, device: str, settings: ModelSettings) -> Placement:
-    if device in ("auto", "cuda") and (count := torch_cuda_count()) > 1:
-        device = f"cuda:{loaded_models().emptiest(count)}"
-    return choose_placement(
-        device,
-        has_checkpoint="checkpoint" in weights.files,
-        exports=tuple(weights.exports),
-        runtime=settings.runtime,
-        precision=settings.precision,
-    )
+def _placements(card: ModelCard, weights: _Weights, device: str, settings: ModelSettings) -> list[Placement]:
+    """Where a model may run: one placement, or one on every GPU where any will do."""
+
+    def place(requested: str) -> Placement:
+        return choose_placement(
+            requested,
+            has_checkpoint="checkpoint" in weights.files,
+            exports=tuple(weights.exports),
+            runtime=settings.runtime,
+            precision=settings.precision,
+        )
+
+    first = place(device)
+    if device not in ("auto", "cuda") or first.device.kind == "cpu":
+        return [first]
+    return [first, *(place(f"cuda:{index}") for index in range(1, gpu_count(first.runtime)))]
+
+
+def _embedding_key(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Key:
+    """Everything that decides what a slice's embedding is; the same on every device."""
+    how = (card.family, card.arch, card.preprocess, card.input_px, card.score)
+    return (EMBEDDINGS_MADE, card.id, weights.fingerprint, *how, placed.runtime, placed.precision, settings.trim)
+
+
+def _keyed(
+    card: ModelCard, weights: _Weights, placements: list[Placement], settings: ModelSettings
+) -> dict[Key, Placement]:
+    """Placements by what names a loaded model."""
+    return {
+        (_embedding_key(card, weights, placed, settings), placed.device, settings.compiled): placed
+        for placed in placements
+    }
 
 
 def _builtin(card: ModelCard, device: Device) -> Predictor:
@@ -109,8 +151,8 @@ def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelS
 
 
 def _pair(weights: _Weights, placed: Placement) -> dict[str, Path]:
-    """The files of a placement; OpenVINO itself makes bf16 of those in fp32, and has an int8 of its own."""
-    if placed.runtime == "openvino":
+    """The files of a placement; OpenVINO and TensorRT halve those in fp32, and OpenVINO has an int8 of its own."""
+    if placed.runtime in ("openvino", "tensorrt"):
         return weights.exports["openvino-int8" if placed.precision == "int8" else "fp32"]
     return weights.exports[placed.precision]
 
@@ -142,7 +184,9 @@ def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: Model
     from promptseg.models.families.sam2 import load_sam2, with_memory
 
     if placed.runtime == "torch":
-        return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision)
+        return load_sam2(
+            card, weights.files["checkpoint"], placed.device, placed.precision, compiled=settings.compiled
+        )
     runner = _sam2_onnx_runner(card, _pair(weights, placed), placed, settings)
     checkpoint = weights.files.get("checkpoint")
     if checkpoint is None:  # a pair that a user added: its memory was never exported
@@ -188,18 +232,20 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
                     f"model {model_id!r} runs on the CPU only; expected device cpu or auto, got {device!r}"
                 )
             chosen = Device("cpu")
-        return loaded_models().get((model_id, chosen), str(chosen), lambda: _INSIDE[card.family](card, chosen))
+        return loaded_models().get({(model_id, chosen): str(chosen)}, lambda _: _INSIDE[card.family](card, chosen))
     if card.family not in _ON_DISK:
         raise ModelError(_no_class(card))
     settings = model_settings()
     weights = _weights(card, Store(settings))
-    placed = _placed(card, weights, device, settings)
-    key = (model_id, weights.fingerprint, placed, settings.trim, settings.compiled)
-    batch = GPU_BATCH if placed.device.kind == "cuda" else 1
+    placements = _keyed(card, weights, _placements(card, weights, device, settings), settings)
+
+    def load(key: Key) -> Predictor:
+        return _opened(card, weights, placements[key], settings)
+
     return loaded_models().get(
-        key,
-        str(placed.device),
-        lambda: _cached(_ON_DISK[card.family](card, weights, placed, settings), key, settings, batch),
+        {key: str(placed.device) for key, placed in placements.items()},
+        load,
+        sum(path.stat().st_size for path in weights.files.values()),
     )
 
 
@@ -224,13 +270,22 @@ def weights_hash(model_id: str) -> str:
     return hashlib.sha256(found.encode()).hexdigest() if "-" in found else found
 
 
-def _cached(predictor: Predictor, key: object, settings: ModelSettings, batch: int) -> Predictor:
+def _opened(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
+    """The model with a cache of its embeddings."""
     from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 
-    disk = settings.cache_dir / "embeddings" if settings.embedding_disk_bytes else None
-    return CachedPredictor(
-        predictor, EmbeddingCache(repr(key), disk=disk, disk_bytes=settings.embedding_disk_bytes), batch
+    try:
+        predictor = _ON_DISK[card.family](card, weights, placed, settings)
+    except Exception as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise DeviceError(f"expected memory for model {card.id!r}, but {placed.device} has none left") from exc
+    cache = EmbeddingCache(
+        repr(_embedding_key(card, weights, placed, settings)),
+        disk=settings.cache_dir / "embeddings" if settings.embedding_disk_bytes else None,
+        disk_bytes=settings.embedding_disk_bytes,
     )
+    return CachedPredictor(predictor, cache, GPU_BATCH if placed.device.kind == "cuda" else 1)
 
 
 def _no_class(card: ModelCard) -> str:
@@ -260,14 +315,14 @@ def export_model(model_id: str, precision: str = "fp32") -> ExportReport:
     weights = _weights(card, store)
     choose_placement("cpu", has_checkpoint=True, exports=(), runtime="torch")  # torch must be here
     tracer, reference = (_sam2_source if card.family == "sam2" else _sam_source)(card, weights)
-    onnx = Placement(Device("cpu"), "onnx", precision)
 
-    def open_pair(encoder: Path, decoder: Path) -> Predictor:
+    def open_pair(encoder: Path, decoder: Path, runtime: str) -> Predictor:
         from promptseg.models.families.sam import SamOptions, SamPredictor
 
         runner = _sam2_onnx_runner if card.family == "sam2" else _onnx_runner
         options = SamOptions(card.preprocess or card.family, card.score)
-        return SamPredictor(runner(card, {"encoder": encoder, "decoder": decoder}, onnx, None), card.id, options)
+        placed = Placement(Device("cpu"), runtime, precision)
+        return SamPredictor(runner(card, {"encoder": encoder, "decoder": decoder}, placed, None), card.id, options)
 
     return write_export(
         tracer,

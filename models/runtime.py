@@ -15,10 +15,13 @@ __all__ = [
     "Placement",
     "choose_device",
     "choose_placement",
+    "gpu_count",
     "has_openvino",
+    "is_out_of_memory",
     "onnx_distributions",
     "onnx_providers",
     "torch_cuda_count",
+    "torch_gpu_bytes",
 ]
 
 # ONNX Runtime's CPU and GPU wheels share one module folder: whichever was installed last wins, silently.
@@ -26,6 +29,7 @@ ONNX_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 SWAP_TO_CPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime"
 SWAP_TO_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
 EXPORTED = ("fp32", "fp16", "int8")
+OUT_OF_MEMORY = ("out of memory", "allocate memory")  # as CUDA, torch and ONNX Runtime put it
 DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -117,6 +121,26 @@ def torch_cuda_count() -> int:
     return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
+def gpu_count(runtime: str) -> int:
+    """Return how many GPUs a runtime ("torch", or one through ONNX Runtime) can use."""
+    return torch_cuda_count() if runtime == "torch" else _cuda_count()
+
+
+def torch_gpu_bytes(device: str) -> int | None:
+    """Return the whole memory of a "cuda:N"; None where torch does not see it."""
+    index = int(device.partition(":")[2])
+    if index >= torch_cuda_count():
+        return None
+    import torch
+
+    return int(torch.cuda.get_device_properties(index).total_memory)
+
+
+def is_out_of_memory(exc: Exception) -> bool:
+    """Return True when a runtime says that its device has no memory left."""
+    return any(words in str(exc) for words in OUT_OF_MEMORY)
+
+
 def choose_device(requested: str = "auto") -> Device:
     """Choose where inference runs.
 
@@ -177,7 +201,7 @@ def choose_placement(
     )
     usable = tuple(p for p in exports if p in EXPORTED and precision in ("auto", p)) if runtime != "torch" else ()
     if runtime == "tensorrt":
-        return _on_tensorrt(requested, usable)
+        return _on_tensorrt(requested, exports, precision)
     on_openvino = _on_openvino(runtime, precision, exports, ours=has_checkpoint)
     if runtime == "openvino":
         if on_openvino is None:
@@ -206,6 +230,11 @@ def choose_placement(
     if usable:
         best = "fp32" if "fp32" in usable else usable[0]
         return Placement(Device("cpu"), "onnx", best, "an ONNX pair is here, the fastest on a CPU")
+    if precision == "fp16":
+        raise DeviceError(
+            "expected fp32 or bf16 for torch on a CPU, got fp16, which no CPU multiplies at speed; "
+            "set PROMPTSEG_PRECISION to another one, or use a GPU"
+        )
     chosen = "fp32" if precision == "auto" else precision
     return Placement(Device("cpu"), "torch", chosen, "no ONNX pair is here; promptseg models export makes one")
 
@@ -223,12 +252,12 @@ def _on_openvino(runtime: str, precision: str, exports: tuple[str, ...], *, ours
     return Placement(Device("cpu"), "openvino", chosen, "an ONNX pair and OpenVINO are here, the fastest on a CPU")
 
 
-def _on_tensorrt(requested: str, usable: tuple[str, ...]) -> Placement:
-    """A placement on TensorRT, through ONNX Runtime.
+def _on_tensorrt(requested: str, exports: tuple[str, ...], precision: str) -> Placement:
+    """A placement on TensorRT, through ONNX Runtime; of a pair in fp32 it makes fp16 itself.
 
     Raises:
         DeviceError: the CPU was asked for, or there is no such GPU or no TensorRT.
-        ModelError: no ONNX pair is here.
+        ModelError: no ONNX pair in fp32 is here, or the precision is none of TensorRT's.
     """
     count, offered = _cuda_count(), onnx_providers()
     index = int(requested.partition(":")[2] or 0)
@@ -238,10 +267,13 @@ def _on_tensorrt(requested: str, usable: tuple[str, ...]) -> Placement:
             f"{count} usable GPU(s) and ONNX Runtime with {', '.join(offered) or 'nothing'}; install TensorRT and "
             f"{SWAP_TO_GPU}, or choose another PROMPTSEG_RUNTIME"
         )
-    if not usable:
-        raise ModelError("expected an ONNX pair for the runtime tensorrt; make it with: promptseg models export ID")
-    best = "fp32" if "fp32" in usable else usable[0]  # TensorRT itself computes in fp16
-    return Placement(Device("cuda", index), "tensorrt", best, f"ONNX Runtime sees {count} GPU(s) and TensorRT")
+    if "fp32" not in exports or precision not in ("auto", "fp32", "fp16"):
+        raise ModelError(
+            f"expected an ONNX pair in fp32 and the precision fp32 or fp16 for the runtime tensorrt, found "
+            f"{', '.join(exports) or 'nothing'} and precision {precision}; make one with: promptseg models export ID"
+        )
+    chosen = "fp16" if precision == "auto" else precision
+    return Placement(Device("cuda", index), "tensorrt", chosen, f"ONNX Runtime sees {count} GPU(s) and TensorRT")
 
 
 def _on_gpu(requested: str, torch_here: bool, usable: tuple[str, ...], precision: str) -> Placement | None:

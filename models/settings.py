@@ -8,11 +8,11 @@
 | ``HF_ENDPOINT`` | stands in for ``https://huggingface.co`` | none |
 | ``PROMPTSEG_OFFLINE``, else ``HF_HUB_OFFLINE`` | 1: never open a connection | 0 |
 | ``PROMPTSEG_EMBEDDINGS_MB`` | limit of the embeddings on disk; 0 keeps none there | 0 |
-| ``PROMPTSEG_LOADED_MB`` | limit of loaded models in memory | half of the machine's memory |
+| ``PROMPTSEG_LOADED_MB`` | limit of loaded models in the host's memory; a GPU has half of its own | half of it |
 | ``PROMPTSEG_RUNTIME`` | auto, torch, onnx, openvino (CPU) or tensorrt (ONNX Runtime with TensorRT) | auto |
 | ``PROMPTSEG_PRECISION`` | auto, fp32, bf16, fp16 or int8 | auto |
 | ``PROMPTSEG_TRIM`` | 1: do not compute padding, air and tables (answers change, see models/README.md) | 0 |
-| ``PROMPTSEG_COMPILE`` | 1: on torch, compile SAM's encoder at its first slice (half a minute, then faster) | 0 |
+| ``PROMPTSEG_COMPILE`` | 1: on torch, compile the encoder at its first slice (half a minute, then faster) | 0 |
 
 Proxies are the platform's own (``https_proxy``, ``no_proxy``).
 """

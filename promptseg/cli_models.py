@@ -230,11 +230,16 @@ def models_export(
         raise typer.BadParameter(f"expected onnx, got {runtime!r}", param_hint="--runtime")
     report = export_model(model_id, precision)
     typer.echo(
-        f"{report.model_id} as ONNX in {report.precision}, {size_text(report.bytes)}\n"
-        f"against torch in fp32: logits differ by {report.logits_max_abs:.2g} (largest {report.logits_scale:.3g}), "
-        f"masks overlap {report.mask_iou:.4f}, scores differ by {report.score_max_abs:.2g}\n"
-        f"one slice: torch {report.embed_s_torch:.2f} s, ONNX Runtime {report.embed_s_onnx:.2f} s"
+        f"{report.model_id} as ONNX in {report.precision}, {size_text(report.bytes)}; against torch in fp32, "
+        f"where the largest logit is {report.logits_scale:.3g} and one slice takes {report.embed_s_torch:.2f} s:"
     )
+    for runtime, figures in (("ONNX Runtime", vars(report)), ("OpenVINO", report.openvino)):
+        if figures:
+            typer.echo(
+                f"{runtime}: logits differ by {figures['logits_max_abs']:.2g}, "
+                f"masks overlap {figures['mask_iou']:.4f}, scores differ by {figures['score_max_abs']:.2g}; "
+                f"one slice {figures['embed_s_onnx']:.2f} s"
+            )
 
 
 @models_app.command("bench")
@@ -245,12 +250,14 @@ def models_bench(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="Slices timed after a first one.")] = 3,
 ) -> None:
-    """Time models on a 512 x 512 slice on this machine."""
+    """Time models on a 512 x 512 slice on this machine, each in a process of its own."""
     from promptseg.models.bench import bench_model
-    from promptseg.models.registry import model_cards
+    from promptseg.models.registry import model_card, model_cards
 
     store = _store()
-    ids = model_ids or [c.id for c in model_cards().values() if c.dimensions == 2 and store.is_here(c)]
+    ids = [model_card(i).id for i in model_ids or ()] or [
+        c.id for c in model_cards().values() if c.dimensions == 2 and store.is_here(c)
+    ]
     typer.echo(f"{'id':22} {'load s':>7} {'slice s':>8} {'click ms':>9} {'peak MB':>8}  runs on")
     for model_id in ids:
         speed = bench_model(model_id, device, repeats=repeats)
@@ -260,37 +267,43 @@ def models_bench(
         )
 
 
+def _graphs(cache_dir: Path) -> list[Path]:
+    """Every file of the optimised networks: ONNX Runtime's, OpenVINO's and TensorRT's."""
+    return [path for path in (cache_dir / "graphs").rglob("*") if path.is_file()]
+
+
 @cache_app.command("info")
 def cache_info() -> None:
     """Say what is kept, where, and how large it is."""
-    from promptseg.models.embeddings import embedding_info
+    from promptseg.models.embedding_files import embedding_info
     from promptseg.models.settings import model_settings
     from promptseg.models.table import size_text
 
     settings = model_settings()
     info = embedding_info(settings.cache_dir / "embeddings")
-    graphs = list((settings.cache_dir / "graphs").glob("*.onnx"))
+    graphs = _graphs(settings.cache_dir)
     limit = size_text(settings.embedding_disk_bytes) if settings.embedding_disk_bytes else "off"
     typer.echo(
         f"{info.folder}: {info.count} embeddings, {size_text(info.nbytes) if info.nbytes else '0 B'}; limit {limit}"
     )
     held = sum(p.stat().st_size for p in graphs)
     typer.echo(
-        f"{settings.cache_dir / 'graphs'}: {len(graphs)} optimised networks, {size_text(held) if held else '0 B'}"
+        f"{settings.cache_dir / 'graphs'}: optimised networks in {len(graphs)} files, "
+        f"{size_text(held) if held else '0 B'}"
     )
 
 
 @cache_app.command("clear")
 def cache_clear() -> None:
     """Delete embeddings and optimised networks; they are made again when needed."""
-    from promptseg.models.embeddings import clear_embeddings
+    import shutil
+
+    from promptseg.models.embedding_files import clear_embeddings
     from promptseg.models.settings import model_settings
     from promptseg.models.table import size_text
 
     settings = model_settings()
-    info = clear_embeddings(settings.cache_dir / "embeddings")
-    graphs = list((settings.cache_dir / "graphs").glob("*.onnx"))
-    freed = info.nbytes + sum(p.stat().st_size for p in graphs)
-    for path in graphs:
-        path.unlink(missing_ok=True)
+    freed = clear_embeddings(settings.cache_dir / "embeddings").nbytes
+    freed += sum(path.stat().st_size for path in _graphs(settings.cache_dir))
+    shutil.rmtree(settings.cache_dir / "graphs", ignore_errors=True)
     typer.echo(f"freed {size_text(freed)}" if freed else "nothing was there")

@@ -134,6 +134,8 @@ class BuiltinPredictor:
         if self.providers[0] != first:
             raise DeviceError(f"expected ONNX Runtime to use {first}, it took {self.providers[0]}; use device='cpu'")
         self._model_id = model_id
+        self.nbytes = path.stat().st_size
+        self.described = f"ONNX Runtime {onnxruntime.__version__} on {self.providers[0]}, fp32"
 
     @property
     def model_id(self) -> str:

@@ -32,6 +32,9 @@ class ClassicalPredictor:
     Its score is a fixed 0.5: it has no opinion of its own quality.
     """
 
+    nbytes = 0
+    described = f"OpenCV {cv2.__version__} on the CPU"
+
     def __init__(self, model_id: str = "classical") -> None:
         self._model_id = model_id
 

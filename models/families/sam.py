@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import ModelError
+from promptseg.errors import DeviceError, ModelError
 from promptseg.models.families.frames import Frame, prepare, prepare_cut
 from promptseg.models.families.wire import WirePrompts, to_wire
 from promptseg.models.predictor import Carrier, Embedding, Prediction, Prior, SliceImage, SlicePrompts
+from promptseg.models.runtime import is_out_of_memory
 
 __all__ = ["SamOptions", "SamPredictor", "SamRunner"]
 
@@ -102,8 +103,8 @@ class SamPredictor:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the weights take."""
-        return self._runner.nbytes
+        """Memory that the weights take, the memory's among them once it is loaded."""
+        return self._runner.nbytes + int(getattr(self._carrier, "nbytes", 0))
 
     @property
     def described(self) -> str:
@@ -134,13 +135,28 @@ class SamPredictor:
                 pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
             groups.setdefault(pixels.shape, []).append((index, pixels, frame))
         for group in groups.values():
-            encoded = self._runner.encode(np.stack([pixels for _, pixels, _ in group]))
+            encoded = self._encoded(np.stack([pixels for _, pixels, _ in group]))
             for (index, _, frame), features in zip(group, encoded, strict=True):
                 arrays: dict[str, NDArray[Any]] = {**features, "inner": np.array(frame.inner, np.int64)}
                 if frame.cut is not None:
                     arrays["cut"] = np.array(frame.cut, np.int64)
                 made[index] = Embedding(self._model_id, frame.shape, images[index].spacing_mm, arrays)
         return [embedding for embedding in made if embedding is not None]
+
+    def _encoded(self, batch: FloatArray) -> list[Features]:
+        """The encoder's answers; in two halves where the device has no memory for all of them at once."""
+        try:
+            return self._runner.encode(batch)
+        except Exception as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(batch) == 1:
+                raise DeviceError(
+                    f"expected memory for one slice of {batch.shape[2]} x {batch.shape[3]} px, but {self.described} "
+                    f"has none left: end other programs there, or use a smaller model or device='cpu'"
+                ) from exc
+        half = len(batch) // 2
+        return [*self._encoded(batch[:half]), *self._encoded(batch[half:])]
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """Answer one set of prompts; see the contract in ``promptseg.models.predictor``.

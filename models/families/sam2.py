@@ -187,7 +187,9 @@ def load_image_model(card: ModelCard, checkpoint: Path) -> Any:
     return model.requires_grad_(False)
 
 
-def load_sam2(card: ModelCard, checkpoint: Path, device: Device, precision: str) -> SamPredictor:
+def load_sam2(
+    card: ModelCard, checkpoint: Path, device: Device, precision: str, *, compiled: bool = False
+) -> SamPredictor:
     """Load a checkpoint of the original project (.pt) or one saved by transformers (.safetensors).
 
     Raises:
@@ -195,7 +197,7 @@ def load_sam2(card: ModelCard, checkpoint: Path, device: Device, precision: str)
         MissingExtraError: torch or transformers is not installed.
     """
     model = load_image_model(card, checkpoint)
-    runner = Sam2Runner(model, card.input_px or 1024, device, precision)
+    runner = Sam2Runner(model, card.input_px or 1024, device, precision, compiled=compiled)
     return with_memory(runner, card, checkpoint, device, precision)
 
 
@@ -217,16 +219,21 @@ class Sam2Runner:
     takes_mask = True
     any_size = False
 
-    def __init__(self, model: Any, input_px: int, device: Device, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: Any, input_px: int, device: Device, precision: str = "fp32", *, compiled: bool = False
+    ) -> None:
         import torch
 
         self._device = torch.device(str(device))
         self._model = model.to(self._device)
+        if compiled:
+            self._model.vision_encoder.backbone.compile()
         self._type = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.input_px = input_px
         self.low_px = input_px // 4
         self.nbytes = sum(p.numel() * p.element_size() for p in model.parameters())
-        self.described = f"torch {torch.__version__.split('+')[0]} on {device}, {precision}"
+        how = ", compiled" if compiled else ""
+        self.described = f"torch {torch.__version__.split('+')[0]} on {device}, {precision}{how}"
 
     def _autocast(self) -> Any:
         import torch

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
-from promptseg.models.families.sam_onnx import describe, open_encoder, open_session
+from promptseg.models.checkpoints import weights_bytes
+from promptseg.models.families.onnx_sessions import describe, open_encoder, open_session
 from promptseg.models.families.wire import WirePrompts
 from promptseg.models.runtime import Placement
 
@@ -78,10 +79,8 @@ class Sam2OnnxRunner:
             ModelError: one cannot be read, or the decoder is not one of ``traceable``'s.
             DeviceError: see ``open_session``.
         """
-        self._encoder = open_encoder(encoder, placed.device, placed.runtime, placed.precision, graph_cache)
-        self._decoder = open_session(
-            decoder, placed.device, graph_cache=graph_cache, tensorrt=placed.runtime == "tensorrt"
-        )
+        self._encoder = open_encoder(encoder, placed, graph_cache)
+        self._decoder = open_session(decoder, placed, graph_cache)
         names = [i.name for i in self._decoder.get_inputs()]
         if set(names) != set(DECODER_INPUTS):
             raise ModelError(
@@ -90,7 +89,7 @@ class Sam2OnnxRunner:
             )
         self.input_px = input_px
         self.low_px = input_px // 4
-        self.nbytes = encoder.stat().st_size + decoder.stat().st_size
+        self.nbytes = weights_bytes(encoder) + weights_bytes(decoder)
         self.described = describe(self._encoder, placed.precision)
 
     def encode(self, batch: FloatArray) -> list[Features]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import DeviceError, ModelError
+from promptseg.errors import ModelError
+from promptseg.models.checkpoints import weights_bytes
+from promptseg.models.families.onnx_sessions import describe, open_encoder, open_session
 from promptseg.models.families.wire import WirePrompts
-from promptseg.models.runtime import SWAP_TO_GPU, Device
+from promptseg.models.runtime import Device, Placement
 
-__all__ = ["LOW_PX", "SIZES", "OnnxSamRunner", "describe", "open_encoder", "open_session"]
+__all__ = ["LOW_PX", "SIZES", "OnnxSamRunner"]
 
 FloatArray = NDArray[np.float32]
 Features = dict[str, FloatArray]
@@ -27,116 +23,6 @@ SIZES = ("slices", "h", "w")
 
 LOW_PX = "low_px"
 """Name of the note in our decoders that says how wide the coarse masks of a whole input are."""
-
-OPTIMISED_MAX_BYTES = 1 << 30  # larger graphs are optimised at every start: a protobuf file ends at 2 GiB
-
-
-def open_session(
-    path: Path,
-    device: Device,
-    *,
-    graph_cache: Path | None = None,
-    tensorrt: bool = False,
-    sizes: Mapping[str, int] | None = None,
-) -> Any:
-    """Open an ONNX file.
-
-    Args:
-        path: the file.
-        device: where it runs.
-        graph_cache: folder of optimised graphs; the second start on a machine then skips the optimisation.
-        sizes: free dimensions of the file, by name, that are always these; a graph is optimised for them.
-        tensorrt: let TensorRT take what it can of the graph, CUDA the rest; its engines are kept in ``graph_cache``.
-
-    Raises:
-        ModelError: it cannot be read.
-        DeviceError: the device was asked for and ONNX Runtime silently took another.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    for name, size in (sizes or {}).items():
-        options.add_free_dimension_override_by_name(name, size)
-    opened, partial = path, None
-    if graph_cache is not None and not tensorrt and path.stat().st_size < OPTIMISED_MAX_BYTES:
-        ready = _optimised_name(path, device, graph_cache, sizes or {})
-        if ready.is_file():
-            opened = ready
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        else:
-            ready.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".graph-", suffix=".onnx", dir=ready.parent)
-            os.close(handle)
-            partial = Path(name)
-            options.optimized_model_filepath = str(partial)
-    try:
-        providers = [*([_tensorrt(device, graph_cache)] if tensorrt else []), *device.providers]
-        session = onnxruntime.InferenceSession(str(opened), options, providers=providers)
-        if partial is not None:
-            partial.replace(ready)
-    except Exception as exc:
-        raise ModelError(f"cannot load the network from {opened}: {exc}") from exc
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-    wanted = "TensorrtExecutionProvider" if tensorrt else device.providers[0][0]
-    if device.kind == "cuda" and session.get_providers()[0] != wanted:
-        used = session.get_providers()[0]
-        raise DeviceError(f"expected {path.name} to run on {device} with {wanted}, but got {used}; {SWAP_TO_GPU}")
-    return session
-
-
-def _tensorrt(device: Device, graph_cache: Path | None) -> Any:
-    settings: dict[str, Any] = {"device_id": device.index, "trt_fp16_enable": True}
-    if graph_cache is not None:
-        folder = graph_cache / "tensorrt"
-        folder.mkdir(parents=True, exist_ok=True)
-        settings |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
-    return ("TensorrtExecutionProvider", settings)
-
-
-def _optimised_name(path: Path, device: Device, folder: Path, sizes: Mapping[str, int]) -> Path:
-    """Optimised graphs fit one file, one ONNX Runtime and one kind of processor only."""
-    import onnxruntime
-
-    state = path.stat()
-    parts = (path.resolve(), state.st_size, state.st_mtime_ns, onnxruntime.__version__, device, sizes, _processor())
-    return folder / (hashlib.sha256(repr(parts).encode()).hexdigest()[:32] + ".onnx")
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            return next((line for line in lines if line.startswith("flags")), platform.processor())
-    except OSError:
-        return platform.processor() or platform.machine()
-
-
-def open_encoder(
-    path: Path,
-    device: Device,
-    runtime: str,
-    precision: str,
-    graph_cache: Path | None = None,
-    sizes: Mapping[str, int] | None = None,
-) -> Any:
-    """Open an encoder on ONNX Runtime, or on OpenVINO where ``runtime`` says so; see ``open_session``."""
-    if runtime == "openvino":
-        from promptseg.models.families.sam_openvino import OpenVinoSession
-
-        return OpenVinoSession(path, precision, graph_cache, sizes)
-    return open_session(path, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt", sizes=sizes)
-
-
-def describe(encoder: Any, precision: str) -> str:
-    """Say what runs an encoder and in which precision."""
-    import onnxruntime
-
-    provider = encoder.get_providers()[0]
-    if provider == "OpenVINO":
-        return f"OpenVINO {encoder.version} on the CPU, {precision}; decoder on ONNX Runtime {onnxruntime.__version__}"
-    return f"ONNX Runtime {onnxruntime.__version__} on {provider}, {precision}"
 
 
 class OnnxSamRunner:
@@ -162,8 +48,9 @@ class OnnxSamRunner:
         """
         sizes = {} if any_size else {SIZES[1]: input_px, SIZES[2]: input_px}
         sizes |= {} if device.kind == "cuda" else {SIZES[0]: 1}
-        self._encoder = open_encoder(encoder, device, runtime, precision, graph_cache, sizes)
-        self._decoder = open_session(decoder, device, graph_cache=graph_cache, tensorrt=runtime == "tensorrt")
+        placed = Placement(device, runtime, precision)
+        self._encoder = open_encoder(encoder, placed, graph_cache, sizes)
+        self._decoder = open_session(decoder, placed, graph_cache)
         self._names = tuple(i.name for i in self._decoder.get_inputs())
         self._types = {i.name: i.type for i in self._decoder.get_inputs()}
         self._is_efficient = "batched_point_coords" in self._names
@@ -185,7 +72,7 @@ class OnnxSamRunner:
         self.takes_mask = "mask_input" in self._names
         self.input_px = input_px
         self.low_px = self._low_px(input_px)
-        self.nbytes = encoder.stat().st_size + decoder.stat().st_size
+        self.nbytes = weights_bytes(encoder) + weights_bytes(decoder)
         self.described = describe(self._encoder, precision)
 
     def _low_px(self, input_px: int) -> int:

@@ -71,7 +71,7 @@ class OpenVinoSession:
                 network.reshape(_sized(openvino, network.input().partial_shape, sizes))
             if precision == "fp32":
                 in_row_blocks(network)
-            compiled = core.compile_model(network, "CPU", settings)
+            compiled = _compiled(core, network, settings)
         except RuntimeError as exc:
             raise ModelError(f"cannot load the network from {path}: {str(exc).splitlines()[0]}") from exc
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -99,6 +99,16 @@ class OpenVinoSession:
         with self._lock:
             made = self._request.infer(feed, share_inputs=True)
             return [made[name].copy() for name in outputs or self._names]
+
+
+def _compiled(core: Any, network: Any, settings: dict[str, str]) -> Any:
+    """The network for the CPU; a folder of compiled ones that cannot be used costs time only."""
+    try:
+        return core.compile_model(network, "CPU", settings)
+    except RuntimeError:
+        if not settings.pop("CACHE_DIR", ""):
+            raise
+        return core.compile_model(network, "CPU", settings)
 
 
 def _sized(openvino: Any, shape: Any, sizes: Mapping[str, int]) -> Any:

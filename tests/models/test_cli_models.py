@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_add_export_bench_and_use_an_own_model(tiny_arch, tiny_checkpoint, monke
     assert model_cards()["mine"].user
     assert "added by the user" in run("show", "mine").stdout
     exported = run("export", "mine").stdout
-    assert "masks overlap 1.0000" in exported
+    assert "masks overlap 1.0000" in exported.splitlines()[1]
     timed = run("bench", "mine", "builtin", "--repeats", "1", "--device", "cpu").stdout.splitlines()
     assert timed[1].startswith("mine ")
     assert "ONNX Runtime" in timed[1]
@@ -166,6 +167,32 @@ def test_the_cache_says_what_it_holds(tmp_path):
     assert "1 embeddings, 2.0 kB" in run("cache", "info").stdout
     assert run("cache", "clear").stdout == "freed 2.0 kB\n"
     assert run("cache", "clear").stdout == "nothing was there\n"
+
+
+def test_the_cache_counts_and_clears_every_runtime_s_networks_and_what_killed_processes_left(tmp_path):
+    now = time.time()
+    names = ("graphs/abc/graph.onnx", "graphs/openvino/1.blob", "graphs/tensorrt/fp16/x.engine")
+    ages_s = {**dict.fromkeys(names, 0), "embeddings/m/.part-old": 7200, "embeddings/m/.part-new": 10}
+    for name, age_s in ages_s.items():
+        path = tmp_path / "cache" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (now - age_s, now - age_s))
+    said = run("cache", "info").stdout
+    assert "0 embeddings, 1.0 kB" in said
+    assert "in 3 files, 3.0 kB" in said
+    assert run("cache", "clear").stdout == "freed 4.0 kB\n"
+    assert [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()] == [".part-new"]  # still being written
+
+
+def test_a_bench_has_its_own_process(monkeypatch):
+    held = np.ones(400_000_000 // 8)  # 400 MB of this process
+    said = run("bench", "builtin", "classical", "--repeats", "1", "--device", "cpu").stdout.splitlines()
+    peaks_mb = [float(line.split()[4]) for line in said[1:]]
+    assert held.sum() == 50_000_000
+    assert 20 < peaks_mb[1] < peaks_mb[0] < 400
+    assert "CPUExecutionProvider" in said[1]
+    assert "OpenCV" in said[2]
 
 
 def test_help_and_listing_load_nothing_heavy():

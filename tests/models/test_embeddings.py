@@ -1,13 +1,16 @@
 """Embeddings made once: in memory, on disk, by several processes, and ahead of time."""
 
 import multiprocessing
+import os
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from promptseg.models.embeddings import CachedPredictor, EmbeddingCache, clear_embeddings, embedding_info
+from promptseg.models import embedding_files
+from promptseg.models.embedding_files import EmbeddingFiles, clear_embeddings, embedding_info
+from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 from promptseg.models.predictor import Embedding, Prediction, Predictor, SliceImage, SlicePrompts
 
 
@@ -98,34 +101,77 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
     assert predictor.embed(image(0.1)).shape == (10, 12)
 
 
-def test_the_disk_is_swept_to_its_limit(tmp_path):
-    cache = EmbeddingCache("m", disk=tmp_path, disk_bytes=3000)
-    predictor = CachedPredictor(Counting(), cache)
-    for value in np.linspace(0.1, 0.9, 8):
+def on_disk(folder, limit):
+    return CachedPredictor(Counting(), EmbeddingCache("m", disk=folder, disk_bytes=limit))
+
+
+def test_the_disk_never_holds_more_than_its_limit(tmp_path):
+    predictor, most = on_disk(tmp_path, 20_000), 0
+    for value in np.linspace(0.1, 0.9, 60):
         predictor.embed(image(value))
-    cache.sweep()
-    assert 0 < embedding_info(tmp_path).nbytes <= 3000
-    later = CachedPredictor(Counting(), EmbeddingCache("m", disk=tmp_path, disk_bytes=3000))
+        most = max(most, sum(path.stat().st_size for path in tmp_path.glob("*/*.npz")))
+    assert 10_000 < most <= 20_000
+    later = on_disk(tmp_path, 20_000)
     later.embed(image(0.9))  # the newest is still there
     assert later.inner.embedded == []
 
 
+@pytest.mark.parametrize("from_memory", [False, True])
+def test_the_least_recently_used_go_first(tmp_path, monkeypatch, from_memory):
+    predictor = on_disk(tmp_path, 10**6)
+    for value in (0.1, 0.2, 0.3, 0.4):
+        predictor.embed(image(value))
+    key = EmbeddingCache("m").key
+    (folder,) = tmp_path.glob("*/")
+    for age, value in enumerate((0.4, 0.3, 0.2, 0.1)):  # made in this order, an hour ago
+        when = time.time() - 3600 - age
+        os.utime(folder / f"{key(image(value))}.npz", (when, when))
+    monkeypatch.setattr(embedding_files, "TOUCH_S", 0.0)
+    reader = predictor if from_memory else on_disk(tmp_path, 10**6)
+    reader.embed(image(0.1))  # the oldest is wanted again
+    size = (folder / f"{key(image(0.1))}.npz").stat().st_size
+    EmbeddingFiles(tmp_path, folder.name, 4 * size).sweep()
+    left = {path.stem for path in folder.glob("*.npz")}
+    assert left == {key(image(value)) for value in (0.1, 0.3, 0.4)}
+
+
+def test_what_killed_processes_left_goes_in_a_sweep(tmp_path):
+    predictor = on_disk(tmp_path, 10**6)
+    predictor.embed(image(0.1))
+    (folder,) = tmp_path.glob("*/")
+    for name, age_s in ((".part-old", 7200), (".part-new", 10)):
+        (folder / name).write_bytes(b"x" * 500)
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    EmbeddingFiles(tmp_path, folder.name, 10**6).sweep()
+    assert [path.name for path in folder.glob(".part-*")] == [".part-new"]
+    assert len(list(folder.glob("*.npz"))) == 1
+
+
+LIMIT = 30_000
+
+
 def _write_some(folder, values):
-    predictor = CachedPredictor(Counting(), EmbeddingCache("m", disk=folder, disk_bytes=4000))
+    predictor = on_disk(folder, LIMIT)
     for value in values:
         predictor.embed(image(value))
 
 
-def test_two_processes_share_the_folder(tmp_path):
+def test_two_processes_share_the_folder_within_its_limit(tmp_path):
     context = multiprocessing.get_context("fork")
-    values = np.linspace(0.1, 0.9, 20).tolist()
+    values = np.linspace(0.1, 0.9, 40).tolist()
     workers = [context.Process(target=_write_some, args=(tmp_path, order)) for order in (values, values[::-1])]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert list(tmp_path.glob("*/.part-*")) == []
+    assert LIMIT / 2 < embedding_info(tmp_path).nbytes <= LIMIT
+    reader = on_disk(tmp_path, 10**9)
+    for value in values:
+        found = reader.embed(image(value)).features["pixels"]
+        assert np.array_equal(found, (image(value).pixels * np.float32(1 / 3)).astype(np.float16).astype(np.float32))
+    assert len(reader.inner.embedded) < len(values)  # the others were read
 
 
 def test_two_threads_make_one_embedding():

@@ -1,11 +1,13 @@
 """The exported encoder on OpenVINO, and the choice of runtimes that are not everywhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from promptseg.errors import DeviceError, MissingExtraError, ModelError, SettingsError
 from promptseg.models import runtime
-from promptseg.models.families import openvino_rows
+from promptseg.models.families import onnx_sessions, openvino_rows
 from promptseg.models.loading import export_model, load_predictor
 from promptseg.models.predictor import SliceImage, SlicePrompts
 from promptseg.models.runtime import choose_placement
@@ -95,6 +97,33 @@ def test_what_nobody_sees_is_left_out_on_request_on_every_runtime(slices, monkey
     assert (answers[1][150:153] < 0).all()
 
 
+@pytest.mark.usefixtures("card", "openvino")
+def test_a_folder_of_compiled_networks_that_cannot_be_written_costs_time_only(slices, own_folders):
+    export_model("tiny-sam")
+    own_folders.cache_dir.mkdir(parents=True)
+    (own_folders.cache_dir / "graphs").write_text("in the way")
+    fast = load_predictor("tiny-sam", "cpu")
+    assert fast.described.startswith("OpenVINO ")
+    assert fast.embed(SliceImage(slices[0].astype(np.float32) / 255)).features["image"].any()
+
+
+@pytest.mark.usefixtures("card", "openvino")
+def test_a_file_larger_than_the_free_memory_is_refused(monkeypatch):
+    export_model("tiny-sam")
+    monkeypatch.setattr("promptseg.models.checkpoints.available_memory_bytes", lambda: 1000)
+    with pytest.raises(ModelError, match=r"encoder\.onnx holds .* but only 1,000"):
+        load_predictor("tiny-sam", "cpu")
+
+
+@pytest.mark.usefixtures("card", "openvino")
+def test_an_export_is_compared_on_openvino_as_well():
+    exact, small = export_model("tiny-sam"), export_model("tiny-sam", "int8")
+    assert exact.openvino["logits_max_abs"] <= 1e-3
+    assert exact.openvino["mask_iou"] >= 0.999
+    assert 1e-3 < small.openvino["logits_max_abs"] < 0.2 * small.logits_scale
+    assert small.openvino["logits_max_abs"] != small.logits_max_abs  # another file
+
+
 def test_a_broken_file_is_named(tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed")
     from promptseg.models.families.sam_openvino import OpenVinoSession
@@ -122,7 +151,7 @@ def test_runtimes_that_are_not_here_say_so(monkeypatch):
         choose_placement("cpu", has_checkpoint=True, exports=("int8",), runtime="openvino")
 
 
-def test_tensorrt_needs_a_gpu_and_says_what_is_here(monkeypatch):
+def test_tensorrt_needs_a_gpu_and_says_what_is_here(monkeypatch, tmp_path):
     both = {"has_checkpoint": True, "exports": ("fp32",), "runtime": "tensorrt"}
     with pytest.raises(DeviceError, match=r"device number 0 and TensorRT.*ONNX Runtime with .*CPUExecutionProvider"):
         choose_placement("auto", **both)
@@ -130,6 +159,14 @@ def test_tensorrt_needs_a_gpu_and_says_what_is_here(monkeypatch):
     monkeypatch.setattr(runtime, "_cuda_count", lambda: 2)
     placed = choose_placement("cuda:1", **both)
     assert (placed.runtime, str(placed.device)) == ("tensorrt", "cuda:1")
+    for precision, half in (("fp32", False), ("fp16", True)):
+        _, options = onnx_sessions._tensorrt(replace(placed, precision=precision), tmp_path)
+        assert options["trt_fp16_enable"] is half
+        assert options["device_id"] == 1
+    assert placed.precision == "fp16"  # which TensorRT makes itself
+    assert choose_placement("cuda:1", **both, precision="fp32").precision == "fp32"
+    with pytest.raises(ModelError, match="precision fp32 or fp16 for the runtime tensorrt, found fp32 and precision"):
+        choose_placement("cuda:1", **both, precision="bf16")
     with pytest.raises(DeviceError, match="got device 'cpu'"):
         choose_placement("cpu", **both)
     with pytest.raises(ModelError, match="expected an ONNX pair"):

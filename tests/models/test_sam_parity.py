@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from promptseg.errors import DeviceError
 from promptseg.models.families import frames
 from promptseg.models.predictor import Prior, SliceImage, SlicePrompts
 
@@ -121,6 +122,26 @@ def test_a_batch_gives_what_single_slices_give(predictor, slices):
         assert np.abs(made.features["image"] - predictor.embed(image).features["image"]).max() < 1e-4
 
 
+def test_a_batch_that_the_device_has_no_memory_for_is_halved(predictor, slices, monkeypatch):
+    images = [SliceImage(np.roll(as_slice(slices[0]).pixels, i, axis=0)) for i in range(5)]
+    whole = predictor.embed_batch(images)
+    encode, sizes, most = predictor._runner.encode, [], 2
+
+    def small_card(batch):
+        sizes.append(len(batch))
+        if len(batch) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return encode(batch)
+
+    monkeypatch.setattr(predictor._runner, "encode", small_card)
+    for one, made in zip(whole, predictor.embed_batch(images), strict=True):
+        assert np.abs(one.features["image"] - made.features["image"]).max() < 1e-4
+    assert sizes == [5, 2, 3, 1, 2]
+    most = 0
+    with pytest.raises(DeviceError, match=r"expected memory for one slice of 192 x 192 px, but torch .* has none left"):
+        predictor.embed_batch(images)
+
+
 def test_bf16_on_the_cpu_is_close(tiny_arch, tiny_checkpoint, predictor, slices):
     half = SamPredictor(TorchSamRunner.from_checkpoint(tiny_arch, tiny_checkpoint, Device("cpu"), "bf16"), "tiny")
     box = SlicePrompts(box=(20, 30, 60, 90))
@@ -129,9 +150,10 @@ def test_bf16_on_the_cpu_is_close(tiny_arch, tiny_checkpoint, predictor, slices)
     assert np.abs(a.logits - b.logits).max() < 0.1 * np.abs(a.logits).max()
 
 
-def test_trimming_leaves_the_padding_out_and_changes_little(predictor, slices):
+def test_trimming_leaves_the_padding_out_and_answers_on_the_slice_s_grid(predictor, slices):
+    """How far answers move is for trained weights to say; see docs/adr/0015."""
     wide = slices[1][:200]
-    full, trimmed = predictor.embed(as_slice(wide)), None
+    full = predictor.embed(as_slice(wide))
     trimming = SamPredictor(predictor._runner, "tiny", SamOptions(trim=True))
     trimmed = trimming.embed(as_slice(wide))
     rows = -(-full.features["inner"][0] // 16)
@@ -140,6 +162,11 @@ def test_trimming_leaves_the_padding_out_and_changes_little(predictor, slices):
     box = SlicePrompts(box=(50, 100, 150, 300))
     a, b = predictor.predict(full, box), trimming.predict(trimmed, box)
     assert a.logits.shape == b.logits.shape == wide.shape
+    low = trimming._runner.decode(
+        trimmed.features, to_wire(box, None, trimming._frame(trimmed), (4 * rows, 48), 48), wide.shape
+    )[0][0]
+    middle = low[: 4 * full.features["inner"][0] // 16].mean()
+    assert b.logits.mean() == pytest.approx(middle, abs=0.1 * np.abs(low).max())  # stretched over the slice, not cut
     square = as_slice(np.maximum(slices[1][:, :380], 9))
     assert np.array_equal(predictor.embed(square).features["image"], trimming.embed(square).features["image"])
 
