@@ -16,7 +16,10 @@ Contract (tests/models/test_predictor_contract.py runs it on every family):
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -69,6 +72,15 @@ class Embedding:
         """Bytes held by the features."""
         return sum(int(array.nbytes) for array in self.features.values())
 
+    @cached_property
+    def content(self) -> str:
+        """Hash (hex) of all of it: equal for equal values, whoever made them and wherever they were kept."""
+        hasher = hashlib.blake2b(repr((self.model_id, self.shape, self.spacing_mm)).encode(), digest_size=16)
+        for name, array in sorted(self.features.items()):
+            hasher.update(repr((name, array.dtype.str, array.shape)).encode())
+            hasher.update(np.ascontiguousarray(array).data)
+        return hasher.hexdigest()
+
 
 @dataclass(frozen=True, eq=False)
 class SlicePrompts:
@@ -119,10 +131,13 @@ class Prediction:
     Attributes:
         logits: float32 (h, w) on the original slice's grid, > 0 means foreground.
         score: predicted quality in [0, 1] (an estimate of the mask's overlap with what was meant).
+        candidates: gives all answers that the model had to choose from, this one first, by falling score; made when
+            it is called. () where the model gives one answer only.
     """
 
     logits: FloatArray
     score: float
+    candidates: Callable[[], tuple[Prediction, ...]] = tuple
 
     @property
     def mask(self) -> BoolArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -174,11 +175,13 @@ class SamPredictor:
         low_shape = (4 * coarse.shape[1], 4 * coarse.shape[2])
         wire = to_wire(prompts, known, frame, low_shape, self._runner.low_px)
         logits, scores = self._runner.decode(embedding.features, wire, embedding.shape)
-        best = self._choose(scores, wire)
-        score = self._score(logits[best], float(scores[best]))
+        ranked = self._ranked(scores, wire)
+        answers = [(logits[i], self._score(logits[i], float(scores[i]))) for i in ranked]
+        low, score = answers[0]
         if prompts.is_empty and known is not None and known.neighbour is not None and score < CARRY_MIN_SCORE:
             return _nothing(embedding.shape, score)
-        return Prediction(frame.restore(logits[best], self._runner.low_px), score)
+        candidates = partial(_restored, frame, self._runner.low_px, answers) if len(answers) > 1 else tuple
+        return Prediction(frame.restore(low, self._runner.low_px), score, candidates)
 
     def _frame(self, embedding: Embedding) -> Frame:
         h, w = (int(n) for n in embedding.features["inner"])
@@ -186,16 +189,23 @@ class SamPredictor:
         box = None if cut is None else (int(cut[0]), int(cut[1]), int(cut[2]), int(cut[3]))
         return Frame(self._options.preprocess, embedding.shape, (h, w), self._runner.input_px, box)
 
-    def _choose(self, scores: FloatArray, wire: WirePrompts) -> int:
-        if not self._runner.has_single:
-            return int(np.argmax(scores))
-        return 1 + int(np.argmax(scores[1:])) if wire.is_ambiguous and len(scores) > 1 else 0
+    def _ranked(self, scores: FloatArray, wire: WirePrompts) -> list[int]:
+        """The answers that may be meant, the best first."""
+        among = range(len(scores))
+        if self._runner.has_single:
+            among = range(1, len(scores)) if wire.is_ambiguous and len(scores) > 1 else range(1)
+        return sorted(among, key=lambda i: float(scores[i]), reverse=True)
 
     def _score(self, logits: FloatArray, expected: float) -> float:
         if self._options.score == "stability":
             sure, maybe = int((logits > STABILITY_OFFSET).sum()), int((logits > -STABILITY_OFFSET).sum())
             return sure / maybe if maybe else 0.0
         return min(1.0, max(0.0, expected))
+
+
+def _restored(frame: Frame, low_px: int, answers: list[tuple[FloatArray, float]]) -> tuple[Prediction, ...]:
+    """Answers on the coarse grid -> on the slice's."""
+    return tuple(Prediction(frame.restore(low, low_px), score) for low, score in answers)
 
 
 def _nothing(shape: tuple[int, int], score: float) -> Prediction:

@@ -109,3 +109,14 @@ def test_another_models_embedding_is_refused(predictor):
 def test_prompts_say_their_shape():
     with pytest.raises(PromptError, match=r"\(n, 2\)"):
         SlicePrompts(np.zeros((2, 3), np.float32), np.zeros(2, bool))
+
+
+def test_an_embedding_is_named_by_its_content(predictor):
+    image, _ = disc_image()
+    first, again = (predictor.embed(SliceImage(image.copy(), (0.7, 0.7))) for _ in range(2))
+    assert first.content == again.content
+    assert len(first.content) == 32
+    changed = image.copy()
+    changed[40, 70] = 0.1
+    others = [SliceImage(changed, (0.7, 0.7)), SliceImage(image, (0.8, 0.7)), SliceImage(image[1:], (0.7, 0.7))]
+    assert len({first.content, *(predictor.embed(other).content for other in others)}) == 4

@@ -159,3 +159,26 @@ def test_other_weights_and_architectures_are_named(card, checkpoint, tiny_checkp
         load_sam2(card, tiny_checkpoint, Device("cpu"), "fp32")
     with pytest.raises(ModelError, match="did you mean 'hiera_tiny'"):
         load_sam2(replace(card, arch="hiera_tny"), checkpoint, Device("cpu"), "fp32")
+
+
+@pytest.mark.usefixtures("segment_anything")  # repairs torchvision, which transformers looks at
+@pytest.mark.parametrize(
+    ("arch", "millions"),
+    [("hiera_tiny", 38.9), ("hiera_small", 46.0), ("hiera_base_plus", 80.8), ("hiera_large", 224.4)],
+)
+def test_full_sizes_have_the_published_number_of_parameters(arch, millions):
+    """The table of the sam2 project's README; SAM 2.1 has the same networks and two small parts more."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
+    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
+
+    from promptseg.models.families import sam2
+
+    new = ("occlusion_spatial_embedding_parameter", "temporal_positional_encoding_projection_layer")
+    with torch.device("meta"):
+        whole = Sam2VideoModel(Sam2VideoConfig(vision_config=sam2.vision_config(sam2.HIERA[arch], 1024)))
+        ours = sam2._build(arch, 1024).state_dict()
+    counted = sum(p.numel() for name, p in whole.named_parameters() if not name.startswith(new))
+    assert round(counted / 1e6, 1) == millions
+    theirs = whole.state_dict()
+    assert {name: value.shape for name, value in ours.items()} == {name: theirs[name].shape for name in ours}
