@@ -184,9 +184,7 @@ def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: Model
     from promptseg.models.families.sam2 import load_sam2, with_memory
 
     if placed.runtime == "torch":
-        return load_sam2(
-            card, weights.files["checkpoint"], placed.device, placed.precision, compiled=settings.compiled
-        )
+        return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision, compiled=settings.compiled)
     runner = _sam2_onnx_runner(card, _pair(weights, placed), placed, settings)
     checkpoint = weights.files.get("checkpoint")
     if checkpoint is None:  # a pair that a user added: its memory was never exported
