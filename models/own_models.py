@@ -179,7 +179,7 @@ def _check_pair(card: ModelCard, encoder: Path, decoder: Path) -> None:
         predictor = _open_pair(card, encoder, decoder)
         answer = predictor.predict(predictor.embed(SliceImage(pixels)), click)
         if answer.logits.shape != PROBE_SHAPE or not np.isfinite(answer.logits).all():
-            raise ValueError(f"its logits are {answer.logits.shape}, {int(np.isnan(answer.logits).sum())} of them NaN")
+            raise ValueError(f"logits {answer.logits.shape} for a slice {PROBE_SHAPE}, or some that are not finite")
     except Exception as exc:
         raise ModelError(
             f"expected a pair of the family {card.family} for {card.input_px} px and slices prepared as "

@@ -71,7 +71,8 @@ def pack_weights(model_ids: Iterable[str], archive: Path, store: Store) -> int:
 
 def _files(card: ModelCard, store: Store) -> list[Path]:
     """What a model needs elsewhere: its weights, a user's row, the exports of these weights; no unfinished files."""
-    found = [*store.ensure(card).values()]
+    store.ensure(card)
+    found = [store.path(card.id, file) for file in card.files]
     if not found:
         raise ModelError(f"model {card.id!r} has no weights to pack; it comes with the package or with one of its own")
     if card.user:

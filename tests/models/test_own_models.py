@@ -1,6 +1,11 @@
 """A user's own weights: taken whole or not at all, and never at the cost of what the user has."""
 
+import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +15,8 @@ from promptseg.models.loading import export_model, load_predictor, loaded_models
 from promptseg.models.own_models import OwnModel, add_model
 from promptseg.models.predictor import SliceImage, SlicePrompts, carrier_of
 from promptseg.models.registry import model_card, model_cards
+from promptseg.models.store import Store
+from promptseg.models.transfer import import_weights, pack_weights
 
 from .test_sam2_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
 from .test_sam2_onnx import tiny2  # noqa: F401 - a fixture
@@ -79,6 +86,15 @@ def test_another_file_in_its_place_is_not_overwritten(own, store):
         add_model(own(), store)
     assert place.read_bytes() == b"something else"
     assert "mine" not in model_cards()
+
+
+def test_of_two_who_take_an_id_at_once_one_gets_it(own, store):
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(add_model, own(title=title), store) for title in ("first", "second")]
+    refused = [future.exception() for future in futures if future.exception()]
+    assert [str(exc).startswith("the id 'mine' is taken") for exc in refused] == [True]
+    [title] = [future.result().title for future in futures if not future.exception()]
+    assert model_card("mine").title == title
 
 
 @pytest.mark.parametrize(
@@ -155,6 +171,26 @@ def test_weights_beside_an_onnx_file_are_refused(own, pair, store, tmp_path):
         add_model(said, store)
     onnx.save(onnx.load(tmp_path / "apart.onnx"), tmp_path / "apart.onnx")  # as the message says
     assert add_model(said, store).id == "mine"
+
+
+def test_an_archive_runs_on_a_machine_without_torch(own, store, tmp_path):
+    add_model(own(), store)
+    export_model("mine")
+    pack_weights(["mine"], tmp_path / "mine.tar", store)
+    there = Store(replace(store.settings, models_dir=tmp_path / "there"))
+    assert "mine/onnx-fp32/encoder.onnx" in import_weights(tmp_path / "mine.tar", there)
+    code = (
+        "import sys\nsys.modules['torch'] = None\nimport numpy as np\n"
+        "from promptseg.models.loading import load_predictor\n"
+        "from promptseg.models.predictor import SliceImage, SlicePrompts\n"
+        "p = load_predictor('mine', 'cpu')\n"
+        "e = p.embed(SliceImage(np.zeros((40, 70), np.float32)))\n"
+        "print(p.described, p.predict(e, SlicePrompts(box=(5, 5, 30, 40))).logits.shape)"
+    )
+    env = {**os.environ, "PROMPTSEG_MODELS": str(tmp_path / "there"), "PROMPTSEG_RUNTIME": "onnx"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("ONNX Runtime"), done.stderr
+    assert done.stdout.endswith("(40, 70)\n")
 
 
 @pytest.mark.usefixtures("tiny2")
