@@ -74,7 +74,9 @@ def _files(card: ModelCard, store: Store) -> list[Path]:
     store.ensure(card)
     found = [store.path(card.id, file) for file in card.files]
     if not found:
-        raise ModelError(f"model {card.id!r} has no weights to pack; it comes inside promptseg or through a package of its own")
+        raise ModelError(
+            f"model {card.id!r} has no weights to pack; it comes inside promptseg or through a package of its own"
+        )
     if card.user:
         found.append(store.folder(card.id) / ROW_FILE)
     for place in _exports(store.folder(card.id), store.fingerprint(card)):
@@ -144,7 +146,8 @@ def _import_own(folder: Path, store: Store) -> Iterator[tuple[ModelCard, str]]:
         sources = {file: row.parent / file.name for file in card.files}
         absent = [file.name for file, path in sources.items() if not path.is_file()]
         if absent or not sources:
-            raise ModelError(f"expected the weights of model {model_id!r} beside {row}, found no {', '.join(absent) or 'file named in it'}")
+            names = ", ".join(absent) or "file named in it"
+            raise ModelError(f"expected the weights of model {model_id!r} beside {row}, found no {names}")
         store.adopt_own(card, sources, row.read_text(encoding="utf-8"))
         for file in card.files:
             yield card, file.name
