@@ -21,7 +21,7 @@ from promptseg.models.runtime import (
     choose_device,
     choose_placement,
     gpu_count,
-    is_out_of_memory,
+    needing_memory,
     torch_gpu_bytes,
 )
 from promptseg.models.settings import ModelSettings, model_settings
@@ -272,12 +272,8 @@ def _opened(card: ModelCard, weights: _Weights, placed: Placement, settings: Mod
     """The model with a cache of its embeddings."""
     from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 
-    try:
+    with needing_memory(f"model {card.id!r}", str(placed.device)):
         predictor = _ON_DISK[card.family](card, weights, placed, settings)
-    except Exception as exc:
-        if not is_out_of_memory(exc):
-            raise
-        raise DeviceError(f"expected memory for model {card.id!r}, but {placed.device} has none left") from exc
     cache = EmbeddingCache(
         repr(_embedding_key(card, weights, placed, settings)),
         disk=settings.cache_dir / "embeddings" if settings.embedding_disk_bytes else None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -18,6 +20,7 @@ __all__ = [
     "gpu_count",
     "has_openvino",
     "is_out_of_memory",
+    "needing_memory",
     "onnx_distributions",
     "onnx_providers",
     "torch_cuda_count",
@@ -139,6 +142,24 @@ def torch_gpu_bytes(device: str) -> int | None:
 def is_out_of_memory(exc: Exception) -> bool:
     """Return True when a runtime says that its device has no memory left."""
     return any(words in str(exc) for words in OUT_OF_MEMORY)
+
+
+@contextmanager
+def needing_memory(what: str, where: str) -> Iterator[None]:
+    """Turn a runtime's own error, that a device has no memory left, into one that says what to do.
+
+    Raises:
+        DeviceError: there is no memory for ``what`` on ``where``.
+    """
+    try:
+        yield
+    except Exception as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise DeviceError(
+            f"expected memory for {what}, but {where} has none left: end other programs there, "
+            f"or use a smaller model or device='cpu'"
+        ) from exc
 
 
 def choose_device(requested: str = "auto") -> Device:

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import DeviceError, ModelError
+from promptseg.errors import ModelError
 from promptseg.models.families.frames import Frame, prepare, prepare_cut
 from promptseg.models.families.wire import WirePrompts, to_wire
 from promptseg.models.predictor import Carrier, Embedding, Prediction, Prior, SliceImage, SlicePrompts
-from promptseg.models.runtime import is_out_of_memory
+from promptseg.models.runtime import is_out_of_memory, needing_memory
 
 __all__ = ["SamOptions", "SamPredictor", "SamRunner"]
 
@@ -146,16 +146,14 @@ class SamPredictor:
 
     def _encoded(self, batch: FloatArray) -> list[Features]:
         """The encoder's answers; in two halves where the device has no memory for all of them at once."""
+        if len(batch) == 1:
+            with needing_memory(f"one slice of {batch.shape[2]} x {batch.shape[3]} px", self.described):
+                return self._runner.encode(batch)
         try:
             return self._runner.encode(batch)
         except Exception as exc:
             if not is_out_of_memory(exc):
                 raise
-            if len(batch) == 1:
-                raise DeviceError(
-                    f"expected memory for one slice of {batch.shape[2]} x {batch.shape[3]} px, but {self.described} "
-                    f"has none left: end other programs there, or use a smaller model or device='cpu'"
-                ) from exc
         half = len(batch) // 2
         return [*self._encoded(batch[:half]), *self._encoded(batch[half:])]
 
@@ -164,6 +162,7 @@ class SamPredictor:
 
         Raises:
             ModelError: the embedding was made by another model.
+            DeviceError: the device has no memory left.
         """
         if embedding.model_id != self._model_id:
             raise ModelError(f"expected an embedding made by {self._model_id!r}, got one by {embedding.model_id!r}")
@@ -174,7 +173,8 @@ class SamPredictor:
         frame = self._frame(embedding)
         low_shape = (4 * coarse.shape[1], 4 * coarse.shape[2])
         wire = to_wire(prompts, known, frame, low_shape, self._runner.low_px)
-        logits, scores = self._runner.decode(embedding.features, wire, embedding.shape)
+        with needing_memory("one answer", self.described):
+            logits, scores = self._runner.decode(embedding.features, wire, embedding.shape)
         ranked = self._ranked(scores, wire)
         answers = [(logits[i], self._score(logits[i], float(scores[i]))) for i in ranked]
         low, score = answers[0]

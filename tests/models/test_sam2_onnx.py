@@ -53,7 +53,9 @@ def test_export_equals_torch_and_keeps_its_memory(slices):
         assert abs(theirs.score - ours.score) < 1e-4
     walked = []
     for predictor in (on_torch, on_onnx):
+        alone = predictor.nbytes
         carrier = carrier_of(predictor)
+        assert predictor.nbytes == alone + carrier.nbytes > alone + 1_000_000  # loaded now, and counted
         memory = carrier.remember(predictor.embed(images[0]), boxed, 0)
         _, memory = carrier.carry(predictor.embed(images[1]), 1, memory)
         walked.append(carrier.carry(predictor.embed(images[2]), 2, memory)[0].logits)

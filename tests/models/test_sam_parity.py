@@ -147,6 +147,9 @@ def test_a_batch_that_the_device_has_no_memory_for_is_halved(predictor, slices, 
     most = 0
     with pytest.raises(DeviceError, match=r"expected memory for one slice of 192 x 192 px, but torch .* has none left"):
         predictor.embed_batch(images)
+    monkeypatch.setattr(predictor._runner, "decode", lambda *_: small_card([0]))
+    with pytest.raises(DeviceError, match=r"expected memory for one answer, but torch .* has none left"):
+        predictor.predict(whole[0], SlicePrompts(box=(20, 30, 60, 90)))
 
 
 def test_bf16_on_the_cpu_is_close(tiny_arch, tiny_checkpoint, predictor, slices):
