@@ -52,7 +52,7 @@ def test_every_door_says_how_it_opens(store, weights, monkeypatch):
 def volume():
     """The package's own session; its network answers where the image is bright."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    reason = "nninteractive is not installed"
+    reason = "nninteractive is not installed; beside the extra dev: pip install --no-deps nninteractive==2.6.0"
     package = pytest.importorskip("nnInteractive.inference.inference_session", reason=reason, exc_type=ImportError)
 
     class Bright(torch.nn.Module):
