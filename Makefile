@@ -28,6 +28,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.core
 	@echo "installing the development tools into $(VENV) (first run only) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps nninteractive  # its tests use no more
 	@$(BIN)/python tests/dev/torchvision_on_cpu.py
 	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -d build/clients $(CLIENTS)
 	@touch $@

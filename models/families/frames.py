@@ -70,6 +70,8 @@ class Frame:
         """(n, 2) as (y, x) in the slice's pixels -> (n, 2) as (x, y) in the input's pixels."""
         y0, x0, y1, x1 = self._cut
         scale = np.array(self.inner, np.float64) / np.array((y1 - y0, x1 - x0), np.float64)
+        if self.kind == "lite-medsam":  # resize_box_to_256 in its script: one ratio, not that of the rounded sizes
+            scale = np.full(2, self.input_px / max(self.shape))
         moved = places - np.array((y0, x0), np.float32) if self.cut else places
         return np.ascontiguousarray((moved * scale)[:, ::-1], np.float32)
 

@@ -1,8 +1,8 @@
-"""Products of matrices in blocks of rows, for OpenVINO on a CPU.
+"""What treats every token alone, in blocks of tokens, for OpenVINO on a CPU.
 
-What treats every row alone (the two linear layers of an MLP with all between them) runs through for some rows before it
-begins with the next ones. What lies between then stays in the processor's cache: over the whole grid of ViT-B it is
-50 MB that go to memory and come back. See docs/adr/0014.
+Between two attentions lie only products with weights, sums, normalisations and an MLP: each row of numbers goes its own
+way. So some rows go all that way before the next ones begin, and what lies between stays in the processor's cache: over
+the whole grid of ViT-B it is 100 MB a block that go to memory and come back. See docs/adr/0014.
 """
 
 from __future__ import annotations
@@ -13,29 +13,45 @@ import numpy as np
 
 __all__ = ["in_row_blocks"]
 
-BLOCK_ROWS = 512  # of 3072 numbers: 6 MiB, in the last-level cache of any processor that runs this in seconds
-BY_NUMBER = {"Add": "add", "Multiply": "multiply", "Divide": "divide", "Erf": "erf"}  # GELU's parts, and a bias
+BLOCK_ROWS = (1024, 512)  # the first that divides the rows; 1024 of an MLP's 3072 numbers are 12 MiB
+BY_NUMBER = ("Add", "Subtract", "Multiply", "Divide", "Erf")  # a bias, a sum, GELU's parts
 LARGEST = float(np.finfo(np.float32).max)
+Region = dict[str, Any]
+"""Nodes by name, in the order of the network."""
 
 
 def in_row_blocks(network: Any) -> None:
     """Rewrite an ``openvino.Model`` in place; it computes the same. What has free sizes is left alone."""
+    from openvino.passes import ConstantFolding, Manager
+
+    folding = Manager()
+    folding.register_pass(ConstantFolding())  # else the axes of a normalisation are not known yet
+    folding.run_passes(network)
     nodes = network.get_ordered_ops()
     done: set[str] = set()
     for first in nodes:
         if _name(first) in done or not _is_product(first):
             continue
-        region = _region(first, nodes)
-        done |= set(region)
-        exits = [node for node in region.values() if any(_name(reader) not in region for reader in _readers(node))]
-        shape = first.input_value(0).get_partial_shape()
-        rows = shape[1].get_length() if shape.is_static and len(shape) == 3 else 0
-        if len(exits) == 1 and rows > BLOCK_ROWS and rows % BLOCK_ROWS == 0:
-            _split(list(region.values()), exits[0], rows // BLOCK_ROWS)
+        rows = _rows(first.output(0))
+        block = next((size for size in BLOCK_ROWS if rows > size and rows % size == 0), 0)
+        if block:
+            region = _region(first, nodes, done)
+            done |= region.keys()
+            _split(region, rows // block)
 
 
 def _name(node: Any) -> str:
     return str(node.get_friendly_name())
+
+
+def _source(value: Any) -> str:
+    return _name(value.get_node())
+
+
+def _rows(value: Any) -> int:
+    """The r of (1, r, c); 0 for all else."""
+    shape = value.get_partial_shape()
+    return int(shape[1].get_length()) if shape.is_static and len(shape) == 3 and shape[0].get_length() == 1 else 0
 
 
 def _is_constant(value: Any) -> bool:
@@ -43,41 +59,89 @@ def _is_constant(value: Any) -> bool:
 
 
 def _is_product(node: Any) -> bool:
-    return node.get_type_name() == "MatMul" and _is_constant(node.input_value(1))
+    return node.get_type_name() == "MatMul" and _is_constant(node.input_value(1)) and bool(_rows(node.output(0)))
 
 
 def _readers(node: Any) -> list[Any]:
-    return [reader.get_node() for output in node.outputs() for reader in output.get_target_inputs()]
+    return [reader for output in node.outputs() for reader in output.get_target_inputs()]
 
 
-def _region(first: Any, nodes: list[Any]) -> dict[str, Any]:
-    """A product and all that follows from it alone, row by row; in order, by name."""
-    region = {_name(first): first}
+def _goes_by_row(node: Any, rows: int) -> bool:
+    """Whether a row of the answer needs that row alone of whatever has rows."""
+    if node.get_output_size() != 1 or _rows(node.output(0)) != rows:
+        return False
+    if node.get_type_name() == "MVN":  # a normalisation, over the numbers of a row
+        axes = node.input_value(1)
+        return _is_constant(axes) and axes.get_node().get_data().tolist() in ([-1], [2])
+    others = all(_rows(value) == rows or _is_constant(value) for value in node.input_values())
+    return others and (_is_product(node) or node.get_type_name() in BY_NUMBER)
+
+
+def _region(first: Any, nodes: list[Any], done: set[str]) -> Region:
+    """A product and all that can follow it row by row, without what waits for something outside that needs it whole."""
+    rows, region = _rows(first.output(0)), {_name(first): first}
+    waiting: set[str] = set()
     for node in nodes:
-        known = _is_product(node) or node.get_type_name() in BY_NUMBER
-        sources = [value.get_node() for value in node.input_values() if not _is_constant(value)]
-        if known and sources and all(_name(source) in region for source in sources):
+        sources = {_source(value) for value in node.input_values()}
+        if _name(node) in region or not sources & (region.keys() | waiting):
+            continue
+        if _goes_by_row(node, rows) and not sources & waiting and _name(node) not in done:
             region[_name(node)] = node
+        else:
+            waiting.add(_name(node))
     return region
 
 
-def _split(region: list[Any], last: Any, parts: int) -> None:
+def _split(region: Region, parts: int) -> None:
     from openvino import opset13 as ops
 
-    readers = last.output(0).get_target_inputs()
-    made = []
-    for part in ops.split(region[0].input_value(0), ops.constant(np.int64(1)), parts).outputs():
-        again = {_name(region[0].input_value(0).get_node()): part}
-        for node in region:
-            inputs = [again.get(_name(value.get_node()), value) for value in node.input_values()]
-            if _is_product(node):
-                turned = node.get_attributes()
-                copy = ops.matmul(*inputs, turned["transpose_a"], turned["transpose_b"])
-            else:
-                copy = getattr(ops, BY_NUMBER[node.get_type_name()])(*inputs)
-            again[_name(node)] = copy.output(0)
-        # What follows a product decides between kernels: with this after it, OpenVINO takes oneDNN's, the faster one.
-        made.append(ops.clamp(again[_name(last)], -LARGEST, LARGEST))
-    whole = ops.concat(made, 1).output(0)
-    for reader in readers:
-        reader.replace_source_output(whole)
+    rows = _rows(next(iter(region.values())).output(0))
+    exits = {
+        name: [reader for reader in _readers(node) if _name(reader.get_node()) not in region]
+        for name, node in region.items()
+    }
+    entries = {
+        _source(value): ops.split(value, ops.constant(np.int64(1)), parts).outputs()
+        for node in region.values()
+        for value in node.input_values()
+        if _rows(value) == rows and _source(value) not in region
+    }
+    made: dict[str, list[Any]] = {name: [] for name, readers in exits.items() if readers}
+    for part in range(parts):
+        again = {name: pieces[part] for name, pieces in entries.items()}
+        for name, node in region.items():
+            again[name] = _again(node, [again.get(_source(value), value) for value in node.input_values()])
+            if name in made:
+                made[name].append(again[name])
+    for name, pieces in made.items():
+        whole = ops.concat(pieces, 1).output(0)
+        for reader in exits[name]:
+            reader.replace_source_output(whole)
+
+
+def _again(node: Any, inputs: list[Any]) -> Any:
+    from openvino import opset13 as ops
+
+    kind, settings = node.get_type_name(), node.get_attributes()
+    if kind == "MatMul":
+        copy = ops.matmul(*inputs, settings["transpose_a"], settings["transpose_b"])
+    elif kind == "MVN":
+        copy = ops.mvn(*inputs, settings["normalize_variance"], settings["eps"], settings["eps_mode"])
+    else:
+        copy = getattr(ops, kind.lower())(*inputs)
+    # What follows a product decides between kernels: with this after it, OpenVINO takes oneDNN's, the faster one.
+    return (ops.clamp(copy, -LARGEST, LARGEST) if _ends_product(node) else copy).output(0)
+
+
+def _ends_product(node: Any) -> bool:
+    """A product with its bias, where nothing follows that OpenVINO computes together with it."""
+    readers = [reader.get_node() for reader in _readers(node)]
+    if len(readers) != 1:
+        return False
+    if _is_product(node):
+        return not _is_bias(readers[0])
+    return _is_bias(node) and any(_is_product(value.get_node()) for value in node.input_values())
+
+
+def _is_bias(node: Any) -> bool:
+    return node.get_type_name() == "Add" and any(_is_constant(v) and not _rows(v) > 1 for v in node.input_values())

@@ -117,11 +117,12 @@ class OnnxSamRunner:
         self, features: FloatArray, wire: WirePrompts, shape: tuple[int, int]
     ) -> tuple[FloatArray, FloatArray]:
         """EfficientSAM takes points in the slice's own pixels and answers on its grid, best first or not."""
-        real = wire.labels >= 0  # it pads by itself
+        order = np.argsort(wire.labels < 2, kind="stable")  # it reads six points: a box's corners (2, 3) come first
+        order = order[wire.labels[order] >= 0]  # it pads by itself
         feed = {
             "image_embeddings": features[None],
-            "batched_point_coords": wire.coords[real][None, None],
-            "batched_point_labels": wire.labels[real][None, None],
+            "batched_point_coords": wire.coords[order][None, None],
+            "batched_point_labels": wire.labels[order][None, None],
             "orig_im_size": np.array(shape, np.int64),
         }
         masks, scores = self._decoder.run(self._outputs, feed)

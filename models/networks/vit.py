@@ -18,7 +18,7 @@ __all__ = ["ImageEncoder", "LayerNorm2d", "VitShape"]
 
 PATCH_PX = 16
 WINDOW = 14  # patches
-CHUNK_SCORES = 1 << 22  # attention scores held at once where the fused kernel is not used: 16 MiB
+WHOLE_TOKENS = 1024  # from here on an exported file attends head by head, to hold the scores of one head only
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, edge: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
-        self.parts = 1 if window else -(-(edge**4) // CHUNK_SCORES)
+        self.by_head = not window and edge**2 > WHOLE_TOKENS
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * edge - 1, width // heads))
@@ -124,34 +124,24 @@ class Attention(nn.Module):
         by_row = q @ _relative(self.rel_pos_h, rows).transpose(1, 2)
         by_column = (q.transpose(2, 3) @ _relative(self.rel_pos_w, columns).transpose(1, 2)).transpose(2, 3)
         if torch.onnx.is_in_onnx_export():
-            return _attend_in_chunks(q, k, v, by_row, by_column, self.parts)
+            return _attend_written_out(q, k, v, by_row, by_column, self.by_head)
         bias = (by_row[..., None] + by_column[..., None, :]).view(b, heads, rows * columns, rows * columns)
         flat = (b, heads, rows * columns, c)
         out = functional.scaled_dot_product_attention(q.reshape(flat), k.reshape(flat), v.reshape(flat), attn_mask=bias)
         return out.view(q.shape)
 
 
-def _attend_in_chunks(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, parts: int) -> Tensor:
-    """The same attention written out for export: few enough scores at once to stay in a processor's cache.
-
-    All sizes may be traced ones, so the file takes any grid; only the number of ``parts`` of a head is fixed.
-    """
+def _attend_written_out(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, by_head: bool) -> Tensor:
+    """The same attention in plain products for export; all sizes may be traced ones, so the file takes any grid."""
     b, heads, rows, columns, c = q.shape
-    keys = k.reshape(b, heads, rows * columns, c).transpose(2, 3)
-    values = v.reshape(b, heads, rows * columns, c)
-    scaled = q * (1 / c**0.5)
+    flat = (b, heads, rows * columns, c)
+    queries, keys, values = (q * (1 / c**0.5)).reshape(flat), k.reshape(flat).transpose(2, 3), v.reshape(flat)
     made = []
-    for which in [slice(head, head + 1) for head in range(int(heads))] if parts > 1 else [slice(None)]:
-        done = []
-        for start, stop in [(rows * part // parts, rows * (part + 1) // parts) for part in range(parts)]:
-            size = (b, -1, (stop - start) * columns, rows * columns)
-            scores = scaled[:, which, start:stop].reshape(b, -1, size[2], c) @ keys[:, which]
-            scores = scores.view(b, -1, stop - start, columns, rows, columns)
-            scores = scores + by_row[:, which, start:stop, :, :, None] + by_column[:, which, start:stop, :, None, :]
-            weights = scores.view(size).softmax(-1)
-            done.append((weights @ values[:, which]).view(b, -1, stop - start, columns, c))
-        made.append(torch.cat(done, 2) if len(done) > 1 else done[0])
-    return torch.cat(made, 1) if len(made) > 1 else made[0]
+    for which in [slice(head, head + 1) for head in range(int(heads))] if by_head else [slice(None)]:
+        scores = (queries[:, which] @ keys[:, which]).view(b, -1, rows, columns, rows, columns)
+        scores = scores + by_row[:, which, ..., None] + by_column[:, which, :, :, None, :]
+        made.append(scores.view(b, -1, rows * columns, rows * columns).softmax(-1) @ values[:, which])
+    return (torch.cat(made, 1) if by_head else made[0]).view(q.shape)
 
 
 class Adapter(nn.Module):
@@ -233,7 +223,7 @@ class ImageEncoder(nn.Module):
         x = self.patch_embed(x)
         n, h, w, c = x.shape
         # From here on the tokens are one axis: runtimes take four for a picture, and turn it around.
-        x = (x + self.pos_embed[:, :h, :w]).reshape(n, h * w, c)
+        x = x.reshape(n, h * w, c) + self.pos_embed[:, :h, :w].reshape(1, h * w, c)
         for block in self.blocks:
             x = block(x, (h, w))
         return self.neck(x.view(n, h, w, c).permute(0, 3, 1, 2))

@@ -135,6 +135,12 @@ def test_clicks_and_boxes_on_the_slices_own_grid(predictor, embedding):
     assert centre_of(boxed) == pytest.approx((20, 30), abs=0.6)
 
 
+def test_a_box_is_among_the_six_points_that_are_read(predictor, embedding):
+    clicks = SlicePrompts(np.tile(np.float32([[20, 40]]), (6, 1)), np.full(6, True), box=(10, 20, 31, 41))
+    inside = [(10, 20), (30, 40), *[(20, 40)] * 4]
+    assert centre_of(predictor.predict(embedding, clicks)) == pytest.approx(np.mean(inside, 0), abs=0.6)
+
+
 def test_a_carried_mask_becomes_a_box_and_points(predictor, embedding):
     carried = np.full(SHAPE, -5, np.float32)
     carried[25:36, 20:31] = 5

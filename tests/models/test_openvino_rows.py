@@ -38,7 +38,7 @@ def products(network) -> int:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(openvino_rows, "BLOCK_ROWS", 32)
+    monkeypatch.setattr(openvino_rows, "BLOCK_ROWS", (32, 12))
 
 
 def test_a_chain_of_products_runs_block_by_block():
@@ -48,6 +48,50 @@ def test_a_chain_of_products_runs_block_by_block():
     theirs, ours = answers(mlp()), answers(network)
     assert np.abs(theirs[0]).max() > 1
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_smaller_block_serves_where_the_larger_leaves_a_rest():
+    network = mlp(rows=60)
+    in_row_blocks(network)
+    assert products(network) == 2 * 5
+    np.testing.assert_allclose(answers(network, 60)[0], answers(mlp(rows=60), 60)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_middle_that_others_read_is_put_together_again():
+    network = mlp(watched=True)
+    in_row_blocks(network)
+    assert products(network) == 2 * 3
+    for ours, theirs in zip(answers(network), answers(mlp(watched=True)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def transformer(axis: int = 2):
+    """Two blocks: attention that needs all rows, x + its product, a normalisation over ``axis``, a product, a sum."""
+    rng = np.random.default_rng(7)
+    x = entry = ops.parameter([1, ROWS, WIDTH], np.float32)
+    for _ in range(2):
+        seen = ops.matmul(ops.softmax(ops.matmul(x, x, False, True), 2), x, False, False)
+        x = ops.add(x, ops.add(ops.matmul(seen, ops.constant(draw(rng, WIDTH, WIDTH)), False, True), draw(rng, WIDTH)))
+        even = ops.mvn(x, ops.constant(np.array([axis], np.int64)), True, 1e-6, "INSIDE_SQRT")
+        even = ops.add(ops.multiply(even, draw(rng, 1, 1, WIDTH)), ops.constant(draw(rng, 1, ROWS, WIDTH)))
+        x = ops.subtract(x, ops.matmul(even, ops.constant(draw(rng, WIDTH, WIDTH)), False, False))
+    return ov.Model([x], [entry])
+
+
+def test_sums_and_normalisations_between_attentions_go_block_by_block():
+    network = transformer()
+    in_row_blocks(network)
+    kinds = [node.get_type_name() for node in network.get_ops()]
+    assert kinds.count("MatMul") == 2 * (2 + 2 * 3)  # the attention's own two stay whole
+    assert kinds.count("MVN") == kinds.count("Subtract") == 2 * 3
+    np.testing.assert_allclose(answers(network)[0], answers(transformer())[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_normalisation_over_the_rows_stays_whole():
+    network = transformer(axis=1)
+    in_row_blocks(network)
+    assert [node.get_type_name() for node in network.get_ops()].count("MVN") == 2
+    np.testing.assert_allclose(answers(network)[0], answers(transformer(axis=1))[0], rtol=1e-4, atol=1e-4)
 
 
 def test_huge_numbers_stay_as_they_are():
@@ -61,11 +105,7 @@ def test_huge_numbers_stay_as_they_are():
     np.testing.assert_array_equal(answers(network)[0], whole[0])
 
 
-@pytest.mark.parametrize(
-    ("network", "rows"),
-    [(mlp(rows=32), 32), (mlp(rows=100), 100), (mlp(watched=True), ROWS)],
-    ids=["one block", "a rest", "two readers"],
-)
+@pytest.mark.parametrize(("network", "rows"), [(mlp(rows=12), 12), (mlp(rows=100), 100)], ids=["one block", "a rest"])
 def test_what_does_not_divide_is_left_alone(network, rows):
     before, whole = products(network), answers(network, rows)
     in_row_blocks(network)

@@ -65,11 +65,11 @@ def test_mobile_sam_equals_its_reference(monkeypatch, tmp_path, slices, which):
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["CT", "X-ray", "ultrasound in colour"])
 def test_lite_medsam_equals_its_reference(monkeypatch, tmp_path, slices, which):
     """The steps of its own script (CVPR24_LiteMedSAM_infer.py): resize, min-max, pad, box, crop, resize."""
-    sam, image = build_reference(64, 4), slices[which]
-    shape = TinyVitShape(64, strided_start=False, **SHAPE)
+    sam, image = build_reference(128, 4), slices[which]
+    shape = TinyVitShape(128, strided_start=False, **SHAPE)
     predictor = load(monkeypatch, tmp_path, sam, shape, SamOptions("lite-medsam"))
     reference = references.LiteMedSamReference(sam)
     reference.embed(image)
     embedding = predictor.embed(SliceImage(image.astype(np.float32) / 255))
-    box = asked(image)[1]
+    box = asked(image)[1]  # on the CT a corner falls just short of a pixel of the input
     check(predictor.predict(embedding, as_prompt(box)), reference.box(box))
