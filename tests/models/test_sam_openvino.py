@@ -26,7 +26,7 @@ def openvino(monkeypatch):
 
 
 @pytest.mark.usefixtures("card", "openvino")
-@pytest.mark.parametrize("block_rows", [512, 48])  # of 144: in one piece, and in three
+@pytest.mark.parametrize("block_rows", [(512,), (100, 48)])  # of 144: in one piece, and in three
 def test_openvino_equals_torch_and_is_preferred_on_a_cpu(slices, monkeypatch, own_folders, block_rows):
     monkeypatch.setattr(openvino_rows, "BLOCK_ROWS", block_rows)
     image = SliceImage(slices[0].astype(np.float32) / 255, (3.0, 3.0))
