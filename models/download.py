@@ -117,7 +117,8 @@ def _receive(response: http.client.HTTPResponse, url: str, part: Path, version: 
     if headers.get_content_type() == "text/html":
         raise ModelError(f"{url} sent a web page instead of a file (a login, a confirmation or a moved address)")
     etag = headers.get("ETag") or headers.get("Last-Modified") or ""
-    length = int(headers.get("Content-Length") or 0)
+    said = headers.get("Content-Length", "")
+    length = int(said) if said.isdecimal() else 0
     start = 0
     if getattr(response, "status", None) == 206:
         start, sent = part.stat().st_size, headers.get("Content-Range", "")

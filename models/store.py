@@ -330,7 +330,7 @@ class Store:
             raise ModelError(
                 _wrong(card, file, path, kept, f"expected sha256 {pin.sha256} as pinned on {pin.date}, got {sha256}")
             )
-        first = FIRST_USE if file.urls else BY_USER  # a file with no address was brought by hand
+        first = BY_USER if card.user and not file.urls else FIRST_USE
         how = "/".join(h.partition(":")[0] for h in file.hashes) or (pin.checked_by if pin else first)
         if not file.hashes and pin is None and not trust_on_first_use:
             raise ModelError(

@@ -179,6 +179,8 @@ def models_verify(
 
     store = _store()
     cards = [model_card(i) for i in model_ids] if model_ids else [c for c in model_cards().values() if store.is_here(c)]
+    if not any(card.files for card in cards):
+        typer.echo("nothing to verify: of these models no file is on this machine")
     bad = []
     for card in cards:
         for finding in store.verify(card, trust_on_first_use=trust):

@@ -48,6 +48,10 @@ def _source(value: Any) -> str:
     return _name(value.get_node())
 
 
+def _value(value: Any) -> tuple[str, int]:
+    return _source(value), int(value.get_index())
+
+
 def _rows(value: Any) -> int:
     """The r of (1, r, c); 0 for all else."""
     shape = value.get_partial_shape()
@@ -59,7 +63,17 @@ def _is_constant(value: Any) -> bool:
 
 
 def _is_product(node: Any) -> bool:
-    return node.get_type_name() == "MatMul" and _is_constant(node.input_value(1)) and bool(_rows(node.output(0)))
+    """Rows of numbers with weights, turned or not; no more than that."""
+    if node.get_type_name() != "MatMul" or not _rows(node.output(0)) or node.get_attributes()["transpose_a"]:
+        return False
+    weights = node.input_value(1)
+    return _is_constant(weights) and len(weights.get_shape()) == 2
+
+
+def _is_alike(value: Any, rows: int) -> bool:
+    """Whether it has a part for every row, or is a constant that is the same for all of them."""
+    shape = list(value.get_shape()) if _is_constant(value) else []
+    return _rows(value) == rows or (_is_constant(value) and shape[-2:-1] in ([], [1]) and len(shape) <= 3)
 
 
 def _readers(node: Any) -> list[Any]:
@@ -73,8 +87,9 @@ def _goes_by_row(node: Any, rows: int) -> bool:
     if node.get_type_name() == "MVN":  # a normalisation, over the numbers of a row
         axes = node.input_value(1)
         return _is_constant(axes) and axes.get_node().get_data().tolist() in ([-1], [2])
-    others = all(_rows(value) == rows or _is_constant(value) for value in node.input_values())
-    return others and (_is_product(node) or node.get_type_name() in BY_NUMBER)
+    if _is_product(node):
+        return True
+    return node.get_type_name() in BY_NUMBER and all(_is_alike(value, rows) for value in node.input_values())
 
 
 def _region(first: Any, nodes: list[Any], done: set[str]) -> Region:
@@ -101,18 +116,18 @@ def _split(region: Region, parts: int) -> None:
         for name, node in region.items()
     }
     entries = {
-        _source(value): ops.split(value, ops.constant(np.int64(1)), parts).outputs()
+        _value(value): ops.split(value, ops.constant(np.int64(1)), parts).outputs()
         for node in region.values()
         for value in node.input_values()
         if _rows(value) == rows and _source(value) not in region
     }
     made: dict[str, list[Any]] = {name: [] for name, readers in exits.items() if readers}
     for part in range(parts):
-        again = {name: pieces[part] for name, pieces in entries.items()}
+        again = {value: pieces[part] for value, pieces in entries.items()}
         for name, node in region.items():
-            again[name] = _again(node, [again.get(_source(value), value) for value in node.input_values()])
+            again[name, 0] = _again(node, [again.get(_value(value), value) for value in node.input_values()])
             if name in made:
-                made[name].append(again[name])
+                made[name].append(again[name, 0])
     for name, pieces in made.items():
         whole = ops.concat(pieces, 1).output(0)
         for reader in exits[name]:

@@ -46,7 +46,7 @@ class FileServer:
     delay_s: float = 0.0
     web_page: bool = False
     etag: str | None = None  # instead of its own strong one; "" for none
-    claims: int = 0  # this many bytes instead of the real number, once
+    claims: int | str = 0  # this many bytes instead of the real number, once
     rest_from: int | None = None  # where the rest begins that it sends, whatever was asked
     ignores_version: bool = False  # sends the rest of whatever it has now
     url: str = ""

@@ -81,6 +81,12 @@ def test_two_versions_are_not_mixed_when_the_second_one_does_not_fit(store, unpu
     assert pulled(store, unpublished) == CONTENT
 
 
+def test_a_length_that_is_no_number_is_as_good_as_none(store, unpublished, file_server):
+    file_server.claims = "many"
+    store.pull(unpublished, trust_on_first_use=True)
+    assert store.is_here(unpublished)
+
+
 def test_a_rest_from_elsewhere_is_not_appended(store, unpublished, file_server):
     file_server.cut_after, file_server.rest_from = 500_000, 400_000
     assert pulled(store, unpublished) == CONTENT

@@ -94,6 +94,44 @@ def test_a_normalisation_over_the_rows_stays_whole():
     np.testing.assert_allclose(answers(network)[0], answers(transformer(axis=1))[0], rtol=1e-4, atol=1e-4)
 
 
+def test_two_answers_of_one_node_are_not_mixed_up():
+    def network():
+        x = ops.parameter([1, ROWS, 2 * WIDTH], np.float32)
+        left, right = ops.split(x, ops.constant(np.int64(2)), 2).outputs()
+        weights = ops.constant(draw(np.random.default_rng(8), WIDTH, WIDTH))
+        return ov.Model([ops.add(ops.multiply(ops.matmul(left, weights, False, False), right), left)], [x])
+
+    x = draw(np.random.default_rng(9), 1, ROWS, 2 * WIDTH)
+    left, right = np.split(x, 2, axis=2)
+    split = network()
+    in_row_blocks(split)
+    assert products(split) == 3
+    found = ov.Core().compile_model(split, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([x])[0]
+    weights = draw(np.random.default_rng(8), WIDTH, WIDTH)
+    np.testing.assert_allclose(found, (left @ weights) * right + left, rtol=1e-4, atol=1e-4)
+
+
+def odd(kind: str):
+    """A product and what looks like more of the same, but takes another number in every row or mixes rows."""
+    rng = np.random.default_rng(10)
+    x = ops.parameter([1, ROWS, WIDTH], np.float32)
+    made = ops.matmul(x, ops.constant(draw(rng, WIDTH, ROWS)), False, False)
+    if kind == "a table of all rows":
+        made = ops.add(made, ops.constant(draw(rng, ROWS, ROWS)))
+    elif kind == "turned":
+        made = ops.matmul(made, ops.constant(draw(rng, ROWS, WIDTH)), True, False)
+    else:  # weights with as many rows as there are tokens
+        made = ops.matmul(made, ops.constant(draw(rng, 1, ROWS, WIDTH)), False, False)
+    return ov.Model([made], [x])
+
+
+@pytest.mark.parametrize("kind", ["a table of all rows", "turned", "weights in three axes"])
+def test_what_only_looks_like_rows_stays_whole(kind):
+    network = odd(kind)
+    in_row_blocks(network)
+    np.testing.assert_allclose(answers(network)[0], answers(odd(kind))[0], rtol=1e-4, atol=1e-4)
+
+
 def test_huge_numbers_stay_as_they_are():
     x = ops.parameter([1, ROWS, WIDTH], np.float32)
     network = ov.Model(

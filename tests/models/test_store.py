@@ -117,13 +117,15 @@ def test_what_is_not_the_file_is_named(store, file, file_server, knob, message):
     assert not store.is_here(card_for(file))
 
 
-def test_without_a_published_hash_the_first_use_pins(store, file, file_server):
+@pytest.mark.parametrize("is_own", [False, True])
+def test_without_a_published_hash_the_first_use_pins(store, file, file_server, is_own):
     card = card_for(replace(file, hashes=(), bytes=0, hash_source="none published"))
     with pytest.raises(ModelError, match=r"none published.*--trust-on-first-use"):
         store.pull(card)
     assert file_server.requests == []
-    store.pull(card, trust_on_first_use=True)
+    store.pull(replace(card, user=is_own), trust_on_first_use=True)
     assert store.trust.pinned("toy", "toy.pth").sha256 == SHA256
+    assert store.trust.pinned("toy", "toy.pth").checked_by == "trust-on-first-use"
     store.path("toy", file).unlink()
     file_server.files["/toy.pth"] = b"something else"
     with pytest.raises(ModelError, match=f"expected sha256 {SHA256} as pinned on"):
