@@ -25,6 +25,7 @@ __all__ = ["IMAGE_EXTENSIONS", "MASK_EXTENSIONS", "write_labelmap", "write_volum
 MASK_EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
 IMAGE_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
 NRRD = (".seg.nrrd", ".nrrd")
+NIFTI = (".nii", ".nii.gz")
 TIFF = (".tif", ".tiff")
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")  # no place in the patient: the frame goes into a note beside them
@@ -157,14 +158,18 @@ def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extensio
         image = to_sitk(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")), geometry)
     for key, value in fields.items():
         image.SetMetaData(key, value)
+    # ITK's NIfTI writer takes more endings off a name than the last: a.img.nii.gz would become a.hdr.
+    written = target.with_name(f"image{extension}") if extension in NIFTI else target
     with quiet_itk():
         try:
-            sitk.WriteImage(image, str(target), useCompression=extension != ".mhd")
+            sitk.WriteImage(image, str(written), useCompression=extension != ".mhd")
         except RuntimeError as exc:
             raise WriteError(
                 f"cannot write {target.name}: {extension} does not hold {array.dtype} of shape {array.shape}, "
                 "or the disk is full"
             ) from exc
+    if written != target:
+        written.replace(target)
     if extension in PICTURES:
         write_note(target, geometry)
 

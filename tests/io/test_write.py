@@ -214,3 +214,21 @@ class TestFailureLeavesNothing:
 
 def _empty(geometry: Geometry) -> Labelmap:
     return Labelmap(np.zeros(geometry.shape, dtype=np.uint8), geometry)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scan.img.nii.gz", "scan.hdr.nii", "scan.nii.gz.nii.gz", "scan.nii.nii.gz", "SCAN.NII.GZ", "scan.raw.mhd"]
+    + ["scan.mhd.mha", "scan.nii.nrrd", "scan.hdr.tif"],
+)
+def test_a_name_with_several_endings_is_kept_and_others_are_left_alone(name: str, tmp_path: Path) -> None:
+    others = {tmp_path / other for other in ("scan.hdr", "scan.img", "scan.nii", "scan.nii.gz")}
+    for other in others:
+        other.write_bytes(b"somebody's")
+    array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    geometry = Geometry((2, 3, 4), (0.5, 0.75, 3.0), (10.0, -20.0, 30.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    files = write_labelmap(Labelmap(array, geometry), tmp_path / name)
+    assert files[0] == tmp_path / name
+    assert {*files} == {*tmp_path.iterdir()} - others
+    np.testing.assert_array_equal(read_labelmap(files[0]).array, array)
+    assert {other.read_bytes() for other in others} == {b"somebody's"}
