@@ -218,7 +218,17 @@ def _empty(geometry: Geometry) -> Labelmap:
 
 @pytest.mark.parametrize(
     "name",
-    "scan.img.nii.gz scan.hdr.nii scan.nii.gz.nii.gz scan.nii.nii.gz SCAN.NII.GZ scan.raw.mhd scan.mhd.mha scan.hdr.tif".split(),
+    [
+        "scan.img.nii.gz",
+        "scan.hdr.nii",
+        "scan.nii.gz.nii.gz",
+        "scan.nii.nii.gz",
+        "SCAN.NII.GZ",
+        "scan.raw.mhd",
+        "scan.mhd.mha",
+        "scan.nii.nrrd",
+        "scan.hdr.tif",
+    ],
 )
 def test_a_name_with_several_endings_is_kept_and_others_are_left_alone(name: str, tmp_path: Path) -> None:
     others = {tmp_path / other for other in ("scan.hdr", "scan.img", "scan.nii", "scan.nii.gz")}
