@@ -7,7 +7,7 @@ import asyncio
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from promptseg.app.service.application import create_app
+from promptseg.app.application import create_app
 from promptseg.app.settings import ServeSettings
 
 __all__ = ["PatientProtocol", "run"]

@@ -74,7 +74,7 @@ def main() -> None:
         folder = Path(name)
         table, out = make_cases(folder, given.cases, broken), folder / "out"
         print(f"{given.cases} cases, {broken} of them broken, {given.workers} workers; seed {given.seed}", flush=True)
-        command = [sys.executable, "-m", "promptseg.cli", "batch", str(table), "-o", str(out), "--job", "segment",
+        command = [sys.executable, "-m", "promptseg", "batch", str(table), "-o", str(out), "--job", "segment",
                    "--model", "classical", "--workers", str(given.workers), "--device", "cpu", "--resume"]  # fmt: skip
         before: dict[str, int] = {}
         began = time.perf_counter()

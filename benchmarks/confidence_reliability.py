@@ -26,9 +26,9 @@ from promptseg.bench.loading import CaseLoader
 from promptseg.bench.protocol3d import box_prompt
 from promptseg.bench.simulate import error_click
 from promptseg.engine.checks import LEAST, Carried, step_quality
-from promptseg.metrics import dice
 from promptseg.prompts import Point
-from promptseg.session import Session
+from promptseg.score.metrics import dice
+from promptseg.session.session import Session
 
 CLICKS, BINS = 2, 10
 

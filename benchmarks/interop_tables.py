@@ -31,7 +31,7 @@ from promptseg.export import (
 from promptseg.export.read import is_dicom_mask
 from promptseg.io import read_labelmap, read_volume, write_labelmap
 from promptseg.io.regrid import read_regridded
-from promptseg.metrics import dice
+from promptseg.score.metrics import dice
 from promptseg.volume import Geometry, Label, Labelmap
 
 START, END = "<!-- tables: python benchmarks/interop_tables.py -->", "<!-- /tables -->"
@@ -124,7 +124,7 @@ def truths(data: Path) -> Iterator[str]:
 
 
 def _on_grid(labels: Labelmap, geometry: object) -> Labelmap:
-    from promptseg.evaluate import resample_mask
+    from promptseg.score.evaluate import resample_mask
 
     assert isinstance(geometry, Geometry)
     array = np.zeros(geometry.shape, labels.array.dtype)

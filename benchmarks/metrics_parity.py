@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from promptseg import metrics
+from promptseg.score import metrics
 
 TOLERANCE_MM = 1.0
 LABELS = {

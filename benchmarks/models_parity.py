@@ -163,7 +163,7 @@ def prepare(name: str, variants: list[str], folder: Path) -> None:
 
     from promptseg.models.loading import export_model
     from promptseg.models.own_models import OwnModel, add_model
-    from promptseg.models.store import Store
+    from promptseg.models.weights.store import Store
 
     os.environ.update(environment("torch-fp32", folder))
     if not (folder / "models" / MODEL).is_dir():

@@ -150,7 +150,7 @@ def build(arch: str, px: int = 1024) -> nn.Module:
 
         model = Sam2Model(Sam2Config())  # its defaults are SAM 2.1 tiny
     else:
-        from promptseg.models.families.sam2 import _build
+        from promptseg.models.families.sam2.predictor import _build
 
         model = _build(arch, px)  # transformers' classes by the model manager's table of sizes
     places = model.shared_image_embedding.positional_embedding

@@ -23,10 +23,10 @@ from promptseg.engine.carry import Carrier, grown, mask_logits
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Step
 from promptseg.engine.slices import LabelCanvas, SliceSource
-from promptseg.layers import Layers
-from promptseg.metrics import dice
 from promptseg.models.predictor import Prior, SlicePrompts
 from promptseg.prompts import Plane
+from promptseg.score.metrics import dice
+from promptseg.volume.label_voxels import Layers
 
 AXIAL = Plane.AXIAL
 ONLY = (

@@ -20,7 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 
 import promptseg
-from promptseg.metrics import dice
+from promptseg.score.metrics import dice
 
 ORGANS = {"liver": 5, "kidney_left": 3, "spleen": 1}  # TotalSegmentator's "total" ids
 CASES = {
@@ -76,7 +76,7 @@ def main() -> None:
                     print(f"| {case} | {organ} | not in this scan | | |")
                     continue
                 out = Path(folder) / f"{case}_{organ}.nii.gz"
-                command = [sys.executable, "-m", "promptseg.cli", "segment", str(options.data / image)]
+                command = [sys.executable, "-m", "promptseg", "segment", str(options.data / image)]
                 command += ["--box", middle_box(wanted), "--label", organ, "--model", options.model, "-o", str(out)]
                 started = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True)

@@ -141,7 +141,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [sys.executable, "-m", "promptseg.cli", "serve", "--no-ui", "--auth", "keys"]
+        self._command = [sys.executable, "-m", "promptseg", "serve", "--no-ui", "--auth", "keys"]
         self._command += ["--data", str(data), "--port", str(self.port)]
         self._log = (data.parent / "server.log").open("ab")
         self.process = self.start()
@@ -174,7 +174,7 @@ class Server:
 
 def add_users(data: Path, count: int) -> dict[str, str]:
     """Make users with a key each."""
-    from promptseg.app.accounts import Accounts
+    from promptseg.app.door.accounts import Accounts
     from promptseg.app.settings import ServeSettings
     from promptseg.app.store import Database
 

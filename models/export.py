@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from promptseg.errors import MissingExtraError, ModelError
 from promptseg.models import runtime
 from promptseg.models.checkpoints import BESIDE
-from promptseg.models.families.sam_onnx import LOW_PX, SIZES
+from promptseg.models.families.sam.layout import SIZES
+from promptseg.models.families.sam.on_onnx import LOW_PX
 from promptseg.models.predictor import Predictor, Prior, SliceImage, SlicePrompts
 
 __all__ = [
@@ -210,7 +211,7 @@ def sam2_tracer(model: Any, input_px: int) -> Tracer:
     def write(encoder: Path, decoder: Path) -> None:
         import torch
 
-        from promptseg.models.families.sam2_onnx import DECODER_INPUTS, DECODER_OUTPUTS, ENCODER_OUTPUTS, traceable
+        from promptseg.models.families.sam2.on_onnx import DECODER_INPUTS, DECODER_OUTPUTS, ENCODER_OUTPUTS, traceable
 
         encodes, decodes = traceable(model)
         pixels = torch.zeros(1, 3, input_px, input_px)

@@ -14,7 +14,6 @@ from promptseg.errors import DeviceError, ModelError
 from promptseg.models.export import ExportReport, Tracer, exported, sam2_tracer, sam_tracer, write_export
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
-from promptseg.models.registry import ModelCard, model_card
 from promptseg.models.runtime import (
     Device,
     Placement,
@@ -25,10 +24,11 @@ from promptseg.models.runtime import (
     torch_gpu_bytes,
 )
 from promptseg.models.settings import ModelSettings, model_settings
-from promptseg.models.store import Store
+from promptseg.models.weights.registry import ModelCard, model_card
+from promptseg.models.weights.store import Store
 
 if TYPE_CHECKING:
-    from promptseg.models.families.sam import SamRunner
+    from promptseg.models.families.sam.predictor import SamRunner
 
 __all__ = ["export_model", "load_predictor", "loaded_models", "placement_of", "weights_hash"]
 
@@ -118,7 +118,7 @@ def _keyed(
 
 def _builtin(card: ModelCard, device: Device) -> Predictor:
     from promptseg.models.builtin import BUILTIN_ONNX
-    from promptseg.models.families.builtin import BuiltinPredictor
+    from promptseg.models.families.builtin.predictor import BuiltinPredictor
 
     return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id, device=device)
 
@@ -130,14 +130,14 @@ def _classical(card: ModelCard, _device: Device) -> Predictor:
 
 
 def _sam(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
-    from promptseg.models.families.sam import SamOptions, SamPredictor
+    from promptseg.models.families.sam.predictor import SamOptions, SamPredictor
 
     options = SamOptions(card.preprocess or "sam", card.score, settings.trim)
     runner: SamRunner
     if placed.runtime != "torch":
         runner = _onnx_runner(card, _pair(weights, placed), placed, settings)
     else:
-        from promptseg.models.families.sam_torch import TorchSamRunner
+        from promptseg.models.families.sam.on_torch import TorchSamRunner
 
         runner = TorchSamRunner.from_checkpoint(
             card.arch,
@@ -160,7 +160,7 @@ def _pair(weights: _Weights, placed: Placement) -> dict[str, Path]:
 def _onnx_runner(
     card: ModelCard, pair: dict[str, Path], placed: Placement, settings: ModelSettings | None
 ) -> SamRunner:
-    from promptseg.models.families.sam_onnx import OnnxSamRunner
+    from promptseg.models.families.sam.on_onnx import OnnxSamRunner
 
     return OnnxSamRunner(
         pair["encoder"],
@@ -180,8 +180,8 @@ def _known_bytes(card: ModelCard) -> int:
 
 
 def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: ModelSettings) -> Predictor:
-    from promptseg.models.families.sam import SamOptions, SamPredictor
-    from promptseg.models.families.sam2 import load_sam2, with_memory
+    from promptseg.models.families.sam.predictor import SamOptions, SamPredictor
+    from promptseg.models.families.sam2.predictor import load_sam2, with_memory
 
     if placed.runtime == "torch":
         return load_sam2(card, weights.files["checkpoint"], placed.device, placed.precision, compiled=settings.compiled)
@@ -195,7 +195,7 @@ def _sam2(card: ModelCard, weights: _Weights, placed: Placement, settings: Model
 def _sam2_onnx_runner(
     card: ModelCard, pair: dict[str, Path], placed: Placement, settings: ModelSettings | None
 ) -> SamRunner:
-    from promptseg.models.families.sam2_onnx import Sam2OnnxRunner
+    from promptseg.models.families.sam2.on_onnx import Sam2OnnxRunner
 
     graphs = settings.cache_dir / "graphs" if settings is not None else None
     return Sam2OnnxRunner(pair["encoder"], pair["decoder"], placed, card.input_px or 1024, graphs)
@@ -311,7 +311,7 @@ def export_model(model_id: str, precision: str = "fp32") -> ExportReport:
     tracer, reference = (_sam2_source if card.family == "sam2" else _sam_source)(card, weights)
 
     def open_pair(encoder: Path, decoder: Path, runtime: str) -> Predictor:
-        from promptseg.models.families.sam import SamOptions, SamPredictor
+        from promptseg.models.families.sam.predictor import SamOptions, SamPredictor
 
         runner = _sam2_onnx_runner if card.family == "sam2" else _onnx_runner
         options = SamOptions(card.preprocess or card.family, card.score)
@@ -330,8 +330,8 @@ def export_model(model_id: str, precision: str = "fp32") -> ExportReport:
 
 def _sam_source(card: ModelCard, weights: _Weights) -> tuple[Tracer, Predictor]:
     """What writes a SAM, and the same on torch to compare with."""
-    from promptseg.models.families.sam import SamOptions, SamPredictor
-    from promptseg.models.families.sam_torch import TorchSamRunner
+    from promptseg.models.families.sam.on_torch import TorchSamRunner
+    from promptseg.models.families.sam.predictor import SamOptions, SamPredictor
     from promptseg.models.networks.architectures import load_network
 
     network = load_network(card.arch, weights.files["checkpoint"], _known_bytes(card))
@@ -341,7 +341,7 @@ def _sam_source(card: ModelCard, weights: _Weights) -> tuple[Tracer, Predictor]:
 
 def _sam2_source(card: ModelCard, weights: _Weights) -> tuple[Tracer, Predictor]:
     """What writes a SAM 2, and the same on torch to compare with."""
-    from promptseg.models.families.sam2 import load_image_model, load_sam2
+    from promptseg.models.families.sam2.predictor import load_image_model, load_sam2
 
     checkpoint = weights.files["checkpoint"]
     tracer = sam2_tracer(load_image_model(card, checkpoint), card.input_px or 1024)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptseg.errors import MissingExtraError, ModelError
-from promptseg.models.registry import ModelCard, WeightFile, model_card
-from promptseg.models.store import BY_USER, Store
+from promptseg.models.weights.registry import ModelCard, WeightFile, model_card
+from promptseg.models.weights.store import BY_USER, Store
 
 if TYPE_CHECKING:
-    from promptseg.models.families.sam import SamPredictor
+    from promptseg.models.families.sam.predictor import SamPredictor
 
 __all__ = ["OwnModel", "add_model"]
 
@@ -137,7 +137,7 @@ def _input_px(family: str, arch: str) -> int:
 
 
 def _check_choices(card: ModelCard) -> None:
-    from promptseg.models.families.frames import KINDS
+    from promptseg.models.families.sam.frames import KINDS
 
     kinds = ("sam2",) if card.family == "sam2" else KINDS
     if card.preprocess not in kinds:
@@ -149,7 +149,7 @@ def _check_choices(card: ModelCard) -> None:
 def _check_checkpoint(card: ModelCard, checkpoint: Path) -> None:
     """Load it once, as every start will."""
     if card.family == "sam2":
-        from promptseg.models.families.sam2 import load_sam2
+        from promptseg.models.families.sam2.predictor import load_sam2
         from promptseg.models.runtime import Device
 
         load_sam2(card, checkpoint, Device("cpu"), "fp32")
@@ -197,9 +197,9 @@ def _external(path: Path) -> str:
 
 
 def _open_pair(card: ModelCard, encoder: Path, decoder: Path) -> SamPredictor:
-    from promptseg.models.families.sam import SamOptions, SamPredictor, SamRunner
-    from promptseg.models.families.sam2_onnx import Sam2OnnxRunner
-    from promptseg.models.families.sam_onnx import OnnxSamRunner
+    from promptseg.models.families.sam.on_onnx import OnnxSamRunner
+    from promptseg.models.families.sam.predictor import SamOptions, SamPredictor, SamRunner
+    from promptseg.models.families.sam2.on_onnx import Sam2OnnxRunner
     from promptseg.models.runtime import Device, Placement
 
     runner: SamRunner

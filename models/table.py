@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from promptseg.models.registry import ModelCard
+from promptseg.models.weights.registry import ModelCard
 
 __all__ = ["markdown_table", "size_text"]
 

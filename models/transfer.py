@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from promptseg.errors import ModelError, WriteError
 from promptseg.models.export import exported, put_in_place
-from promptseg.models.registry import ROW_FILE, ModelCard, WeightFile, model_card, model_cards
-from promptseg.models.store import Store
+from promptseg.models.weights.registry import ROW_FILE, ModelCard, WeightFile, model_card, model_cards
+from promptseg.models.weights.store import Store
 
 __all__ = ["import_weights", "pack_weights"]
 

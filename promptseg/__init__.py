@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from promptseg.prompts import Point as Point
     from promptseg.prompts import Scribble as Scribble
     from promptseg.prompts import TextPrompt as TextPrompt
-    from promptseg.session import Session as Session
+    from promptseg.session.session import Session as Session
     from promptseg.volume import Geometry as Geometry
     from promptseg.volume import Label as Label
     from promptseg.volume import Labelmap as Labelmap
@@ -60,7 +60,7 @@ _HOME = {
     "Progress": "promptseg.engine.progress",
     "PromptsegError": "promptseg.errors",
     "Scribble": "promptseg.prompts",
-    "Session": "promptseg.session",
+    "Session": "promptseg.session.session",
     "TextPrompt": "promptseg.prompts",
     "Volume": "promptseg.volume",
     "WholeBody": "promptseg.wholebody.engine",

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
-from promptseg.entries import perform
 from promptseg.errors import ReplayError, SettingsError
-from promptseg.journal import Journal, read_journal
 from promptseg.models.loading import load_predictor
-from promptseg.promptlog import PromptLog, read_log
 from promptseg.prompts import Prompt
-from promptseg.session import Session
+from promptseg.session.journal import Journal, read_journal
+from promptseg.session.prompt_log import PromptLog, read_log
+from promptseg.session.replaying import perform
+from promptseg.session.session import Session
 from promptseg.volume import Labelmap, Volume, Window
 
 __all__ = ["apply_log", "open_session", "replay", "resume", "segment"]

@@ -2,7 +2,7 @@
 
 Voxel coordinates are (z, y, x), zero-based and continuous, the voxel's centre at the integer. World coordinates are
 (x, y, z) in millimetres, LPS (x grows to the patient's left, y to the back, z to the head), as in DICOM and SimpleITK.
-Boxes are half-open. A prompt knows nothing of an image: ``promptseg.session`` checks that it fits one.
+Boxes are half-open. A prompt knows nothing of an image: ``promptseg.session.session`` checks that it fits one.
 """
 
 from __future__ import annotations

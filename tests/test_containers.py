@@ -152,7 +152,7 @@ def test_what_the_image_holds_is_a_whole_promptseg(built, tmp_path):
     (site,) = prefix.glob("lib/python*/site-packages")
     environment = {**os.environ, "PYTHONPATH": str(site)}
     where = (
-        "import importlib.util, promptseg, promptseg.batch.run, promptseg.models.registry\n"
+        "import importlib.util, promptseg, promptseg.batch.run, promptseg.models.weights.registry\n"
         "assert importlib.util.find_spec('promptseg.app.server')\n"
         "print(promptseg.__file__)"
     )
@@ -160,7 +160,14 @@ def test_what_the_image_holds_is_a_whole_promptseg(built, tmp_path):
         [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert Path(done.stdout.strip()).is_relative_to(site), done.stderr
-    demo = [sys.executable, "-m", "promptseg.cli", "demo", "-o", tmp_path / "out"]  # the shipped network and example
+    demo = [
+        sys.executable,
+        "-m",
+        "promptseg",
+        "demo",
+        "-o",
+        tmp_path / "out",
+    ]  # the shipped network and example
     done = subprocess.run(demo, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -63,7 +63,7 @@ def place(tmp_path: Path) -> Path:
 SCRIPT = """
 import logging
 logging.basicConfig(filename="log.txt", level=logging.DEBUG)
-from promptseg.cli import main
+from promptseg.cli.main import main
 for line in open("commands.txt"):
     print("$", line.strip()); print(main(line.split()))
 """
@@ -151,7 +151,7 @@ def test_no_temporary_copy_holds_an_identity() -> None:
 
 
 def test_identity_when_asked(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from promptseg.cli import main
+    from promptseg.cli.main import main
 
     monkeypatch.chdir(place / "work")
     good = str(place / "in" / "good")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from promptseg.app.settings import Limits
-from promptseg.app.uploads import Intake
+from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
 
 __all__ = ["Datastore", "Stored"]

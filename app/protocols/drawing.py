@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import PromptError
-from promptseg.layers import Changed, as_slices, bounds
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Prompt, Scribble
-from promptseg.session import Session
+from promptseg.session.session import Session
 from promptseg.volume import Volume
+from promptseg.volume.label_voxels import Changed, as_slices, bounds
 
 __all__ = ["Drawing", "box_prompt", "lasso_prompts", "point_prompt", "scribble_prompt"]
 

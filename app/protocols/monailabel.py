@@ -21,14 +21,14 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from promptseg.app.door.caller import Caller, Who
+from promptseg.app.live.queueing import Turn
 from promptseg.app.protocols.datastore import FINAL, Datastore, Stored
 from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.dicom_source import DicomSource
 from promptseg.app.protocols.drawing import Drawing, point_prompt
 from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400
-from promptseg.app.queueing import Turn
-from promptseg.app.service.access import Caller, Who
-from promptseg.app.uploads import Intake
+from promptseg.app.studies.uploads import Intake
 from promptseg.errors import PromptError
 from promptseg.io.itk import to_sitk
 from promptseg.io.read import read_volume

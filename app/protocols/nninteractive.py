@@ -18,6 +18,9 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
+from promptseg.app.door.caller import Who
+from promptseg.app.live.queueing import Turn
+from promptseg.app.live.state import AppState
 from promptseg.app.protocols.desk import Desk, FullError, Seat
 from promptseg.app.protocols.drawing import Drawing, box_prompt, lasso_prompts, point_prompt, scribble_prompt
 from promptseg.app.protocols.frames import unpack
@@ -31,13 +34,10 @@ from promptseg.app.protocols.nnwire import (
     volume_of,
 )
 from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
-from promptseg.app.queueing import Turn
-from promptseg.app.service.access import Who
-from promptseg.app.state import AppState
 from promptseg.errors import PromptError
-from promptseg.layers import Changed
-from promptseg.models.registry import model_card
+from promptseg.models.weights.registry import model_card
 from promptseg.prompts import Prompt
+from promptseg.volume.label_voxels import Changed
 
 __all__ = ["Place", "add", "capabilities"]
 

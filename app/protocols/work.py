@@ -10,11 +10,11 @@ from typing import TypeVar
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
+from promptseg.app.door.statuses import status_of
+from promptseg.app.live.queueing import BusyError, Priority, Turn, Work
+from promptseg.app.live.state import AppState
 from promptseg.app.protocols.drawing import Drawing
-from promptseg.app.queueing import BusyError, Priority, Turn, Work
-from promptseg.app.service.errors import status_of
-from promptseg.app.state import AppState
-from promptseg.app.uploads import UploadTooLargeError
+from promptseg.app.studies.uploads import UploadTooLargeError
 from promptseg.errors import PromptsegError
 from promptseg.volume import Volume
 

@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from promptseg.app.jobs import LAST, LiveJob
-from promptseg.app.service.access import Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Who
+from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.jobs import LAST, LiveJob
 from promptseg.app.service.schema import JobOut
 from promptseg.app.service.work import threaded
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from promptseg.app.jobs import Report
-from promptseg.app.organs import OrganRun, land
-from promptseg.app.served import Served
-from promptseg.app.service.access import Caller, Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Caller, Who
+from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.jobs import Report
+from promptseg.app.live.served import Served
+from promptseg.app.live.wholebody import OrganRun, land
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import JobOut, TextIn, WholeBodyIn
 from promptseg.app.service.work import live, threaded
-from promptseg.session import Session
+from promptseg.session.session import Session
 from promptseg.volume import Labelmap
 
 __all__ = ["router"]

@@ -11,17 +11,17 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from promptseg.app.exporting import FORMATS, KINDS, OF_THE_ENGINE, export
-from promptseg.app.nifti import nifti_header
-from promptseg.app.served import Served
-from promptseg.app.service.access import Caller, Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Caller, Who
+from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.exporting import FORMATS, KINDS, OF_THE_ENGINE, export
+from promptseg.app.live.served import Served
 from promptseg.app.service.fields import Plane
 from promptseg.app.service.schema import Carried
 from promptseg.app.service.work import ask, live, threaded
 from promptseg.app.store import Study
-from promptseg.app.studies import Content
-from promptseg.session import Session
+from promptseg.app.studies.series import Content
+from promptseg.io.nifti_bytes import nifti_header
+from promptseg.session.session import Session
 
 __all__ = ["router"]
 
@@ -122,7 +122,7 @@ async def measurements(who: Who, session_id: str) -> Any:
 
 
 def _measure(served: Served) -> list[dict[str, Any]]:
-    from promptseg.commands_measure import measure_masks
+    from promptseg.measure.rows import measure_masks
 
     labelmap = served.labelmap()
     if not labelmap.array.any():

@@ -7,11 +7,11 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from promptseg.app.jobs import Watch
-from promptseg.app.queueing import Turn
-from promptseg.app.served import Served
-from promptseg.app.service.access import Caller, Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Caller, Who
+from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.jobs import Watch
+from promptseg.app.live.queueing import Turn
+from promptseg.app.live.served import Served
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import (
     Delta,
@@ -26,13 +26,13 @@ from promptseg.app.service.schema import (
 from promptseg.app.service.steps import AcceptIn, EditIn, PaintIn, PromptsIn, PropagateIn, ReplaceIn
 from promptseg.app.service.work import live, step, threaded
 from promptseg.app.store import SessionRow
-from promptseg.app.studies import Content, Series
+from promptseg.app.studies.series import Content, Series
 from promptseg.check.finding import Finding
 from promptseg.engine.edits import edit_from_dict
 from promptseg.errors import PromptError
-from promptseg.layers import Changed
 from promptseg.prompts import Plane, Prompt, prompt_from_dict
-from promptseg.session import Session
+from promptseg.session.session import Session
+from promptseg.volume.label_voxels import Changed
 
 __all__ = ["router"]
 

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
-from promptseg.app.service.access import Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Who
+from promptseg.app.door.statuses import ERRORS
 from promptseg.app.service.schema import StudyIn, StudyOut
 from promptseg.app.service.work import threaded
 from promptseg.app.store import Study
-from promptseg.app.studies import Content
+from promptseg.app.studies.series import Content
 from promptseg.errors import PromptsegError, ReadError
 
 __all__ = ["router"]

@@ -8,19 +8,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from promptseg.app.exporting import FORMATS
-from promptseg.app.jobs import Report
-from promptseg.app.queueing import Priority
-from promptseg.app.service.access import Caller, Who
-from promptseg.app.service.errors import ERRORS
+from promptseg.app.door.caller import Caller, Who
+from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.exporting import FORMATS
+from promptseg.app.live.jobs import Report
+from promptseg.app.live.queueing import Priority
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import ConfigOut, EntryOut, JobOut, ModelOut, PullIn
 from promptseg.app.service.work import threaded
 from promptseg.errors import UnknownModelError
 from promptseg.models.loading import loaded_models
-from promptseg.models.registry import ModelCard, model_card, model_cards
 from promptseg.models.runtime import choose_device
-from promptseg.models.store import Store
+from promptseg.models.weights.registry import ModelCard, model_card, model_cards
+from promptseg.models.weights.store import Store
 
 __all__ = ["open_router", "router"]
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from promptseg.app.queueing import Priority, Work
-from promptseg.app.served import Change, Served
-from promptseg.app.service.access import Caller
-from promptseg.app.sessions import HeldElsewhereError, Step
+from promptseg.app.door.caller import Caller
+from promptseg.app.live.queueing import Priority, Work
+from promptseg.app.live.served import Change, Served
+from promptseg.app.live.sessions import HeldElsewhereError, Step
 from promptseg.errors import Cancelled
-from promptseg.session import Session
+from promptseg.session.session import Session
 
 __all__ = ["ask", "live", "step", "threaded"]
 

@@ -46,7 +46,7 @@ class Login(Base):
 
 
 class Study(Base):
-    """An uploaded or referenced study; ``content`` is how ``promptseg.app.studies`` describes its series."""
+    """An uploaded or referenced study; ``content`` is how ``promptseg.app.studies.series`` describes its series."""
 
     __tablename__ = "studies"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import DeviceError, MissingExtraError, ModelError, PromptError
-from promptseg.models.digests import digest_file
-from promptseg.models.registry import ModelCard
 from promptseg.models.runtime import torch_cuda_count
-from promptseg.models.store import FIRST_USE, Store
+from promptseg.models.weights.digests import digest_file
+from promptseg.models.weights.registry import ModelCard
+from promptseg.models.weights.store import FIRST_USE, Store
 
 __all__ = ["NnInteractiveVolume", "find_weights", "open_volume"]
 

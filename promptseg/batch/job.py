@@ -16,7 +16,7 @@ from promptseg.batch.case import Case
 from promptseg.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from promptseg.promptlog import PromptLog
+    from promptseg.session.prompt_log import PromptLog
     from promptseg.volume import Labelmap, Volume
 
 __all__ = ["DICOM_FORMATS", "FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]

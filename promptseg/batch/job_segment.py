@@ -12,8 +12,8 @@ from promptseg.batch.job import JobSpec, Result
 from promptseg.errors import PromptError, SettingsError
 
 if TYPE_CHECKING:
-    from promptseg.promptlog import PromptLog
     from promptseg.prompts import Prompt
+    from promptseg.session.prompt_log import PromptLog
     from promptseg.volume import Labelmap, Volume
     from promptseg.wholebody import WholeBody
     from promptseg.wholebody.names import Anatomy
@@ -63,9 +63,9 @@ class SegmentJob:
 
     def warm(self) -> None:
         """Import what reading needs."""
-        import promptseg.foreign
         import promptseg.io
-        import promptseg.promptlog
+        import promptseg.io.foreign
+        import promptseg.session.prompt_log
 
         if self.texts:
             import promptseg.wholebody.names  # noqa: F401 - so that the first case does not wait for it
@@ -86,9 +86,9 @@ class SegmentJob:
     def infer(self, prepared: Prepared) -> tuple[Labelmap, PromptLog]:
         """Find what was named, then apply the prompts; return the labels and the log that makes them again."""
         from promptseg.api import apply_log
-        from promptseg.promptlog import PromptLog
         from promptseg.prompts import MaskPrompt
-        from promptseg.session import Session
+        from promptseg.session.prompt_log import PromptLog
+        from promptseg.session.session import Session
 
         session = Session(prepared.volume, self._predictor, prepared.log.options)
         found: dict[str, Labelmap] = {}
@@ -126,7 +126,7 @@ def _resolved(text: str, volume: Volume | None) -> Anatomy:
 def read_case(case: Case) -> tuple[Volume, tuple[Prompt, ...]]:
     """Read a case's image, and the boxes that stand in a challenge file beside it."""
     if case.image.lower().endswith(CHALLENGE_SUFFIX):
-        from promptseg.foreign import read_challenge_npz
+        from promptseg.io.foreign import read_challenge_npz
 
         return read_challenge_npz(case.image)
     from promptseg.io import read_volume
@@ -142,9 +142,9 @@ def _log(hints: Hints, boxes: tuple[Prompt, ...], volume: Volume, named: int) ->
         PromptError: there is no prompt.
         ReplayError: the log cannot be read.
     """
-    from promptseg.foreign import recist_box
-    from promptseg.promptlog import PromptLog, read_log
+    from promptseg.io.foreign import recist_box
     from promptseg.prompts import prompt_to_dict
+    from promptseg.session.prompt_log import PromptLog, read_log
 
     if hints.log is not None:
         if hints.prompts or hints.recist or named:

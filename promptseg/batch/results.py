@@ -18,8 +18,8 @@ from promptseg.batch.job import DICOM_FORMATS, Result
 from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
 from promptseg.io import write_labelmap
 from promptseg.measure import measure_intensity
-from promptseg.overlay import render_planes
-from promptseg.promptlog import write_log
+from promptseg.report.overlay import render_planes
+from promptseg.session.prompt_log import write_log
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 
 __all__ = ["measured", "write_results"]

@@ -11,7 +11,7 @@ from promptseg.engine.options import EngineOptions
 from promptseg.errors import PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import Box, Point
-from promptseg.session import Session
+from promptseg.session.session import Session
 from promptseg.volume import Volume
 
 __all__ = ["Chain", "SessionChain"]

@@ -20,7 +20,7 @@ from promptseg.bench.writers import write_csv, write_json, write_markdown
 from promptseg.errors import MissingExtraError, SettingsError, UnknownModelError, did_you_mean
 from promptseg.models.loading import load_predictor
 from promptseg.models.predictor import Predictor
-from promptseg.models.registry import model_cards
+from promptseg.models.weights.registry import model_cards
 
 __all__ = ["BASELINES", "DATA_VARIABLE", "BenchOptions", "BenchRun", "bench", "load_bench_predictor", "write_bench"]
 

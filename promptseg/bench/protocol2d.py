@@ -23,8 +23,8 @@ from promptseg.bench.result import CaseResult, Pair, mean_of
 from promptseg.bench.scribble import scribble, seed_of
 from promptseg.bench.simulate import Click, error_click, first_click, tight_box
 from promptseg.errors import ModelError
-from promptseg.metrics import dice
 from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SlicePrompts
+from promptseg.score.metrics import dice
 
 __all__ = ["COLUMNS_2D", "SHOWN_CLICKS", "Rounds", "clicks_needed", "run_slice"]
 

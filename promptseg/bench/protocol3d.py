@@ -25,8 +25,8 @@ from promptseg.bench.memory import PeakMemory
 from promptseg.bench.result import CaseResult
 from promptseg.bench.simulate import error_click, key_slice, tight_box
 from promptseg.errors import ModelError
-from promptseg.metrics import dice, nsd
 from promptseg.prompts import Box, Point
+from promptseg.score.metrics import dice, nsd
 
 __all__ = ["COLUMNS_3D", "Rounds3D", "area_under_curve", "box_prompt", "run_volume", "tolerance_mm"]
 

@@ -17,9 +17,9 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
 from promptseg.engine.slices import LabelCanvas, SliceSource
-from promptseg.layers import Changed, Layers, Patch, as_slices, make_patch, union
 from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Plane
+from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
 
 __all__ = ["LabelWork"]
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.layers import Changed
 from promptseg.prompts import Plane
+from promptseg.volume.label_voxels import Changed
 
 __all__ = ["OnProgress", "Progress", "Reporter"]
 

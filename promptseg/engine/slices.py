@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.layers import Changed, Layers, as_slices, union
 from promptseg.models.embeddings import embed_all
 from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
 from promptseg.volume import Volume
+from promptseg.volume.label_voxels import Changed, Layers, as_slices, union
 
 __all__ = ["DEFAULT_CACHE_BYTES", "LabelCanvas", "SliceSource"]
 

@@ -65,7 +65,7 @@ def write_example(folder: str | Path) -> tuple[Path, ...]:
     from promptseg.example.hints import prompt_entries
     from promptseg.example.torso import LABELS, torso_geometry, torso_voxels
     from promptseg.io import write_labelmap, write_volume
-    from promptseg.promptlog import PromptLog, write_log
+    from promptseg.session.prompt_log import PromptLog, write_log
 
     folder = Path(folder).expanduser()
     try:

@@ -22,8 +22,8 @@ from promptseg.export.dicom_seg_read import read_dicom_seg
 from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Provenance
 from promptseg.export.source import DicomSource, copy_identity, without_identity
 from promptseg.io.atomic import all_or_nothing
+from promptseg.io.label_values import present_values
 from promptseg.io.quiet import quiet_pydicom
-from promptseg.io.read_labels import present_values
 from promptseg.volume.labelmap import Label, Labelmap
 
 if TYPE_CHECKING:

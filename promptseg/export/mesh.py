@@ -13,7 +13,7 @@ import numpy as np
 
 from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
-from promptseg.io.read_labels import present_values
+from promptseg.io.label_values import present_values
 from promptseg.measure.surface import SurfaceMesh, surface_mesh
 from promptseg.volume.labelmap import Label, Labelmap
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from promptseg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from promptseg.promptlog import PromptLog
+    from promptseg.session.prompt_log import PromptLog
 
 __all__ = ["ALGORITHMS", "CONTENT_DESCRIPTION", "MANUFACTURER", "Provenance", "model_hash", "provenance_of", "software"]
 
@@ -99,7 +99,7 @@ def provenance_of(log: PromptLog) -> Provenance:
 def model_hash(model_id: str) -> str:
     """Return "algorithm:hex" of a registered model's weights; "" for an unknown model or one without a known hash."""
     from promptseg.errors import UnknownModelError
-    from promptseg.models.registry import model_card
+    from promptseg.models.weights.registry import model_card
 
     try:
         card = model_card(model_id)

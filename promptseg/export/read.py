@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptseg.errors import ReadError
+from promptseg.errors import PromptError, ReadError
 from promptseg.export.dicom_seg_read import SEG_CLASSES, read_dicom_seg
 from promptseg.export.rtstruct_read import RTSTRUCT_CLASS, read_rtstruct
 from promptseg.export.segments import SegmentSet
 from promptseg.io.quiet import quiet_pydicom
+from promptseg.prompts import MaskPrompt
+from promptseg.volume import Volume
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["ImportOptions", "is_dicom_mask", "read_segmentation"]
+__all__ = ["ImportOptions", "is_dicom_mask", "mask_prompt", "read_segmentation"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,30 @@ def _sop_class(path: Path) -> str:
             return str(pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=True, force=True).SOPClassUID)
         except Exception:  # noqa: BLE001 - whatever pydicom raises on a damaged file: it is none of these objects
             return ""
+
+
+def mask_prompt(path: str | Path, volume: Volume, label: int | str | None = None) -> MaskPrompt:
+    """Read a mask file as the starting point for refinement.
+
+    Args:
+        path: NIfTI, NRRD, ``.seg.nrrd``, MHA, TIFF, or a DICOM SEG or RTSTRUCT, which is read on the image's grid.
+        volume: the image; the mask must lie on its grid.
+        label: value or name; None where the file holds one label.
+
+    Raises:
+        ReadError: the file cannot be read.
+        GeometryMismatchError: the mask lies on another grid.
+        PromptError: no such label, or several and none was named.
+    """
+    from promptseg.export.read import ImportOptions, is_dicom_mask, read_segmentation
+    from promptseg.io import read_labelmap
+
+    if is_dicom_mask(path):
+        found = read_segmentation(path, ImportOptions(volume.geometry))
+        if label is None and len(found.segments) != 1:
+            names = ", ".join(segment.label.name for segment in found.segments)
+            raise PromptError(f"{path} holds {len(found.segments)} objects, so one must be named: {names}")
+        return MaskPrompt(found.mask(found.segments[0].label.value if label is None else label))
+    labelmap = read_labelmap(path)
+    volume.geometry.require_same(labelmap.geometry, "image and mask")
+    return MaskPrompt(labelmap.mask(label))

@@ -24,8 +24,8 @@ from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Prove
 from promptseg.export.rtstruct_read import RTSTRUCT_CLASS, read_rtstruct
 from promptseg.export.source import DicomSource, SourceFrame, copy_identity
 from promptseg.io.atomic import all_or_nothing
+from promptseg.io.label_values import present_values
 from promptseg.io.quiet import quiet_pydicom
-from promptseg.io.read_labels import present_values
 from promptseg.measure.contours import contours_of_mask
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label, Labelmap

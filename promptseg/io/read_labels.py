@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage
 from promptseg.io.label_description import read_descriptions
+from promptseg.io.label_values import present_values
 from promptseg.io.nrrd_seg import flatten_layers, read_segments
 from promptseg.io.read import read_file
 from promptseg.io.sniff import Family, sniff
 from promptseg.volume.labelmap import Label, Labelmap
 
-__all__ = ["present_values", "read_labelmap"]
+__all__ = ["read_labelmap"]
 
-TABLE_LIMIT = 1 << 24  # largest label value for which a table of all values is kept
 MAX_VALUE = 2**32 - 1
 
 
@@ -50,17 +50,6 @@ def read_labelmap(path: str | Path) -> Labelmap:
     values = present_values(array)
     named = {value: labels.get(value) or Label.default(value) for value in sorted({*labels, *values})}
     return Labelmap(array, raw.geometry, named)
-
-
-def present_values(array: NDArray[Any]) -> list[int]:
-    """Return the values above 0 of an unsigned array, sorted (a table look-up: no sorting of voxels)."""
-    highest = int(array.max())
-    if highest > TABLE_LIMIT:
-        return [int(value) for value in np.unique(array) if value]
-    table = np.zeros(highest + 1, dtype=np.bool_)
-    for part in array:
-        table[part.ravel()] = True
-    return [int(value) for value in np.flatnonzero(table) if value]
 
 
 def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label]]:

@@ -63,7 +63,7 @@ def read_regridded(
     Raises:
         ReadError: neither of these, slices without a place, of mixed size, or fewer than two places.
     """
-    from promptseg.io.read import finish
+    from promptseg.io.finishing import finish
 
     where = Path(source).expanduser() if isinstance(source, str | Path) else list(source)
     if isinstance(where, Path) and where.is_file() and not is_dicom(where):
@@ -88,7 +88,7 @@ def _unsheared(path: Path, frame: int | None, window: Window | None) -> Regridde
     Raises:
         ReadError: another format, or a NIfTI file that has a regular grid.
     """
-    from promptseg.io.read import finish
+    from promptseg.io.finishing import finish
 
     family = sniff(path)
     stack = read_sheared(path, frame=frame) if family is Family.NIFTI else None

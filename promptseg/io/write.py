@@ -12,10 +12,10 @@ from promptseg.errors import WriteError, did_you_mean
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.itk import to_sitk
 from promptseg.io.label_description import description_path, write_descriptions
+from promptseg.io.label_values import present_values
 from promptseg.io.nrrd_seg import segment_fields
 from promptseg.io.picture import write_note
 from promptseg.io.quiet import quiet_itk
-from promptseg.io.read_labels import present_values
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label, Labelmap
 from promptseg.volume.volume import Volume

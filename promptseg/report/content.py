@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from promptseg.check.finding import Finding
-from promptseg.evaluate import Masks
 from promptseg.export.provenance import Provenance, provenance_of, software
 from promptseg.measure import Quantity, measure_intensity, measure_shape
-from promptseg.overlay import is_unplaced
-from promptseg.promptlog import PromptLog, entry_prompts
 from promptseg.prompts import Prompt, prompt_to_dict
+from promptseg.report.overlay import is_unplaced
 from promptseg.report.parts import SHOWN_NOTES, Report, ReviewNote, Structure
 from promptseg.report.pictures import label_boxes, near, overview
+from promptseg.session.prompt_log import PromptLog, entry_prompts
 from promptseg.volume import Labelmap, Volume
+from promptseg.volume.masks import Masks
 
 if TYPE_CHECKING:
-    from promptseg.session import Session, SliceReview
+    from promptseg.session.session import Session, SliceReview
 
 __all__ = ["NEAR_LIMIT", "ReportOptions", "build_report", "session_report"]
 
@@ -116,7 +116,7 @@ def session_report(session: Session, *, identity: Mapping[str, str] | None = Non
 
 
 class _SessionMasks:
-    """A session's objects whole, also where they overlap; see ``promptseg.evaluate.Masks``."""
+    """A session's objects whole, also where they overlap; see ``promptseg.volume.masks.Masks``."""
 
     def __init__(self, session: Session) -> None:
         self.geometry = session.volume.geometry
@@ -195,7 +195,7 @@ def _made_facts(made: Provenance | None) -> dict[str, str]:
 
 def _licence(model_id: str) -> str:
     from promptseg.errors import UnknownModelError
-    from promptseg.models.registry import model_card
+    from promptseg.models.weights.registry import model_card
 
     try:
         card = model_card(model_id)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.overlay import PlanePicture, render_planes
 from promptseg.prompts import Prompt
+from promptseg.report.overlay import PlanePicture, render_planes
 from promptseg.report.parts import Thumbnail
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 

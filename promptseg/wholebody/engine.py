@@ -20,11 +20,12 @@ from promptseg.errors import ModelError
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 from promptseg.wholebody.own_model import find_own_model
 from promptseg.wholebody.steps import Clock, OnStep, Paused
-from promptseg.wholebody.tasks import checked_task, class_labels, own_task
+from promptseg.wholebody.task import class_labels
+from promptseg.wholebody.tasks import checked_task, own_task
 
 if TYPE_CHECKING:
-    from promptseg.wholebody.tasks import Model
-    from promptseg.wholebody.totalseg import Networks
+    from promptseg.wholebody.networks import Networks
+    from promptseg.wholebody.task import Model
 
 __all__ = ["Inferred", "Prepared", "WholeBody", "WholeBodyResult", "segment_whole_body"]
 
@@ -145,8 +146,9 @@ class WholeBody:
     @cached_property
     def _plan(self) -> tuple[tuple[Model, ...], tuple[str, ...]]:
         """The models that the task runs, and the order of its expensive calls, found by a rehearsal."""
+        from promptseg.wholebody.networks import to_nifti
         from promptseg.wholebody.runs import Rehearsal
-        from promptseg.wholebody.totalseg import run_case, to_nifti
+        from promptseg.wholebody.totalseg import run_case
 
         array = np.arange(int(np.prod(REHEARSAL_SHAPE)), dtype=np.int16).reshape(REHEARSAL_SHAPE) % 500 + 1
         volume = Volume.from_array(array, Geometry(REHEARSAL_SHAPE, (REHEARSAL_MM,) * 3))
@@ -167,7 +169,7 @@ class WholeBody:
     @cached_property
     def _networks(self) -> Networks:
         from promptseg.models.runtime import choose_placement
-        from promptseg.wholebody.totalseg import Networks
+        from promptseg.wholebody.networks import Networks
         from promptseg.wholebody.weights import find_model
 
         placed = choose_placement(self.requested_device, has_checkpoint=True, exports=(), runtime="torch")
@@ -218,8 +220,9 @@ class WholeBody:
 
     def run(self, volume: Volume, *, on_progress: OnStep | None = None) -> WholeBodyResult:
         """As ``segment``, with the time that each step took and the statistics."""
+        from promptseg.wholebody.networks import from_nifti, to_nifti
         from promptseg.wholebody.runs import CaseRun
-        from promptseg.wholebody.totalseg import from_nifti, run_case, to_nifti
+        from promptseg.wholebody.totalseg import run_case
 
         _require_grey_volume(volume)
         self.load()
@@ -288,8 +291,9 @@ class WholeBody:
         on_step: OnStep | None = None,
     ) -> tuple[NDArray[Any], dict[str, Any] | None] | None:
         """Go on from the tape until call ``stop``; return labels and statistics when the end came before it."""
+        from promptseg.wholebody.networks import from_nifti, to_nifti
         from promptseg.wholebody.runs import CaseRun
-        from promptseg.wholebody.totalseg import from_nifti, run_case, to_nifti
+        from promptseg.wholebody.totalseg import run_case
 
         run = CaseRun(networks, tape=state.tape, stop=stop, on_step=on_step)
         run.clock.start("resample" if state.tape and networks is None else "preprocess")

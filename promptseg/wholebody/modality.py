@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from promptseg.volume import Volume
-from promptseg.wholebody.tasks import Task
+from promptseg.wholebody.task import Task
 
 __all__ = ["guess_modality", "misfit"]
 

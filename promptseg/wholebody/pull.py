@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from promptseg.errors import ModelError
-from promptseg.models.registry import ModelCard, WeightFile
-from promptseg.models.store import Store
+from promptseg.models.weights.registry import ModelCard, WeightFile
+from promptseg.models.weights.store import Store
 from promptseg.wholebody.engine import WholeBody
-from promptseg.wholebody.tasks import Model
+from promptseg.wholebody.task import Model
 from promptseg.wholebody.trusted import card_id, pin_checkpoints
 from promptseg.wholebody.weights import find_model, weights_folder
 

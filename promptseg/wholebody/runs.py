@@ -11,10 +11,10 @@ import numpy as np
 
 from promptseg.errors import ModelError
 from promptseg.wholebody.steps import Clock, OnStep, Paused
-from promptseg.wholebody.tasks import Model
+from promptseg.wholebody.task import Model
 
 if TYPE_CHECKING:
-    from promptseg.wholebody.totalseg import Networks
+    from promptseg.wholebody.networks import Networks
 
 __all__ = ["CaseRun", "Rehearsal"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from promptseg.errors import ModelError
-from promptseg.models.digests import check_hashes
-from promptseg.models.store import Store
-from promptseg.models.trust import TrustFile
-from promptseg.wholebody.tasks import Model
+from promptseg.models.weights.digests import check_hashes
+from promptseg.models.weights.store import Store
+from promptseg.models.weights.trust import TrustFile
+from promptseg.wholebody.task import Model
 from promptseg.wholebody.weights import find_model
 
 __all__ = ["card_id", "check_unchanged", "pin_checkpoints"]

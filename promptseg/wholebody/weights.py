@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from promptseg.errors import ModelError
 from promptseg.models.settings import model_settings
-from promptseg.models.trust import write_atomically
+from promptseg.models.weights.trust import write_atomically
 
 if TYPE_CHECKING:
-    from promptseg.wholebody.tasks import Model
+    from promptseg.wholebody.task import Model
 
 __all__ = [
     "ensure_home",

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from promptseg.app.service.application import create_app
+from promptseg.app.application import create_app
 from promptseg.app.settings import ServeSettings
 
 from .postgres import binaries, running

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import uvicorn
 
+from promptseg.app.application import create_app
 from promptseg.app.server import PatientProtocol
-from promptseg.app.service.application import create_app
 from promptseg.app.settings import ServeSettings
 
 STARTED_WITHIN_S = 180.0
@@ -32,7 +32,7 @@ class RealServer:
 
     def __init__(self, data: Path, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
-        self._command = [sys.executable, "-m", "promptseg.cli", "serve", "--no-ui", "--data", str(data)]
+        self._command = [sys.executable, "-m", "promptseg", "serve", "--no-ui", "--data", str(data)]
         self._command += ["--port", str(self.port), "--device", "cpu", *options]
         self._log = data.parent / f"server-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -21,13 +21,13 @@ import pytest
 import yaml
 from dicom_phantoms import write_dicom
 
-from promptseg.app.accounts import Accounts
+from promptseg.app.door.accounts import Accounts
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
 
 from .orthanc import PASSWORD, USER, binary, running
 from .servers import RealServer, free_port
-from .test_dicomweb import CENTRE, SERIES, STUDY, TILTED, ball
+from .studies.test_dicomweb import CENTRE, SERIES, STUDY, TILTED, ball
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "compose.department.yaml"

@@ -52,7 +52,7 @@ def test_the_unpacked_app_answers_without_node(unpacked: Path, tmp_path: Path) -
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "PATH": str(tmp_path)}
-    code = "import sys, promptseg, promptseg.cli; print(promptseg.__file__, flush=True); sys.exit(promptseg.cli.main())"
+    code = "import promptseg; print(promptseg.__file__, flush=True); from promptseg.cli.main import main; exit(main())"
     command = [sys.executable, "-c", code, "app", "--no-browser", "--port", str(port), "--data", str(tmp_path / "data")]
     with (tmp_path / "log.txt").open("wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)

@@ -14,7 +14,7 @@ TRUTH, SLICE, PLACE = PHANTOMS["ends"]
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "promptseg.cli", "batch", *map(str, arguments)]
+    command = [sys.executable, "-m", "promptseg", "batch", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 

@@ -95,7 +95,7 @@ def test_a_batch_from_the_command_line_survives_a_lost_node_and_cases_that_hang_
     names, out = [*good, *bad, "hangs-1"], tmp_path / "out"
     table = tmp_path / "cases.csv"
     table.write_text("image,id\n" + "".join(f"doe_jane_{name},{name}\n" for name in names))
-    command = [sys.executable, "-m", "promptseg.cli", "batch", table, "-o", out, "--job", trouble.job, "--json"]
+    command = [sys.executable, "-m", "promptseg", "batch", table, "-o", out, "--job", trouble.job, "--json"]
     command += ["--cluster", f"ray://127.0.0.1:{cluster.door}", "--device", "cuda", "--option", "slow=0.5"]
     command += ["--retries", "0", "--timeout", "8", "--memory-limit", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

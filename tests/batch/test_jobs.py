@@ -16,7 +16,7 @@ from promptseg.batch.inputs import find_cases
 from promptseg.batch.job import JobSpec, make_job
 from promptseg.batch.worker import run_step
 from promptseg.errors import PromptError, SettingsError
-from promptseg.foreign import recist_box
+from promptseg.io.foreign import recist_box
 
 # timm and torch say this of each other when TotalSegmentator's networks are loaded
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -24,7 +24,7 @@ def batch(trouble, tmp_path):
     names[5:5], names[15:15] = [BROKEN[0]], [BROKEN[1]]
     table = tmp_path / "cases.csv"
     table.write_text("image,id\n" + "".join(f"doe_jane_{name},{name}\n" for name in names))
-    command = [sys.executable, "-m", "promptseg.cli", "batch", table, "-o", tmp_path / "out", "--job", trouble.job]
+    command = [sys.executable, "-m", "promptseg", "batch", table, "-o", tmp_path / "out", "--job", trouble.job]
     command += ["--resume", "--workers", "2", "--device", "cpu", "--json", "--option", "slow=0.05"]
     return lambda: subprocess.Popen(
         command,

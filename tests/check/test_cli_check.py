@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dicom_phantoms import write_dicom
 
-from promptseg.cli import main
+from promptseg.cli.main import main
 from promptseg.io import read_labelmap, read_volume, write_labelmap
 from promptseg.volume import Geometry, Labelmap
 

@@ -11,7 +11,7 @@ from phantoms import PHANTOMS, SHAPE, volume_of
 import promptseg
 from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.session import Session
+from promptseg.session.session import Session
 
 WORKER = "promptseg-prefetch"
 

@@ -5,11 +5,11 @@ from phantoms import SHAPE, X, Y, Z, volume_of
 
 import promptseg
 from promptseg.engine.branches import MOST_BRANCHES, branches
-from promptseg.metrics import dice
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.models.families.sam import SamPredictor
+from promptseg.models.families.sam.predictor import SamPredictor
 from promptseg.models.predictor import Prediction, Prior, SlicePrompts
-from promptseg.session import Session
+from promptseg.score.metrics import dice
+from promptseg.session.session import Session
 
 
 class Asked(OraclePredictor):

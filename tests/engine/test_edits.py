@@ -18,7 +18,7 @@ from promptseg.engine.edits import (
 from promptseg.errors import PromptError
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.prompts import MaskPrompt, Plane
-from promptseg.session import Session
+from promptseg.session.session import Session
 
 SZ, SY, SX = SPACING[::-1]
 EMPTY = np.zeros(SHAPE, bool)

@@ -6,11 +6,11 @@ import pytest
 import promptseg
 from promptseg.engine.fuse import best_slice, extent, plane_weight, vote, worth_walking
 from promptseg.errors import SettingsError
-from promptseg.metrics import dice
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.models.predictor import Prediction
 from promptseg.prompts import Plane
-from promptseg.session import Session
+from promptseg.score.metrics import dice
+from promptseg.session.session import Session
 
 AXIAL, CORONAL, SAGITTAL = Plane.AXIAL, Plane.CORONAL, Plane.SAGITTAL
 THICK = (6.5, 0.8, 0.9)  # z, y, x

@@ -12,7 +12,7 @@ from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.memory import estimate_memory, free_memory, require_memory
 from promptseg.errors import TooLargeError
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.session import Session
+from promptseg.session.session import Session
 
 LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
 SLOW_S = 1.5

@@ -7,9 +7,9 @@ import promptseg
 from promptseg.bench.command import load_bench_predictor
 from promptseg.bench.simulate import deepest_point
 from promptseg.engine.rejected import beside, is_rejected, other_than
-from promptseg.metrics import dice
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.session import Session
+from promptseg.score.metrics import dice
+from promptseg.session.session import Session
 
 SHAPE, SPACING = (15, 70, 90), (4.0, 1.5, 2.0)  # slices, rows, columns; mm
 Z, Y, X = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]

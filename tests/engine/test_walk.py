@@ -5,9 +5,9 @@ import pytest
 from phantoms import PHANTOMS, SHAPE, X, Y, Z, volume_of
 
 import promptseg
-from promptseg.metrics import dice
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.session import Session
+from promptseg.score.metrics import dice
+from promptseg.session.session import Session
 
 
 def opened(truth, other=None, **options):

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from highdicom.sr import srread
 
-from promptseg.cli import main
+from promptseg.cli.main import main
 from promptseg.errors import GeometryMismatchError, ReadError, WriteError
 from promptseg.export import DicomSource, read_source, write_dicom_seg, write_dicom_sr
 from promptseg.io import write_labelmap

@@ -11,7 +11,7 @@ import pytest
 from promptseg.errors import SettingsError
 from promptseg.export import Provenance, provenance_of
 from promptseg.export.provenance import PROMPT_CHARACTERS, model_hash
-from promptseg.promptlog import PromptLog
+from promptseg.session.prompt_log import PromptLog
 
 POINT = {"type": "point", "voxel": [1, 2, 3], "positive": True}
 BOX = {"type": "box", "voxel": [[1, 2, 3], [2, 9, 9]]}

@@ -12,10 +12,9 @@ import pytest
 
 from promptseg.errors import GeometryMismatchError, PromptError, ReadError, WriteError
 from promptseg.export import Provenance, read_rtstruct, read_source, write_dicom_seg, write_rtstruct
-from promptseg.export.read import ImportOptions, read_segmentation
-from promptseg.foreign import mask_prompt
+from promptseg.export.read import ImportOptions, mask_prompt, read_segmentation
 from promptseg.io import read_labelmap, read_volume
-from promptseg.metrics import dice
+from promptseg.score.metrics import dice
 from promptseg.volume import Geometry, Label, Labelmap
 
 SECRETS = ("Doe^Jane", "SECRET-4711", "19010203", "ACC-99", "STUDY-17")  # as the fixture plants them

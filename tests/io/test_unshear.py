@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from promptseg.cli import main
+from promptseg.cli.main import main
 from promptseg.errors import ReadError
 from promptseg.io import read_labelmap, read_volume, write_labelmap
 from promptseg.io.regrid import read_regridded

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from promptseg.models.settings import ModelSettings, model_settings
-from promptseg.models.store import Store
+from promptseg.models.weights.store import Store
 
 
 @pytest.fixture(autouse=True)

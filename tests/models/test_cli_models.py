@@ -14,12 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 import promptseg
-from promptseg.cli_models import cache_app, models_app
+from promptseg.cli.models import cache_app, models_app
 from promptseg.errors import ModelError
-from promptseg.models import registry
 from promptseg.models.loading import loaded_models
-from promptseg.models.registry import ModelCard, WeightFile, model_cards
 from promptseg.models.table import markdown_table
+from promptseg.models.weights import registry
+from promptseg.models.weights.registry import ModelCard, WeightFile, model_cards
 
 CONTENT = b"weights" * 1000
 
@@ -64,7 +64,7 @@ def _on_a_terminal(*words):
     """Run the program with a terminal for its messages; return (exit code, output, what the terminal got)."""
     keeper, terminal = os.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "promptseg.cli", *words]
+    command = [sys.executable, "-m", "promptseg", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=env, text=True) as running:
         os.close(terminal)
         shown = b""
@@ -94,7 +94,7 @@ def test_pull_shows_a_bar_on_a_terminal_and_nothing_elsewhere(file_server, tmp_p
     assert re.search(r"━━━ 0(\.0)?/\? bytes", bars[0]), "a bar stands there while the server thinks"
     assert "━━━ 2.5/2.5 MB" in bars[-1]
     path.unlink()
-    command = [sys.executable, "-m", "promptseg.cli", "models", "pull", "mine"]
+    command = [sys.executable, "-m", "promptseg", "models", "pull", "mine"]
     silent = subprocess.run(command, capture_output=True, text=True, check=True)
     assert silent.stdout == f"{path}\n"
     assert silent.stderr == "for a CPU, once: promptseg models export mine\n"
@@ -199,7 +199,7 @@ def test_a_bench_has_its_own_process(monkeypatch):
 
 def test_help_and_listing_load_nothing_heavy():
     code = (
-        "import sys\nfrom promptseg.cli import main\n"
+        "import sys\nfrom promptseg.cli.main import main\n"
         "sys.argv = ['promptseg', 'models', 'list', '--markdown']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print(*[m for m in ('torch', 'onnxruntime', 'transformers', 'cv2') if m in sys.modules], file=sys.stderr)"

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from promptseg.errors import DeviceError
-from promptseg.models import loading, registry, runtime
+from promptseg.models import loading, runtime
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.loading import load_predictor, loaded_models, placement_of
 from promptseg.models.own_models import OwnModel, add_model
 from promptseg.models.predictor import SliceImage
-from promptseg.models.registry import WeightFile, model_card
-from promptseg.models.store import Store
+from promptseg.models.weights import registry
+from promptseg.models.weights.registry import WeightFile, model_card
+from promptseg.models.weights.store import Store
 
-from .test_sam_onnx import card  # noqa: F401 - a fixture: a tiny SAM in the registry and in the store
+from .families.sam.test_on_onnx import card  # noqa: F401 - a fixture: a tiny SAM in the registry and in the store
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -14,12 +14,12 @@ from promptseg.errors import ModelError
 from promptseg.models.loading import export_model, load_predictor, loaded_models
 from promptseg.models.own_models import OwnModel, add_model
 from promptseg.models.predictor import SliceImage, SlicePrompts, carrier_of
-from promptseg.models.registry import model_card, model_cards
-from promptseg.models.store import Store
 from promptseg.models.transfer import import_weights, pack_weights
+from promptseg.models.weights.registry import model_card, model_cards
+from promptseg.models.weights.store import Store
 
-from .test_sam2_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
-from .test_sam2_onnx import tiny2  # noqa: F401 - a fixture
+from .families.sam2.test_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
+from .families.sam2.test_on_onnx import tiny2  # noqa: F401 - a fixture
 
 pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")

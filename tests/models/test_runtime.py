@@ -98,7 +98,7 @@ class Part:
 
 @pytest.mark.parametrize(("device", "is_last"), [(Device("cuda", 1), True), (Device("cpu"), False)])
 def test_channels_go_last_on_a_gpu_only(device, is_last):
-    from promptseg.models.families.sam_torch import TorchSamRunner
+    from promptseg.models.families.sam.on_torch import TorchSamRunner
 
     network = SimpleNamespace(encoder=Part(), decoder=Part(), input_px=192, edge=12, state=dict)
     TorchSamRunner(network, device, "bf16")
@@ -108,7 +108,7 @@ def test_channels_go_last_on_a_gpu_only(device, is_last):
 
 @pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp32", None)])
 def test_autocast_takes_the_precision_that_was_chosen(precision, kind):
-    from promptseg.models.families.sam_torch import TorchSamRunner
+    from promptseg.models.families.sam.on_torch import TorchSamRunner
 
     network = SimpleNamespace(encoder=Part(), decoder=Part(), input_px=192, edge=12, state=dict)
     with TorchSamRunner(network, Device("cpu"), precision)._autocast():
@@ -119,7 +119,7 @@ def test_autocast_takes_the_precision_that_was_chosen(precision, kind):
 def test_slices_go_together_to_a_gpu_and_one_by_one_to_a_cpu():
     import numpy as np
 
-    from promptseg.models.families.sam_onnx import OnnxSamRunner
+    from promptseg.models.families.sam.on_onnx import OnnxSamRunner
 
     runner, runs = object.__new__(OnnxSamRunner), []
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 from promptseg.errors import ModelError, WriteError
-from promptseg.models import registry, transfer
+from promptseg.models import transfer
 from promptseg.models.export import exported
-from promptseg.models.registry import ModelCard, WeightFile
 from promptseg.models.settings import model_settings
-from promptseg.models.store import Store
+from promptseg.models.weights import registry
+from promptseg.models.weights.registry import ModelCard, WeightFile
+from promptseg.models.weights.store import Store
 
 CONTENT = b"weights" * 1000
 TOY = ModelCard(

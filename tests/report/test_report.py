@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from promptseg.api import open_session
-from promptseg.cli import main
+from promptseg.cli.main import main
 from promptseg.errors import GeometryMismatchError, WriteError
 from promptseg.measure import measure_shape
 from promptseg.prompts import Box, Point
 from promptseg.report import Report, ReportOptions, build_report, render_html, render_pdf, session_report, write_report
-from promptseg.session import Session
+from promptseg.session.session import Session
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 
 TILT = np.cos(0.3), np.sin(0.3)

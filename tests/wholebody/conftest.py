@@ -99,7 +99,7 @@ def blocked_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def run_cli(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """Run promptseg in this process; return exit code, output and error output."""
-    from promptseg.cli import main
+    from promptseg.cli.main import main
 
     code = main(arguments)
     captured = capsys.readouterr()

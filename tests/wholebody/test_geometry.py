@@ -101,7 +101,7 @@ def test_other_tasks_on_an_oblique_flipped_image(
 def test_labels_on_another_grid_are_refused() -> None:
     import nibabel
 
-    from promptseg.wholebody.totalseg import from_nifti, to_nifti
+    from promptseg.wholebody.networks import from_nifti, to_nifti
 
     volume = blocks(STRAIGHT)
     image = to_nifti(volume)

@@ -10,7 +10,7 @@ import pytest
 import promptseg
 from promptseg.volume import Geometry, Volume
 from promptseg.wholebody.modality import guess_modality, misfit
-from promptseg.wholebody.tasks import Task
+from promptseg.wholebody.task import Task
 
 CT = Task("total", "CT", False, {1: "spleen"}, True, True)
 MR = Task("total_mr", "MR", False, {1: "spleen"}, True, True)

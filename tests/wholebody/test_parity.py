@@ -19,7 +19,7 @@ from wholebody_phantoms import turned
 
 import promptseg
 from promptseg.errors import Cancelled
-from promptseg.metrics import dice
+from promptseg.score.metrics import dice
 from promptseg.volume import Geometry, Labelmap, Volume
 from promptseg.wholebody import STEPS, StepProgress, WholeBody
 

@@ -14,7 +14,7 @@ import numpy as np
 from promptseg.models.builtin.training.prompts import correction, deepest, draw_strokes
 from promptseg.models.builtin.training.samples import Sample, make_samples
 from promptseg.models.builtin.training.scenes import FAMILIES
-from promptseg.models.families.builtin import BuiltinPredictor
+from promptseg.models.families.builtin.predictor import BuiltinPredictor
 from promptseg.models.predictor import Prediction, Predictor, Prior, SliceImage, SlicePrompts
 
 __all__ = ["Measured", "evaluate", "table"]

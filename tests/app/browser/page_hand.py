@@ -48,7 +48,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "promptseg.cli", "app", *([str(self.root)] if self.root else [])]
+        command = [sys.executable, "-m", "promptseg", "app", *([str(self.root)] if self.root else [])]
         command += ["--port", str(self.port), "--data", str(self.folder / "data"), "--no-browser"]
         environment = {**os.environ, "OMP_NUM_THREADS": "2", **self.environment}
         with (self.folder / "log.txt").open("ab") as log:

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from promptseg.app.service.application import create_app
+from promptseg.app.application import create_app
 from promptseg.app.settings import ServeSettings
 
 

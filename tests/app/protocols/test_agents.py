@@ -23,7 +23,7 @@ def talk(address: str, steps: Callable[[Any], Any], key: str = "") -> Any:
     """Start our process, speak to it, return what ``steps`` returns."""
     command = mcp.StdioServerParameters(
         command=sys.executable,
-        args=["-m", "promptseg.cli", "mcp", "--url", address],
+        args=["-m", "promptseg", "mcp", "--url", address],
         env={**os.environ, "PROMPTSEG_KEY": key},
     )
 
@@ -74,7 +74,7 @@ def test_a_wrong_key_is_told_at_once(listen: Callable[..., str]) -> None:
 
     address = listen(auth="keys")
     done = subprocess.run(
-        [sys.executable, "-m", "promptseg.cli", "mcp", "--url", address],
+        [sys.executable, "-m", "promptseg", "mcp", "--url", address],
         env={**os.environ, "PROMPTSEG_KEY": "psk_wrong"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from promptseg.models.builtin.views import Window, crop
-from promptseg.models.families.fine import follow, is_thin, stands_out, usual_width
+from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, usual_width
 
 
 def strip(width: int, length: int = 300) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from promptseg.errors import ModelError
 from promptseg.models.builtin import BUILTIN_ONNX
-from promptseg.models.families.builtin import BuiltinPredictor
+from promptseg.models.families.builtin.predictor import BuiltinPredictor
 from promptseg.models.predictor import Prior, SliceImage, SlicePrompts
 
 

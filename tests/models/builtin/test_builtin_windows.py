@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from promptseg.models.builtin.views import Hints, Window, crop
-from promptseg.models.families.windows import Answer, best_of
+from promptseg.models.families.builtin.looks import Answer, best_of
 
 SHAPE = (300, 420)
 

@@ -1,0 +1,78 @@
+"""One FastAPI application: REST v1, and whatever faces are mounted on it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from promptseg.app.door.guard import Guard
+from promptseg.app.door.login import add_login
+from promptseg.app.door.metrics import Metrics
+from promptseg.app.door.statuses import add_error_handlers
+from promptseg.app.live.state import AppState
+from promptseg.app.protocols import add_protocols
+from promptseg.app.service import jobs, organs, results, sessions, studies, system
+from promptseg.app.settings import ServeSettings
+from promptseg.errors import PromptsegError
+
+__all__ = ["API", "create_app"]
+
+LOGGER = logging.getLogger(__name__)
+API = "/api/v1"
+ABOUT = "Promptable segmentation of medical images. Research use only: not a medical device."
+
+
+def create_app(settings: ServeSettings) -> FastAPI:
+    """Make the application; its state opens here and closes with it.
+
+    Raises:
+        SettingsError: the store or the data folder cannot be used.
+    """
+    state = AppState.make(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            state.close()
+
+    app = FastAPI(
+        title="promptseg",
+        version="1",
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts from other hosts
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.promptseg = state
+    app.state.metrics = Metrics()
+    add_error_handlers(app)
+    api = APIRouter(prefix=API)
+    for part in (studies, sessions, organs, results, jobs, system):
+        api.include_router(part.router)
+    api.include_router(system.open_router)
+    app.include_router(api)
+    add_login(app, state)
+    add_protocols(app)
+    app.add_middleware(Guard, state=state, metrics=app.state.metrics)
+    if settings.origins:  # viewers that are pages of another address, such as OHIF
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["X-Meta"],
+        )
+    if settings.ui:
+        try:
+            importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
+        except PromptsegError as exc:
+            LOGGER.warning("without the browser app: %s", exc)
+    return app

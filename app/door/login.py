@@ -1,0 +1,200 @@
+"""Routes: logging in by password or through an OpenID Connect provider, and out again."""
+
+from __future__ import annotations
+
+import html
+import secrets
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.routing import Route
+
+from promptseg.app.door.guard import COOKIE, Buckets
+from promptseg.app.live.state import AppState
+
+__all__ = ["add_login"]
+
+STYLE = (
+    "body{font:16px system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0;background:#10151c;"
+    "color:#e8edf2}main{width:20rem}label{display:block;margin:.8rem 0 .2rem}input,button,a.button{width:100%;"
+    "box-sizing:border-box;padding:.6rem;font:inherit;border-radius:.4rem;border:1px solid #5b6b7c;background:#1b232d;"
+    "color:inherit}button,a.button{margin-top:1.2rem;background:#2f6fdd;border-color:#2f6fdd;color:#fff;cursor:pointer;"
+    "display:block;text-align:center;text-decoration:none}p.note{color:#a9b6c3;font-size:.85rem;margin-top:2rem}"
+    "p.wrong{color:#ffb4a8}"
+)
+NOTE = "Research use only: not a medical device."
+WRONG = "Name or password are wrong."
+
+
+def add_login(app: FastAPI, state: AppState) -> None:
+    """Add the routes that this server's kind of login needs."""
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/logout", _logout, methods=["POST"])
+    if state.settings.auth == "password":
+        app.state.login_attempts = Buckets(state.settings.limits.logins_per_minute / 60.0, 10)
+        router.add_api_route("/login", _password_page, methods=["GET"])
+        router.add_api_route("/login", _password_login, methods=["POST"])
+    elif state.settings.auth == "oidc":
+        router.add_api_route("/login", _oidc_page, methods=["GET"])
+        app.mount("/login/oidc", _oidc_app(state))
+    app.include_router(router)
+
+
+def _page(content: str, status: int = 200) -> HTMLResponse:
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>promptseg</title><style>{STYLE}</style>'
+        f'<main><h1>promptseg</h1>{content}<p class="note">{NOTE}</p></main></html>'
+    )
+    return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+
+
+async def _password_page() -> Response:
+    return _form()
+
+
+def _form(wrong: str = "", status: int = 200) -> Response:
+    told = f'<p class="wrong" role="alert">{html.escape(wrong)}</p>' if wrong else ""
+    return _page(
+        f'{told}<form method="post" action="/login"><label for="name">Name</label>'
+        '<input id="name" name="name" autocomplete="username" required autofocus>'
+        '<label for="password">Password</label><input id="password" name="password" type="password" '
+        'autocomplete="current-password" required><button>Log in</button></form>',
+        status,
+    )
+
+
+async def _password_login(request: Request) -> Response:
+    state: AppState = request.app.state.promptseg
+    address = request.client.host if request.client else "unknown"
+    if request.app.state.login_attempts.take(address):
+        return _form("Too many attempts; wait a minute.", 429)
+    fields = parse_qs((await request.body())[:10_000].decode("utf-8", "replace"))
+    name, password = (fields.get(key, [""])[0] for key in ("name", "password"))
+    user = await run_in_threadpool(state.accounts.check_password, name, password)
+    if user is None:
+        state.audit.note("", "login refused")
+        return _form(WRONG, 401)
+    return await _logged_in(state, user)
+
+
+async def _logged_in(state: AppState, user: str) -> Response:
+    state.audit.note(user, "login")
+    cookie = await run_in_threadpool(state.accounts.new_login, user)
+    response = RedirectResponse("/", 303)
+    settings = state.settings
+    same = "lax" if settings.auth == "oidc" else "strict"  # the provider's page sends the browser back here
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=int(settings.limits.login_s),
+        httponly=True,
+        secure=settings.secure_cookies,
+        samesite=same,  # type: ignore[arg-type]  # one of its three words
+    )
+    return response
+
+
+async def _logout(request: Request) -> Response:
+    state: AppState = request.app.state.promptseg
+    cookie = request.cookies.get(COOKIE)
+    if cookie:
+        await run_in_threadpool(state.accounts.end_login, cookie)
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+# --- OpenID Connect -------------------------------------------------------------------------------------------------
+
+
+async def _oidc_page() -> Response:
+    return _page('<a class="button" href="/login/oidc/start">Log in with your institution</a>')
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """Return what a provider that is away raises: authlib takes httpx2 where it is installed, else httpx."""
+    names = [name for name in ("httpx", "httpx2") if find_spec(name) is not None]
+    return tuple(import_module(name).HTTPError for name in names)
+
+
+def _way_back(state: AppState, request: Request) -> str:
+    """Return the address that the provider sends the browser to: the public one where a proxy stands in front."""
+    here = request.url.netloc
+    public = next((one for one in state.settings.origins if urlsplit(one).netloc == here), "")
+    return f"{public.rstrip('/') or f'{request.url.scheme}://{here}'}/login/oidc/back"
+
+
+def _again(wrong: str, status: int) -> Response:
+    told = f'<p class="wrong" role="alert">{wrong}</p>'
+    return _page(f'{told}<a class="button" href="/login">Again</a>', status)
+
+
+def _oidc_app(state: AppState) -> Starlette:
+    """Return the two steps of OpenID Connect; authlib checks state, nonce, PKCE and the token's signature."""
+    from authlib.integrations.base_client.errors import OAuthError
+    from authlib.integrations.starlette_client import OAuth
+    from joserfc.errors import JoseError
+
+    oidc = state.settings.oidc
+    if oidc is None:
+        raise RuntimeError("settings hold no provider")  # ServeSettings refuses that
+    away = _connection_errors()
+    oauth: Any = OAuth()
+    oauth.register(
+        "provider",
+        server_metadata_url=oidc.discovery_url,
+        client_id=oidc.client_id,
+        client_secret=oidc.client_secret,
+        client_kwargs={"scope": "openid profile email", "code_challenge_method": "S256"},
+    )
+
+    async def start(request: Request) -> Response:
+        try:
+            response: Response = await oauth.provider.authorize_redirect(request, _way_back(state, request))
+        except away:
+            return _again("The login provider does not answer.", 502)
+        return response
+
+    async def back(request: Request) -> Response:
+        try:
+            token = await oauth.provider.authorize_access_token(request)
+            claims = token["userinfo"]  # of the signed token, checked
+        except away:
+            return _again("The login provider does not answer.", 502)
+        except (OAuthError, JoseError, KeyError):
+            state.audit.note("", "login refused")
+            return _again("The login failed.", 401)
+        name = str(claims.get("preferred_username") or claims.get("email") or "user")
+        user = await run_in_threadpool(state.accounts.of_identity, f"{claims['iss']} {claims['sub']}", name)
+        request.session.clear()
+        return await _logged_in(state, user)
+
+    session = Middleware(
+        SessionMiddleware,
+        secret_key=_cookie_key(state.settings.data / "cookie.key"),
+        session_cookie="promptseg_oidc",
+        max_age=600,
+        same_site="lax",
+        https_only=state.settings.secure_cookies,
+    )
+    return Starlette(routes=[Route("/start", start), Route("/back", back)], middleware=[session])
+
+
+def _cookie_key(path: Path) -> str:
+    """Return the key that signs a login's first step; all processes of one data folder share it."""
+    try:
+        with path.open("x", encoding="ascii") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,92 @@
+"""A served session's engine: made with its journal, or brought back from it.
+
+As ``promptseg.open_session(folder=)`` and ``promptseg.resume``, for an image that is in memory already and may be
+shared by several sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from promptseg.api import apply_log
+from promptseg.engine.options import EngineOptions
+from promptseg.engine.progress import OnProgress
+from promptseg.errors import ReplayError
+from promptseg.models.loading import load_predictor
+from promptseg.session.journal import Journal, read_journal
+from promptseg.session.prompt_log import PromptLog
+from promptseg.session.session import Session
+from promptseg.volume import Volume, Window
+
+__all__ = ["Guard", "journal_lines", "new_session", "resume_session"]
+
+Record = Callable[[Mapping[str, Any]], None]
+Guard = Callable[[Record], Record]
+
+
+def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Guard, embedding_bytes: int) -> Session:
+    """Make a session and its journal.
+
+    Args:
+        volume: the image.
+        model: id.
+        device: see ``choose_device``.
+        folder: of the journal; must not hold one.
+        guard: wraps the journal's ``append``; may refuse to write.
+        embedding_bytes: what the model may keep of the slices that it has seen.
+    """
+    session = Session(volume, load_predictor(model, device), cache_bytes=embedding_bytes)
+    header = {
+        "source": "study",  # where the image lies is for the store to say
+        "model": session.model_id,
+        "weights": session.weights_hash,
+        "image": volume.content_hash,
+        "window": vars(volume.window),
+        "engine": session.options.to_dict(),
+    }
+    session.record_to(guard(Journal(folder, header).append))
+    return session
+
+
+def resume_session(
+    volume: Volume,
+    device: str,
+    folder: Path,
+    guard: Guard,
+    embedding_bytes: int,
+    on_progress: OnProgress | None = None,
+) -> Session:
+    """Bring a session back: labels, masks, and what undo and redo would do.
+
+    Raises:
+        ReplayError: no journal there, or the image has changed since.
+    """
+    content = read_journal(folder)
+    header = content.header
+    try:
+        window, options = Window(**header["window"]), EngineOptions(**header["engine"])
+        model, image = str(header["model"]), header["image"]
+    except (KeyError, TypeError) as exc:
+        raise ReplayError(f"the session's journal lacks a field or holds a wrong value: {exc}") from exc
+    if image != volume.content_hash:
+        raise ReplayError("the image has changed since the session was made; open a new session on it")
+    if window != volume.window:
+        volume = replace(volume, window=window)
+    session = Session(volume, load_predictor(model, device), options, cache_bytes=embedding_bytes)
+    entries = (*content.done, *reversed(content.undone))
+    apply_log(session, PromptLog(entries), on_progress=on_progress)
+    for _ in content.undone:
+        session.undo()
+    if content.selected is not None:
+        session.select(content.selected)
+    session.record_to(guard(Journal(folder, {}, continued=True).append))
+    return session
+
+
+def journal_lines(folder: Path) -> int:
+    """Return how many entries a journal holds, undo and redo among them: the session's revision."""
+    raw = (folder / "session.jsonl").read_bytes()
+    return max(0, raw.count(b"\n") - 1)

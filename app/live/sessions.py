@@ -1,0 +1,399 @@
+"""Sessions as they are served: opened, found again, worked on, and put away.
+
+The state of a session is its journal on disk. What lies in memory may go at any time, by idleness, for room, or with
+the process: the next request brings it back by replay, here or in another process.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import ref
+
+from filelock import FileLock
+from sqlalchemy import delete, select, update
+
+from promptseg.app.live.keeper import Keeper
+from promptseg.app.live.leases import Leases
+from promptseg.app.live.memory import Room
+from promptseg.app.live.opening import Guard, journal_lines, new_session, resume_session
+from promptseg.app.live.queueing import BusyError, ModelQueue, Priority, Turn, Work
+from promptseg.app.live.served import Change, Served
+from promptseg.app.settings import ServeSettings
+from promptseg.app.store import Database, SessionRow, Study
+from promptseg.app.studies.series import Content, Series, Shelf
+from promptseg.errors import ModelError, PromptsegError
+from promptseg.models.weights.registry import model_card
+from promptseg.session.session import Session
+from promptseg.volume.label_voxels import Changed
+
+__all__ = ["HeldElsewhereError", "NotFoundError", "ServedSessions", "Step"]
+
+T = TypeVar("T")
+Step = Callable[[Session, Turn], Changed | None]
+Holding = Callable[[], Served | None]
+TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
+
+
+class NotFoundError(PromptsegError):
+    """There is no such thing, or it belongs to somebody else: the answer is the same."""
+
+
+class HeldElsewhereError(PromptsegError):
+    """Another living process holds the session and is working on it."""
+
+
+class ServedSessions:
+    """All sessions that this process serves.
+
+    Args:
+        settings: limits, device.
+        database: the store.
+        shelf: volumes.
+    """
+
+    def __init__(self, settings: ServeSettings, database: Database, shelf: Shelf) -> None:
+        self._settings, self._limits = settings, settings.limits
+        self._database, self._shelf = database, shelf
+        self.leases = Leases(database, settings.data / "processes", settings.limits.lease_s)
+        self._live: dict[str, Served] = {}
+        self._active: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._opening: dict[str, threading.Lock] = {}
+        self._queues: dict[str, ModelQueue] = {}
+        self.room = Room(self._limits.memory_bytes, self._limits.embedding_bytes)
+        self.room.count(shelf.held_bytes)
+        self.room.count(lambda: sum(one.nbytes + self.room.embeddings for one in list(self._live.values())))
+        self._keeper = Keeper(self._live, self.leases, self._limits, self.put_away, self._forget)
+
+    # --- open, find, put away -----------------------------------------------------------------------------------
+
+    def open(self, owner: str, study: Study, series: Series, frame: int | None, model: str) -> Served:
+        """Open a new session.
+
+        Raises:
+            PromptsegError: the model or the image cannot be used.
+            BusyError: there is no room in memory.
+        """
+        if self._settings.models and model not in self._settings.models:
+            raise ModelError(f"expected one of the models {', '.join(self._settings.models)}, got {model!r}")
+        model_card(model)
+        volume = self._shelf.volume(study.id, Path(study.folder), series, frame)
+        self.make_room(owner, 2 * volume.array[..., 0].size if volume.is_rgb else 2 * volume.array.size)
+        session_id = secrets.token_hex(16)
+        folder = self._settings.data / "sessions" / session_id
+        guard, hold = self._guard(session_id, folder)
+        session = new_session(volume, model, self._settings.device, folder, guard, self.room.embeddings)
+        now = time.time()
+        row = SessionRow(
+            id=session_id,
+            owner=owner,
+            study_id=study.id,
+            series=series.id,
+            frame=frame,
+            title=study.title,
+            model=session.model_id,
+            folder=str(folder),
+            view={},
+            holder=self.leases.holder,
+            lease_until=self.leases.wall(),
+            created=now,
+            last_seen=now,
+        )
+        until = self.leases.until()
+        with self._database.transaction() as store:
+            store.add(row)
+        return self._register(Served(session_id, owner, study.id, session, 0, lease_until=until), hold)
+
+    def find(self, owner: str, session_id: str) -> Served | None:
+        """Return a session of this owner that is in memory; None where it must be fetched. Never waits."""
+        served = self._live.get(session_id)
+        if served is None or time.monotonic() > served.lease_until:
+            return None
+        if served.owner != owner:
+            raise NotFoundError(f"no session {session_id!r}")
+        served.last_seen = time.time()
+        return served
+
+    def get(self, owner: str, session_id: str) -> Served:
+        """Return a session of this owner, brought back from its journal where it is not in memory. May take long.
+
+        Raises:
+            NotFoundError: no such session, or another's.
+            HeldElsewhereError: another process is working on it.
+        """
+        self.row(owner, session_id)
+        with self._lock:
+            opening = self._opening.setdefault(session_id, threading.Lock())
+        with opening:
+            served = self.find(owner, session_id)
+            return served if served is not None else self._bring_back(self.row(owner, session_id))
+
+    def row(self, owner: str, session_id: str) -> SessionRow:
+        """Return the store's row of a session.
+
+        Raises:
+            NotFoundError: no such session, or another's.
+        """
+        with self._database.transaction() as store:
+            row = store.get(SessionRow, session_id)
+        if row is None or row.owner != owner:
+            raise NotFoundError(f"no session {session_id!r}")
+        return row
+
+    def rows(self, owner: str) -> list[SessionRow]:
+        """Return all sessions of a user, the last used first."""
+        with self._database.transaction() as store:
+            found = store.scalars(
+                select(SessionRow).where(SessionRow.owner == owner).order_by(SessionRow.last_seen.desc())
+            )
+            return list(found)
+
+    def put_away(self, session_id: str) -> bool:
+        """Free a session's memory and give up its lease, unless it is at work; nothing is lost."""
+        with self._lock:
+            if self._active.get(session_id, 0):
+                return False
+            served = self._live.pop(session_id, None)
+        if served is not None:
+            self._save_seen(served)
+            self.leases.release(session_id)
+        return True
+
+    def remove(self, owner: str, session_id: str) -> None:
+        """Delete a session for good.
+
+        Raises:
+            NotFoundError: no such session.
+            BusyError: it is at work.
+        """
+        row = self.row(owner, session_id)
+        if not self.put_away(session_id):
+            raise BusyError("the session is at work; cancel that first", 1.0, own=True)
+        with self._database.transaction() as store:
+            store.execute(delete(SessionRow).where(SessionRow.id == session_id))
+        shutil.rmtree(row.folder, ignore_errors=True)
+        with self._lock:
+            self._opening.pop(session_id, None)
+
+    def set_view(self, served: Served, value: int, **view: Any) -> None:
+        """Keep how a label is shown (visible, opacity): no part of the mask, so no part of the journal."""
+        served.view = {**served.view, str(value): {**served.view.get(str(value), {}), **view}}
+        served.shown = served.look()
+        with self._database.transaction() as store:
+            store.execute(update(SessionRow).where(SessionRow.id == served.id).values(view=served.view))
+
+    # --- work ---------------------------------------------------------------------------------------------------
+
+    def queue(self, model: str) -> ModelQueue:
+        """Return the queue of a model; its thread starts with the first job."""
+        with self._lock:
+            if model not in self._queues:
+                self._queues[model] = ModelQueue(
+                    model, per_user=self._limits.queue_per_user, total=self._limits.queue_total
+                )
+            return self._queues[model]
+
+    def queues(self) -> dict[str, ModelQueue]:
+        """Return all queues by model."""
+        with self._lock:
+            return dict(self._queues)
+
+    def submit(
+        self,
+        served: Served,
+        step: Step,
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        job: str = "",
+        then: Callable[[Future[Change]], None] | None = None,
+    ) -> Work:
+        """Queue a step on a session; the work's future gives its ``Change``.
+
+        Args:
+            served: the session.
+            step: what to do.
+            priority: when.
+            job: id of the long job that the step is. A click on the same session cancels it and is answered then.
+            then: called with the future when the step has ended, whatever its end.
+
+        Raises:
+            BusyError: too much is waiting, or the step is long and another long one runs on this session.
+        """
+        if served.job and priority is Priority.INTERACTIVE:
+            served.cancel_job()
+        return self._queued(served, lambda turn: served.do(lambda session: step(session, turn)), priority, job, then)
+
+    def ask(self, served: Served, question: Callable[[Session], T], priority: Priority = Priority.INTERACTIVE) -> Work:
+        """Queue something that only reads the engine's session; the work's future gives the answer.
+
+        Raises:
+            BusyError: as ``submit``.
+        """
+        return self._queued(served, lambda _: question(served.session), priority, "", None)
+
+    def _queued(
+        self,
+        served: Served,
+        call: Callable[[Turn], Any],
+        priority: Priority,
+        job: str,
+        then: Callable[[Future[Any]], None] | None,
+    ) -> Work:
+        def checked(turn: Turn) -> Any:
+            if self._live.get(served.id) is not served:
+                raise HeldElsewhereError("the session moved to another process; try again")
+            return call(turn)
+
+        work = Work(served.owner, served.id, priority, checked)
+        with self._lock:
+            if served.job and (job or priority is Priority.BATCH):
+                raise BusyError("a long job runs on this session; wait for it, or cancel it first", 1.0, own=True)
+            if job:
+                served.job, served.cancel_job = job, work.cancel
+            self._enter(served.id)
+        try:
+            self.queue(served.session.model_id).submit(work)
+        except BusyError:
+            if job:
+                served.job = ""
+            self._leave(served.id)
+            raise
+        work.future.add_done_callback(lambda _: self._leave(served.id))
+        if then is not None:
+            work.future.add_done_callback(then)
+        return work
+
+    def close(self) -> None:
+        """Stop: running steps are cancelled at their next pause, every session is given up."""
+        self._keeper.stop()
+        for queue in self.queues().values():
+            queue.close()
+        self._keeper.join()
+        for served in list(self._live.values()):
+            self._save_seen(served)
+        self._live.clear()
+        self.leases.close()
+
+    def counts(self) -> dict[str, float]:
+        """Return numbers for metrics: sessions, bytes, waiting jobs."""
+        return {
+            "sessions": len(self._live),
+            "session_bytes": self.room.held(),
+            "waiting": sum(queue.waiting() for queue in self.queues().values()),
+        }
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _enter(self, session_id: str) -> None:
+        with self._lock:
+            self._active[session_id] = self._active.get(session_id, 0) + 1
+
+    def _leave(self, session_id: str) -> None:
+        with self._lock:
+            self._active[session_id] -= 1
+            if not self._active[session_id]:
+                del self._active[session_id]
+
+    def _guard(self, session_id: str, folder: Path) -> tuple[Guard, list[Holding]]:
+        """Return what lets only the holder write, and a list for the served session: weak, as that holds the guard."""
+        holding: list[Holding] = []
+        lock = FileLock(folder / "lock", thread_local=False)
+
+        def guard(append: Callable[[Any], None]) -> Callable[[Any], None]:
+            def record(entry: Any) -> None:
+                served = holding[0]()
+                if served is None:
+                    raise HeldElsewhereError("the session was put away; try again")
+                with lock:
+                    if time.monotonic() > served.lease_until and not self._renew_one(served):
+                        raise HeldElsewhereError("the session moved to another process; try again")
+                    append(entry)
+                served.revision += 1
+
+            return record
+
+        return guard, holding
+
+    def _renew_one(self, served: Served) -> bool:
+        until, held = self.leases.renew([served.id])
+        if held[0].mine:
+            served.lease_until = until
+        return held[0].mine
+
+    def _register(self, served: Served, holding: list[Holding]) -> Served:
+        holding.append(ref(served))
+        with self._lock:
+            self._live[served.id] = served
+        return served
+
+    def _bring_back(self, row: SessionRow) -> Served:
+        lock = FileLock(Path(row.folder) / "lock", thread_local=False)
+        deadline = time.monotonic() + TAKE_OVER_S
+        while (until := self.leases.acquire(row.id, lock)) is None:
+            if time.monotonic() > deadline or self._keeper.stopped.is_set():
+                raise HeldElsewhereError("another process of this server works on the session; try again in a moment")
+            time.sleep(0.1)
+        self._forget(row.id)
+        with self._database.transaction() as store:
+            study = store.get_one(Study, row.study_id)
+        series = Content.from_dict(study.content).get(row.series)
+        volume = self._shelf.volume(study.id, Path(study.folder), series, row.frame)
+        self.make_room(row.owner, 2 * volume.geometry.shape[0] * volume.geometry.shape[1] * volume.geometry.shape[2])
+        folder = Path(row.folder)
+        guard, hold = self._guard(row.id, folder)
+
+        def replay(turn: Turn) -> Session:
+            device, embeddings = self._settings.device, self.room.embeddings
+            return resume_session(volume, device, folder, guard, embeddings, lambda _: turn.pause())
+
+        self._enter(row.id)
+        try:
+            future: Future[Session] = (
+                self.queue(row.model).submit(Work(row.owner, row.id, Priority.OPEN, replay)).future
+            )
+            session = self._await_held(row.id, future)
+        finally:
+            self._leave(row.id)
+        served = Served(row.id, row.owner, row.study_id, session, journal_lines(folder), dict(row.view))
+        served.lease_until = until
+        if not self._renew_one(served):
+            raise HeldElsewhereError("another process of this server took the session; try again in a moment")
+        return self._register(served, hold)
+
+    def _await_held(self, session_id: str, future: Future[Session]) -> Session:
+        """Wait for a replay, however long, without losing the lease meanwhile."""
+        while True:
+            try:
+                return future.result(timeout=self._limits.lease_s / 3)
+            except TimeoutError:
+                if future.done():
+                    raise
+                self.leases.renew([session_id])
+
+    def make_room(self, owner: str, more: int) -> None:
+        """Put idle sessions away, the longest idle first, until one more of so many bytes and its embeddings fits.
+
+        Raises:
+            BusyError: it does not fit as long as the others work.
+        """
+        live = sorted(self._live.values(), key=lambda one: one.last_seen)
+        own = [one for one in live if one.owner == owner]
+        for served in own[: max(0, len(own) - self._limits.sessions_per_user + 1)]:
+            self.put_away(served.id)
+        self.room.require(more + self.room.embeddings, (partial(self.put_away, one.id) for one in live))
+
+    def _forget(self, session_id: str) -> None:
+        with self._lock:
+            self._live.pop(session_id, None)
+
+    def _save_seen(self, served: Served) -> None:
+        with self._database.transaction() as store:
+            store.execute(update(SessionRow).where(SessionRow.id == served.id).values(last_seen=served.last_seen))

@@ -1,0 +1,79 @@
+"""Everything that one server process holds, made from its settings and closed in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptseg.app.door.accounts import LOCAL_USER, Accounts
+from promptseg.app.door.audit import Audit
+from promptseg.app.live.jobs import Jobs
+from promptseg.app.live.sessions import ServedSessions
+from promptseg.app.live.wholebody import Organs
+from promptseg.app.settings import ServeSettings
+from promptseg.app.store import Database
+from promptseg.app.studies.catalogue import Catalogue
+from promptseg.app.studies.dicomweb import DicomWeb
+from promptseg.app.studies.series import Shelf
+
+__all__ = ["AppState"]
+
+
+@dataclass(eq=False)
+class AppState:
+    """What faces (REST, browser page, protocols) share.
+
+    Attributes:
+        settings: see ``ServeSettings``.
+        database: the store.
+        accounts: users, keys, logins.
+        shelf: volumes in memory.
+        dicomweb: studies on other servers.
+        catalogue: studies.
+        sessions: served sessions, queues, leases.
+        jobs: long work.
+        organs: the whole-body engines.
+        audit: the audit log.
+    """
+
+    settings: ServeSettings
+    database: Database
+    accounts: Accounts
+    shelf: Shelf
+    dicomweb: DicomWeb
+    catalogue: Catalogue
+    sessions: ServedSessions
+    jobs: Jobs
+    organs: Organs
+    audit: Audit
+
+    @staticmethod
+    def make(settings: ServeSettings) -> AppState:
+        """Open the store and start the keeper; nothing listens yet.
+
+        Raises:
+            SettingsError: the store or the data folder cannot be used.
+        """
+        from promptseg.errors import SettingsError
+
+        try:
+            for name in ("studies", "sessions", "cache"):
+                (settings.data / name).mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise SettingsError(f"cannot use the data folder {settings.data}: {exc.strerror}") from exc
+        database = Database(settings.store_url)
+        accounts = Accounts(database, settings)
+        if settings.auth == "none":
+            accounts.ensure(LOCAL_USER)
+        shelf = Shelf(settings.data / "cache")
+        sessions = ServedSessions(settings, database, shelf)
+        jobs, organs, audit = Jobs(database, sessions), Organs(settings.device), Audit(database)
+        dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
+        catalogue = Catalogue(settings, database, dicomweb)
+        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, organs, audit)
+
+    def close(self) -> None:
+        """Stop work, give leases up, write the audit log, close the store."""
+        self.jobs.close()
+        self.sessions.close()
+        self.audit.close()
+        self.database.close()

@@ -1,0 +1,1 @@
+"""Images on the server: taken in, kept, found again."""

@@ -1,0 +1,1 @@
+"""SAM and its relatives, behind the predictor's verbs."""

@@ -1,0 +1,123 @@
+"""Measurements of masks as rows of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from promptseg.errors import PromptError, did_you_mean
+
+if TYPE_CHECKING:
+    from promptseg.measure.quantity import Quantity
+    from promptseg.volume import Volume
+    from promptseg.volume.masks import Masks
+
+__all__ = ["MeasureRequest", "measure_masks"]
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Options of ``promptseg measure``; see its help. Pairs are ``"A:B"`` of label names or values.
+
+    Attributes:
+        labels: which ones; () for all that have a voxel.
+        fractions: lesion and organ. cups: cup and disc of a fundus photograph.
+        end_systole: the same labels at end systole; the mask itself is at end diastole.
+        earlier: the same labels at an earlier time.
+    """
+
+    labels: tuple[str, ...] = ()
+    fractions: tuple[str, ...] = ()
+    cups: tuple[str, ...] = ()
+    end_systole: Masks | None = None
+    earlier: Masks | None = None
+
+
+def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest | None = None) -> list[dict[str, Any]]:
+    """Return one row per label and quantity: label, name, value, unit, definition, and the value as text.
+
+    Masks of other times may lie on other grids: volumes and lengths are compared, not voxels.
+
+    Raises:
+        PromptError: no such label, an empty one asked for by name, or no label with a voxel.
+        GeometryMismatchError: mask and image lie on two grids.
+    """
+    from promptseg.measure import cup_to_disc, lesion_fraction, measure_intensity, measure_shape
+
+    if volume is not None:
+        volume.geometry.require_same(masks.geometry, "the image and the mask")
+    request = request or MeasureRequest()
+    labels = request.labels
+    chosen = [_value(masks, label) for label in labels] or list(masks.labels)
+    rows: list[dict[str, Any]] = []
+    for value in chosen:
+        mask = masks.mask(value)
+        if not labels and not mask.any():
+            continue
+        found = [*measure_shape(mask, masks.geometry).quantities()]
+        if volume is not None:
+            found += measure_intensity(mask, volume).quantities()
+        found += _over_time(masks, value, request)
+        rows += [_row(masks.labels[value].name, quantity) for quantity in found]
+    for text in request.fractions:
+        lesion, organ = _pair(masks, text, "--fraction LESION:ORGAN")
+        rows.append(_row(text, lesion_fraction(lesion, organ)))
+    for text in request.cups:
+        cup, disc = _pair(masks, text, "--cup-to-disc CUP:DISC")
+        rows += [_row(text, quantity) for quantity in cup_to_disc(cup, disc, masks.geometry)]
+    if not rows:
+        raise PromptError("the mask holds no label with a voxel: there is nothing to measure")
+    return rows
+
+
+def _over_time(masks: Masks, value: int, request: MeasureRequest) -> list[Quantity]:
+    """Return what compares one label with itself at another time; a label that is not there then has no voxel."""
+    from promptseg.measure import change, ejection_fraction, measure_shape
+
+    name, found = masks.labels[value].name, []
+    if request.end_systole is not None:
+        systole = request.end_systole
+        found.append(ejection_fraction(_ml(masks, value), _ml(systole, _value(systole, name))))
+    if request.earlier is not None:
+        before = request.earlier
+        other = _value(before, name)
+        for quantity in change(_ml(before, other), _ml(masks, value), "ml"):
+            found.append(replace(quantity, name=f"volume_{quantity.name}"))
+        first, last = (measure_shape(m.mask(v), m.geometry).axial.long for m, v in ((before, other), (masks, value)))
+        for quantity in change(first.length_mm, last.length_mm, "mm"):
+            found.append(replace(quantity, name=f"axial_long_{quantity.name}"))
+    return found
+
+
+def _ml(masks: Masks, value: int) -> float:
+    return int(masks.mask(value).sum()) * masks.geometry.voxel_volume_mm3 / 1000.0
+
+
+def _pair(masks: Masks, text: str, form: str) -> tuple[Any, Any]:
+    first, separator, second = text.partition(":")
+    if not separator:
+        raise PromptError(f"expected {form}, got {text!r}")
+    return masks.mask(_value(masks, first)), masks.mask(_value(masks, second))
+
+
+def _row(label: str, quantity: Quantity) -> dict[str, Any]:
+    return {"label": label, **quantity.to_dict(), "text": quantity.text()}
+
+
+def _key(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _value(masks: Masks, text: str) -> int:
+    """Return the value of the label with this name or number.
+
+    Raises:
+        PromptError: there is none.
+    """
+    for value, label in masks.labels.items():
+        if text == label.name:
+            return value
+    if text.isdigit() and int(text) in masks.labels:
+        return int(text)
+    names = [label.name for label in masks.labels.values()]
+    raise PromptError(f"no label {text!r}; known: {', '.join(names) or 'none'}{did_you_mean(text, names)}")

@@ -1,0 +1,1 @@
+"""A session on another machine, with the same verbs as one here."""

@@ -1,0 +1,163 @@
+"""What can be read off a session: labels, prompts in force, masks, confidence, the log. Nothing here changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.checks import Carried
+from promptseg.engine.interrupt import Interruptible
+from promptseg.engine.options import EngineOptions
+from promptseg.engine.propagate import EMPTY_STATE, LabelState
+from promptseg.errors import ModelError
+from promptseg.models.predictor import Predictor
+from promptseg.prompts import Plane, parse_plane
+from promptseg.session import label_steps as labelling
+from promptseg.session.history import History, KeptPrompt, Record, State
+from promptseg.volume import Label, Labelmap, Volume
+from promptseg.volume.label_voxels import Changed, Layers, as_slices
+
+__all__ = ["SessionView", "SliceReview"]
+
+
+@dataclass(frozen=True)
+class SliceReview:
+    """A slice to look at.
+
+    Attributes:
+        plane: the plane that was walked in.
+        index: slice index.
+        confidence: 0 ... 1.
+        reason: why the walk ended here, or "".
+        measured: what was measured there.
+    """
+
+    plane: Plane
+    index: int
+    confidence: float
+    reason: str
+    measured: Carried
+
+
+class SessionView:
+    """The read side of a ``Session``.
+
+    Args:
+        volume: the image.
+        predictor: the loaded model.
+        options: the engine's numbers.
+        record: see ``Session``.
+    """
+
+    def __init__(self, volume: Volume, predictor: Predictor, options: EngineOptions, record: Record | None) -> None:
+        self.volume = volume
+        self.options = options
+        self._predictor = Interruptible(predictor)
+        self._layers = Layers(volume.shape, options.overlap)
+        self._history = History(self._layers, record)
+
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+        return self._predictor.model_id
+
+    @property
+    def weights_hash(self) -> str:
+        """The sha256 of the model's weights; "" for a model that has none, or is not of the registry."""
+        from promptseg.models.loading import weights_hash
+
+        try:
+            return weights_hash(self.model_id)
+        except ModelError:
+            return ""
+
+    @property
+    def labels(self) -> Mapping[int, Label]:
+        """All labels by value."""
+        return dict(self._state.labels)
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Values of the protected labels."""
+        return self._state.locked
+
+    @property
+    def selected(self) -> int:
+        """The label that prompts go to; 0 before the first one exists."""
+        return self._state.selected
+
+    @property
+    def prompts(self) -> tuple[KeptPrompt, ...]:
+        """The prompts in force, oldest first, as (id, label, prompt); an id names its prompt for good."""
+        return self._state.prompts
+
+    @property
+    def labelmap(self) -> Labelmap:
+        """A copy of all labels on the volume's grid; where labels may overlap, the higher value lies on top."""
+        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._state.labels))
+
+    @property
+    def log(self) -> tuple[dict[str, Any], ...]:
+        """The entries that made the present state, oldest first, as plain JSON types."""
+        return tuple(dict(step.entry) for step in self._history.done)
+
+    def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
+        """Return bool (z, y, x) of one label (default: the selected one).
+
+        Raises:
+            PromptError: no such label.
+        """
+        if label is None and self.selected == 0:
+            return np.zeros(self.volume.shape, np.bool_)
+        return self._layers.mask(self._value(label))
+
+    def labels_in(self, box: Changed) -> NDArray[np.uint8]:
+        """Return all labels inside a half-open voxel box, uint8 (z, y, x): cheap, for a face that shows a change."""
+        return self._layers.flat(as_slices(box))
+
+    def is_pending(self, label: int | str | None = None) -> bool:
+        """True when ``propagate`` has something to do for the label."""
+        state = self._engine_state(self._value(label))
+        return bool(state.pending or state.waiting)
+
+    def review(self, label: int | str | None = None) -> tuple[SliceReview, ...]:
+        """Return what the walks measured on the label's slices, least confident first."""
+        value = self._value(label)
+        found = [
+            SliceReview(plane, index, record.confidence, record.reason, record)
+            for (plane, index), record in self._engine_state(value).records.items()
+            if self._layers.has(value, (slice(None),) * plane.axis + (index,))
+        ]
+        return tuple(sorted(found, key=lambda slice_review: slice_review.confidence))
+
+    def confidence(self, label: int | str | None = None, plane: Plane | str = Plane.AXIAL) -> NDArray[np.float32]:
+        """Return (n slices,) of the plane: 0 ... 1 where the walk measured, 1 on slices that a person prompted.
+
+        NaN where the label has nothing, or nothing is known: imported or drawn by hand.
+        """
+        value, plane = self._value(label), parse_plane(plane)
+        state = self._engine_state(value)
+        strip = np.full(self.volume.shape[plane.axis], np.nan, np.float32)
+        for (p, index), record in state.records.items():
+            if p is plane:
+                strip[index] = record.confidence
+        strip[[index for p, index in state.anchors if p is plane]] = 1
+        present = self._layers.mask(value).any(axis=tuple(axis for axis in range(3) if axis != plane.axis))
+        return np.where(present, strip, np.float32(np.nan))
+
+    @property
+    def _state(self) -> State:
+        return self._history.state
+
+    def _engine_state(self, value: int) -> LabelState:
+        return self._state.engine.get(value, EMPTY_STATE)
+
+    def _value(self, label: int | str | None) -> int:
+        return labelling.find_label(self._state, label)
+
+    def _writable(self, label: int | str | None = None) -> int:
+        return labelling.unlocked(self._state, self._value(label))

@@ -1,0 +1,400 @@
+"""One person's work on one volume: labels, prompts, masks, undo and redo. The one mutable object.
+
+Its state is the result of its log: every verb that changes something is one log entry, one undo step, one line of the
+journal. One thread at a time: a verb returns before another one is called; ``Progress`` tells what it has found so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptseg.engine.edits import Edit, edit_to_dict
+from promptseg.engine.hints import place
+from promptseg.engine.labelwork import LabelWork
+from promptseg.engine.memory import estimate_memory, require_memory
+from promptseg.engine.options import EngineOptions
+from promptseg.engine.progress import OnProgress
+from promptseg.engine.propagate import EMPTY_STATE, accept_slice
+from promptseg.engine.slices import DEFAULT_CACHE_BYTES, SliceSource
+from promptseg.errors import GeometryMismatchError, PromptError
+from promptseg.models.predictor import Predictor
+from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
+from promptseg.session import label_steps as labelling
+from promptseg.session.history import KeptPrompt, Record, Step
+from promptseg.session.reading import SessionView, SliceReview
+from promptseg.session.replaying import import_entry, perform
+from promptseg.session.text_engines import TextEngine, resolve_text
+from promptseg.volume import Label, Labelmap, Volume
+from promptseg.volume.label_voxels import Changed, Patch
+
+__all__ = ["Session", "SliceReview"]
+
+
+class Session(SessionView):
+    """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
+
+    Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
+    voxels are taken from other labels unless those are locked.
+
+    Args:
+        volume: the image.
+        predictor: the loaded model.
+        options: the engine's numbers.
+        cache_bytes: what the model may keep of the slices that it has seen.
+        text_engine: who answers a ``TextPrompt``; None: the installed engines.
+        record: called with every log entry, and ``{"op": "undo"}``, ``{"op": "redo"}`` or ``{"op": "select"}``, before
+            it takes effect; when it raises, nothing has changed.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        predictor: Predictor,
+        options: EngineOptions | None = None,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        text_engine: TextEngine | None = None,
+        record: Record | None = None,
+    ) -> None:
+        options = options or EngineOptions()
+        needed = estimate_memory(volume.shape, int(volume.array.nbytes), options, cache_bytes)
+        require_memory(needed, held=needed.image)
+        super().__init__(volume, predictor, options, record)
+        self._text_engine = text_engine
+        self._source = SliceSource(volume, self._predictor, cache_bytes)
+
+    def drop_embeddings(self) -> None:
+        """Forget what the model keeps of the slices; it is made again when it is needed."""
+        self._source.drop()
+
+    # --- labels -------------------------------------------------------------------------------------------------
+
+    def new_label(self, name: str | None = None) -> int:
+        """Add a label, select it and return its value.
+
+        Raises:
+            PromptError: the name is taken, or 255 labels exist.
+        """
+        state, label = labelling.new_label(self._state, name)
+        self._history.commit({"op": "label", "value": label.value, "name": label.name}, state)
+        return label.value
+
+    def select(self, label: int | str) -> int:
+        """Make a label, by value or name, the one that prompts go to; return its value. No undo step."""
+        if label == 1 and not self._state.labels:
+            return self.new_label()
+        self._history.select(value := self._value(label))
+        return value
+
+    def rename(self, label: int | str, name: str) -> None:
+        """Give a label another name.
+
+        Raises:
+            PromptError: no such label; the name is empty or another label's.
+        """
+        value = self._value(label)
+        state = labelling.renamed(self._state, value, name)
+        self._history.commit({"op": "rename", "label": value, "name": name}, state)
+
+    def recolour(self, label: int | str, color: Sequence[int]) -> None:
+        """Give a label another sRGB colour: red, green, blue of 0 ... 255.
+
+        Raises:
+            PromptError: no such label, or not a colour.
+        """
+        value = self._value(label)
+        state = labelling.recoloured(self._state, value, color)
+        self._history.commit({"op": "recolour", "label": value, "color": list(state.labels[value].color)}, state)
+
+    def lock(self, label: int | str, locked: bool = True) -> None:
+        """Protect a label: no other label takes its voxels, prompts to it are refused; ``locked=False`` frees it."""
+        value = self._value(label)
+        new = self._state.locked | {value} if locked else self._state.locked - {value}
+        entry = {"op": "lock", "label": value, "locked": bool(locked)}
+        self._history.commit(entry, replace(self._state, locked=new))
+
+    def delete_label(self, label: int | str) -> Changed | None:
+        """Remove a label with its voxels and prompts; return the half-open voxel box that changed.
+
+        Raises:
+            PromptError: no such label, or it is locked.
+        """
+        value = self._writable(label)
+        patch = self._layers.patch_to(value, np.zeros(self.volume.shape, np.bool_), ())
+        state = labelling.deleted(self._state, value)
+        return self._history.commit({"op": "delete_label", "label": value}, state, _some(patch))
+
+    def merge_labels(self, label: int | str, into: int | str) -> Changed | None:
+        """Give all voxels and prompts of one label to another, and remove it; return the box that changed.
+
+        Raises:
+            PromptError: no such label, one of them is locked, or both are the same.
+        """
+        source, target = self._writable(label), self._writable(into)
+        if source == target:
+            raise PromptError(f"expected two labels to merge, got label {source} twice")
+        patches = self._layers.merge_patches(source, target)
+        keys = {*self._engine_state(source).anchors, *self._engine_state(target).anchors}
+        joined = self._layers.mask(source) | self._layers.mask(target)
+        slices = {(plane, index): np.asarray(joined[(slice(None),) * plane.axis + (index,)]) for plane, index in keys}
+        state = labelling.merged(self._state, source, target, slices)
+        return self._history.commit({"op": "merge_labels", "label": source, "into": target}, state, patches)
+
+    def import_labels(self, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
+        """Add a label for every label of a labelmap that has voxels, all as one step; return the new values.
+
+        The last one is selected; locked labels keep their voxels. ``only`` names those to take; all when empty.
+
+        Raises:
+            GeometryMismatchError, PromptError: another grid; a name that is taken, or more than 255 labels.
+        """
+        self.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
+        state, made = labelling.imported(self._state, labelmap, only)
+        if made.labels:
+            self._history.commit(import_entry(made), state, self._layers.import_patches(made.array, state.locked))
+        return tuple(made.labels)
+
+    # --- prompts ------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        *prompts: Prompt,
+        propagate: bool = True,
+        predict: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Changed | None:
+        """Add prompts to the selected label and bring its mask up to date.
+
+        Several prompts in one call count as one step: all prompted slices are answered first, then propagated.
+
+        Args:
+            prompts: one or more prompts.
+            propagate: False: only the prompted slices change; ``propagate()`` carries them on later, to the same
+                result.
+            predict: False: the model is not asked, nothing changes yet; the label's next ``add`` or ``propagate()``
+                answers these prompts with its own.
+            on_progress: called after every slice with a ``Progress``; raise ``Cancelled`` in it to stop: the session
+                then stays as it was before the call.
+
+        Returns:
+            The half-open voxel box ((z0, y0, x0), (z1, y1, x1)) that changed, in any label; None when nothing did.
+
+        Raises:
+            PromptError: a prompt lies outside the image, or the label is locked.
+            GeometryMismatchError: a mask prompt has another shape than the volume.
+        """
+        entry = {"op": "prompt", "propagate": bool(propagate), "predict": bool(predict)}
+        first = self._state.next_id
+        return self._put(entry, prompts, range(first, first + len(prompts)), on_progress)
+
+    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+        """Carry the prompted slices of a label (default: the selected one) on to their neighbours.
+
+        ``add(..., propagate=False)`` followed by this gives the same masks as ``add(...)``. Nothing waits: nothing
+        happens, nothing is logged.
+
+        Returns, Raises, and ``on_progress``: as ``add``.
+        """
+        value = self._writable(label)
+        if not self.is_pending(value):
+            return None
+        work = self._work(value)
+        state = self._engine_state(value)
+        patch, state = work.run(replace(state, waiting=()), state.waiting, carry=True, on_progress=on_progress)
+        entry = {"op": "propagate", "label": value, "slices": work.slices}
+        after = replace(self._state, engine={**self._state.engine, value: state}, selected=value)
+        return self._history.commit(entry, after, _some(patch))
+
+    def remove_prompt(self, prompt_id: int, *, on_progress: OnProgress | None = None) -> Changed | None:
+        """Take a prompt back, however long ago it was added: the state becomes that of the log without it.
+
+        What came after it is worked out again. One undo step; returns, raises and ``on_progress`` as ``add``.
+
+        Raises:
+            PromptError: no prompt in force has this id.
+        """
+        entry = {"op": "remove_prompt", "id": int(prompt_id)}
+        return self._rewrite(entry, prompt_id, (), on_progress)
+
+    def replace_prompt(
+        self, prompt_id: int, prompt: Prompt, *, on_progress: OnProgress | None = None
+    ) -> Changed | None:
+        """Put another prompt in a prompt's place (moved, resized, turned around): the log's state with that one.
+
+        Otherwise as ``remove_prompt``; the id stays.
+        """
+        entry = {"op": "replace_prompt", "id": int(prompt_id), "prompt": prompt_to_dict(prompt)}
+        return self._rewrite(entry, prompt_id, (prompt,), on_progress)
+
+    def accept(self, index: int, plane: Plane | str = Plane.AXIAL) -> None:
+        """Make a slice of the selected label an anchor as it is: later prompts elsewhere never change it.
+
+        Raises:
+            PromptError: no such slice, no label yet, or the label is locked.
+        """
+        plane, value = parse_plane(plane), self._writable()
+        if not 0 <= index < self.volume.shape[plane.axis]:
+            raise PromptError(f"expected a {plane} slice from 0 to {self.volume.shape[plane.axis] - 1}, got {index}")
+        state = self._engine_state(value)
+        state = accept_slice(state, plane, index, self._work(value).canvas(plane, state).mask(index))
+        entry = {"op": "accept", "label": value, "plane": plane.value, "index": int(index)}
+        self._history.commit(entry, replace(self._state, engine={**self._state.engine, value: state}))
+
+    def _work(self, value: int) -> LabelWork:
+        return LabelWork(self._source, self._predictor, self.options, self._layers, value, self._state.locked)
+
+    def _put(
+        self, entry: Mapping[str, Any], prompts: Sequence[Prompt], ids: Sequence[int], on_progress: OnProgress | None
+    ) -> Changed | None:
+        """Add prompts under these ids, as the entry's ``propagate`` and ``predict`` say."""
+        if not prompts:
+            raise PromptError("expected at least one prompt, got none")
+        value = labelling.unlocked(self._state, self.selected or 1)
+        prompts = [
+            resolve_text(p, self.volume, self._text_engine, on_progress=on_progress) if isinstance(p, TextPrompt) else p
+            for p in prompts
+        ]
+        masks = [p for p in prompts if isinstance(p, MaskPrompt | TextPrompt)]
+        if masks and len(prompts) > 1:
+            raise PromptError("expected a mask or text prompt on its own; add it first, then the other prompts")
+        placed = tuple(place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt | TextPrompt))
+        state, patch, slices = self._engine_state(value), None, 0
+        if masks:
+            state, patch = EMPTY_STATE, self._imported(masks[0], value)
+        elif not entry.get("predict", True):
+            state = replace(state, waiting=(*state.waiting, *placed))
+        else:
+            work, placed = self._work(value), (*state.waiting, *placed)
+            carry = bool(entry.get("propagate", True))
+            patch, state = work.run(replace(state, waiting=()), placed, carry=carry, on_progress=on_progress)
+            slices = work.slices
+            if not carry and placed and placed[-1].hints:  # a person looks: there is time for the slices beside it
+                self._source.look_ahead(placed[-1].plane, max(placed[-1].hints))
+        kept = tuple(KeptPrompt(at, value, prompt) for at, prompt in zip(ids, prompts, strict=True))
+        before = self._state
+        after = replace(
+            before,
+            labels=before.labels if value in before.labels else {**before.labels, value: Label.default(value)},
+            engine={**before.engine, value: state},
+            selected=value,
+            prompts=(*(p for p in before.prompts if not masks or p.label != value), *kept),
+            next_id=max(before.next_id, *(at + 1 for at in ids)),
+        )
+        made = {"label": value, "ids": list(ids), "prompts": [prompt_to_dict(p) for p in prompts], "slices": slices}
+        return self._history.commit({**entry, **made}, after, _some(patch))
+
+    def _imported(self, prompt: MaskPrompt | TextPrompt, value: int) -> Patch | None:
+        if prompt.mask is None or prompt.mask.shape != self.volume.shape:
+            raise GeometryMismatchError(
+                f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {np.shape(prompt.mask)}"  # type: ignore[arg-type]
+            )
+        return self._layers.patch_to(value, prompt.mask, self._state.locked)
+
+    def _rewrite(
+        self, entry: Mapping[str, Any], prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
+    ) -> Changed | None:
+        """Work out the log's state anew, from the prompt's own entry on, with something else in its place."""
+        kept = next((kept for kept in self.prompts if kept.id == prompt_id), None)
+        if kept is None:
+            ids = ", ".join(str(each.id) for each in self.prompts)
+            raise PromptError(f"expected the id of a prompt in force ({ids or 'there is none'}), got {prompt_id!r}")
+        labelling.unlocked(self._state, kept.label)
+        steps = self._history.chain_from(lambda step: prompt_id in step.entry.get("ids", ()))
+
+        def again() -> None:
+            self._put_changed(steps[0], prompt_id, instead, on_progress)
+            for step in steps[1:]:
+                if step.entry["op"] == "prompt":
+                    self._put_changed(step, 0, (), on_progress)
+                else:
+                    perform(self, step.entry, on_progress)
+
+        return self._history.rewrite(entry, steps, again)
+
+    def _put_changed(
+        self, step: Step, prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
+    ) -> None:
+        """Perform a prompt entry again, under its own ids, with one prompt replaced or left out."""
+        value, entry = int(step.entry["label"]), step.entry
+        given: list[tuple[int, Prompt]] = []
+        for at, item in zip(entry["ids"], entry["prompts"], strict=True):
+            given += [(at, p) for p in (instead if at == prompt_id else [prompt_from_dict(item)])]
+        if value not in self._state.labels and not given:
+            self.new_label()  # it came with its first prompt, and stays without it
+        if value in self._state.labels:
+            self.select(value)
+        if given:
+            how = {key: entry[key] for key in ("op", "propagate", "predict") if key in entry}
+            self._put(how, [prompt for _, prompt in given], [at for at, _ in given], on_progress)
+
+    # --- edits by hand ------------------------------------------------------------------------------------------
+
+    def edit(self, edit: Edit) -> Changed | None:
+        """Apply an edit by hand to the selected label: paint, fill holes, remove islands, grow, smooth, ...
+
+        Locked labels keep their voxels. The edit is a log entry like a prompt: undoable, replayable.
+
+        Returns:
+            The half-open voxel box that changed; None when nothing did.
+
+        Raises:
+            PromptError: there is no label yet, it is locked, or the edit does not fit the image.
+        """
+        value = self._writable()
+        wanted = edit.apply(self._layers.mask(value), self.volume)
+        patch = self._layers.patch_to(value, wanted, self._state.locked)
+        return self._history.commit(
+            {"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, _some(patch)
+        )
+
+    # --- history ------------------------------------------------------------------------------------------------
+
+    def undo(self) -> Changed | None:
+        """Take the last entry back, with every voxel it took from other labels; return the changed box.
+
+        Returns None when there is nothing to undo or no voxel changed.
+        """
+        return self._history.undo()
+
+    def redo(self) -> Changed | None:
+        """Bring back the entry that was undone last; return the changed box, None when nothing was undone."""
+        return self._history.redo()
+
+    @property
+    def can_undo(self) -> bool:
+        """True when there is an entry to undo."""
+        return bool(self._history.done)
+
+    @property
+    def can_redo(self) -> bool:
+        """True when there is an entry to redo."""
+        return bool(self._history.undone)
+
+    def record_to(self, record: Callable[[Mapping[str, Any]], None]) -> None:
+        """From now on call ``record`` with every entry, as the constructor's argument of that name."""
+        self._history.record = record
+
+    # --- results ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write all labels to a file (format by extension); return every file written."""
+        from promptseg.io import write_labelmap
+
+        return write_labelmap(self.labelmap, Path(path))
+
+    def export_prompts(self, path: str | Path) -> Path:
+        """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
+        from promptseg.session.prompt_log import PromptLog, write_log
+
+        image, window = self.volume.content_hash, self.volume.window
+        log = PromptLog(self.log, self.model_id, image, window, self.options, self.weights_hash)
+        return write_log(log, Path(path))
+
+
+def _some(patch: Patch | None) -> tuple[Patch, ...]:
+    return () if patch is None else (patch,)

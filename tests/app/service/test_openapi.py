@@ -1,0 +1,68 @@
+"""The OpenAPI description is true: schemathesis sends what it allows and what it forbids, and finds nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from promptseg.app.door.accounts import Accounts
+from promptseg.app.settings import Limits, ServeSettings
+from promptseg.app.store import Database
+
+from ..servers import InThread
+
+EXAMPLES = 6  # per operation: a bounded run
+# A request of the right form may still make no sense here (a point outside the image): that is 422, too.
+CONFIG = """
+[parameters]
+"path.session_id" = "{session}"
+"path.study_id" = "{study}"
+"path.series_id" = "1"
+"path.model_id" = "classical"
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", "401", "404", "409", "422", "429", "5xx"]
+[[operations]]
+include-name = "DELETE /api/v1/sessions/{{session_id}}"
+[operations.parameters]
+"path.session_id" = "{doomed}"
+"""
+LIMITS = Limits(requests_per_s=1e6, request_burst=10**9, logins_per_minute=10**9)
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> tuple[ServeSettings, str]:
+    settings = ServeSettings(data=tmp_path / "data", auth="keys", limits=LIMITS, models=("classical",))
+    settings.data.mkdir()
+    database = Database(settings.store_url)
+    accounts = Accounts(database, settings)
+    accounts.add("fuzz")
+    key = accounts.new_key("fuzz")
+    database.close()
+    return settings, key
+
+
+def test_schemathesis_finds_nothing(keyed: tuple[ServeSettings, str], tmp_path: Path) -> None:
+    settings, key = keyed
+    with InThread(settings) as url:
+        headers = {"Authorization": f"Bearer {key}"}
+        api = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=120)
+        with api:
+            description = api.get("/openapi.json")
+            assert description.json()["openapi"].startswith("3.1")
+            (tmp_path / "openapi.json").write_text(description.text)
+            study = api.post("/studies", json={"example": True}).json()["id"]
+            body = {"study": study, "model": "classical"}
+            session, doomed = (api.post("/sessions", json=body).json()["id"] for _ in range(2))
+            api.post(f"/sessions/{session}/labels", json={"name": "liver"})
+            config = CONFIG.format(session=session, study=study, doomed=doomed)
+            (tmp_path / "schemathesis.toml").write_text(config)
+        command = [sys.executable, "-m", "schemathesis.cli", "run", str(tmp_path / "openapi.json"), "--url", url]
+        command += ["--include-path-regex", "^/api/v1/", "--max-examples", str(EXAMPLES), "--seed", "1"]
+        command += ["--header", f"Authorization: Bearer {key}", "--suppress-health-check", "all", "--no-color"]
+        command += ["--continue-on-failure", "--phases", "examples,coverage,fuzzing", "--request-timeout", "120"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -1,0 +1,157 @@
+"""The client against a real server: the same verbs, the same masks as the local session."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import promptseg
+from promptseg.app.settings import ServeSettings
+from promptseg.engine.edits import Grow
+from promptseg.errors import Cancelled, PromptError, ReadError, UnknownModelError, WriteError
+from promptseg.example import example_path
+from promptseg.prompts import Box, Point, Scribble
+from promptseg.remote.client import Client, RemoteError, RemoteSession
+from promptseg.session.session import Session
+
+from ..app.servers import InThread
+
+MODEL = "classical"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with InThread(ServeSettings(data=tmp_path_factory.mktemp("server"))) as url, Client(url) as made:
+        yield made
+
+
+@pytest.fixture
+def both(client: Client) -> tuple[Session, RemoteSession]:
+    return promptseg.open_session(example_path(), MODEL), client.open_session(example_path(), MODEL)
+
+
+def same(local: Session, remote: RemoteSession) -> None:
+    np.testing.assert_array_equal(
+        local.labelmap.array, sum(v * remote.mask(v).astype(np.uint8) for v in remote.labels) if remote.labels else 0
+    )
+    assert dict(local.labels) == dict(remote.labels)
+    assert local.selected == remote.selected
+    assert [(p.id, p.label) for p in local.prompts] == [(number, label) for number, label, _ in remote.prompts]
+    assert (local.can_undo, local.can_redo) == (remote.can_undo, remote.can_redo)
+
+
+def script(session: Any) -> list[Any]:
+    """A person's work; the very same lines for a session here and one on a server."""
+    told = [session.new_label("liver")]
+    told.append(session.add(Point(voxel=(24, 62, 54)), propagate=False))
+    told.append(session.add(Point(voxel=(24, 62, 70), positive=False), propagate=False))
+    told.append(session.edit(Grow(by_mm=2.0)))
+    session.rename("liver", "hepar")
+    session.recolour("hepar", (1, 2, 3))
+    told.append(session.new_label("other"))
+    told.append(session.add(Box(voxel=((24, 80, 80), (25, 100, 100))), propagate=False))
+    told.append(session.replace_prompt(3, Scribble([[24, 90, 90], [24, 91, 90]])))
+    told.append(session.remove_prompt(2))
+    session.accept(24)
+    session.lock("other")
+    told.append(session.select("hepar"))
+    told.append(session.undo())
+    told.append(session.redo())
+    session.lock("other", False)
+    told.append(session.merge_labels("other", "hepar"))
+    told.append(session.delete_label("hepar"))
+    told.append(session.undo())
+    return told
+
+
+def test_the_same_lines_give_the_same_masks(both: tuple[Session, RemoteSession]) -> None:
+    local, remote = both
+    assert script(local) == script(remote)
+    same(local, remote)
+
+
+def test_propagation_gives_the_same_mask_and_tells_how_far_it_is(both: tuple[Session, RemoteSession]) -> None:
+    local, remote = both
+    point, told = Point(voxel=(24, 62, 54)), []
+    assert local.add(point) == remote.add(point, on_progress=told.append)
+    same(local, remote)
+    assert told
+    assert all(0 <= one.done <= one.total for one in told)
+
+
+def test_a_propagation_can_be_cancelled(both: tuple[Session, RemoteSession]) -> None:
+    _, remote = both
+    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    before = remote.mask().copy()
+
+    def stop(_: object) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        remote.propagate(on_progress=stop)
+    np.testing.assert_array_equal(remote.mask(), before)
+
+
+def test_a_session_is_found_again(client: Client, both: tuple[Session, RemoteSession]) -> None:
+    _, remote = both
+    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    remote.close()
+    again = client.resume(remote.id)
+    np.testing.assert_array_equal(again.mask(), remote.mask())
+    assert again.revision == remote.revision
+    assert remote.id in [one["id"] for one in client.sessions()]
+    remote.delete()
+    with pytest.raises(RemoteError, match="no session") as caught:
+        client.resume(remote.id)
+    assert caught.value.status == 404
+
+
+def test_results(both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
+    local, remote = both
+    for session in both:
+        session.add(Point(voxel=(24, 62, 54)), propagate=False)
+    (path,) = remote.save(tmp_path / "mask.seg.nrrd")
+    from promptseg.io import read_labelmap
+
+    np.testing.assert_array_equal(read_labelmap(path).array, local.labelmap.array)
+    replayed = promptseg.replay(example_path(), remote.export_prompts(tmp_path / "log.json"))
+    np.testing.assert_array_equal(replayed.array, local.labelmap.array)
+    volume = next(row["value"] for row in remote.measurements() if row["name"] == "volume")
+    assert remote.volume_ml() == pytest.approx(volume) == pytest.approx(local.labelmap.volume_ml(1))
+    assert isinstance(remote.review(), list)
+    with pytest.raises(WriteError, match="ends with"):
+        remote.save(tmp_path / "mask.xyz")
+
+
+def test_errors_are_of_the_local_kinds(client: Client, both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
+    for session in both:
+        with pytest.raises(PromptError):
+            session.add(Point(voxel=(999, 0, 0)), propagate=False)
+        with pytest.raises(PromptError, match="no label"):
+            session.select("nothing")
+    text = tmp_path / "text.nii"
+    text.write_text("no image")
+    with pytest.raises(ReadError, match="text file"):
+        client.open_session(text)
+    with pytest.raises(ReadError, match="no such file"):
+        client.open_session(tmp_path / "missing")
+    with pytest.raises(UnknownModelError):
+        client.open_session(example_path(), "biultin")
+    with Client("http://127.0.0.1:9") as nobody, pytest.raises(RemoteError, match="does not answer"):
+        nobody.health()
+
+
+def test_it_needs_neither_torch_nor_the_server() -> None:
+    code = (
+        "import sys; from promptseg.remote.client import Client, RemoteSession; Client('http://127.0.0.1:9').close(); "
+        "heavy = ('torch', 'fastapi', 'sqlalchemy', 'onnxruntime', 'gradio', 'SimpleITK'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
