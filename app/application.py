@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +13,10 @@ from promptseg.app.door.guard import Guard
 from promptseg.app.door.login import add_login
 from promptseg.app.door.metrics import Metrics
 from promptseg.app.door.statuses import add_error_handlers
-from promptseg.app.live.state import AppState
-from promptseg.app.protocols import add_protocols
+from promptseg.app.protocols import IMAGE_PATHS, add_protocols
 from promptseg.app.service import jobs, organs, results, sessions, studies, system
 from promptseg.app.settings import ServeSettings
+from promptseg.app.state import AppState
 from promptseg.errors import PromptsegError
 
 __all__ = ["API", "create_app"]
@@ -61,7 +60,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.include_router(api)
     add_login(app, state)
     add_protocols(app)
-    app.add_middleware(Guard, state=state, metrics=app.state.metrics)
+    app.add_middleware(Guard, state=state, metrics=app.state.metrics, uploads=(f"{API}/studies", *IMAGE_PATHS))
     if settings.origins:  # viewers that are pages of another address, such as OHIF
         app.add_middleware(
             CORSMiddleware,
@@ -72,7 +71,9 @@ def create_app(settings: ServeSettings) -> FastAPI:
         )
     if settings.ui:
         try:
-            importlib.import_module("promptseg.app.ui").mount_ui(app)  # late: it imports gradio
+            from promptseg.app.ui import mount_ui  # late: it imports gradio
+
+            mount_ui(app)
         except PromptsegError as exc:
             LOGGER.warning("without the browser app: %s", exc)
     return app

@@ -174,7 +174,7 @@ class Server:
 
 def add_users(data: Path, count: int) -> dict[str, str]:
     """Make users with a key each."""
-    from promptseg.app.door.accounts import Accounts
+    from promptseg.app.accounts import Accounts
     from promptseg.app.settings import ServeSettings
     from promptseg.app.store import Database
 

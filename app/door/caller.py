@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from promptseg.app.live.state import AppState
+from promptseg.app.state import AppState
 
 __all__ = ["Caller", "Who", "caller"]
 

@@ -18,18 +18,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from promptseg.app.door.accounts import LOCAL_USER
+from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.door.metrics import Metrics
-from promptseg.app.live.state import AppState
-from promptseg.app.protocols import IMAGE_PATHS
 from promptseg.app.settings import is_loopback
+from promptseg.app.state import AppState
 
 __all__ = ["COOKIE", "Guard"]
 
 COOKIE = "promptseg_login"
 API = "/api/"
 OPEN = ("/login", "/logout", "/api/v1/health", "/healthz", "/auth/", "/auth/token")  # need no user
-UPLOADS = ("/api/v1/studies", *IMAGE_PATHS)  # take large bodies; the paths begin so
 SAFE = ("GET", "HEAD", "OPTIONS")
 KEPT = 20_000  # users and addresses whose rate is remembered
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -87,10 +85,11 @@ class Guard:
         app: what comes after.
         state: the server's state; its settings say who may come in.
         metrics: counts every request.
+        uploads: how the paths begin that take large bodies.
     """
 
-    def __init__(self, app: ASGIApp, state: AppState, metrics: Metrics) -> None:
-        self._app, self._state, self._metrics = app, state, metrics
+    def __init__(self, app: ASGIApp, state: AppState, metrics: Metrics, uploads: tuple[str, ...]) -> None:
+        self._app, self._state, self._metrics, self._uploads = app, state, metrics, uploads
         settings, limits = state.settings, state.settings.limits
         self._rates = Buckets(limits.requests_per_s, limits.request_burst)
         self._failures = Buckets(limits.logins_per_minute / 60.0, limits.logins_per_minute)
@@ -206,7 +205,7 @@ class Guard:
     def _measured(self, scope: Scope, receive: Receive) -> Receive:
         """Return a ``receive`` that counts bytes and does not wait for ever."""
         limits = self._state.settings.limits
-        large = scope["path"].startswith(UPLOADS) and scope["method"] in ("POST", "PUT")
+        large = scope["path"].startswith(self._uploads) and scope["method"] in ("POST", "PUT")
         most = limits.upload_bytes + limits.body_bytes if large else limits.body_bytes
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > most:

@@ -19,7 +19,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Route
 
 from promptseg.app.door.guard import COOKIE, Buckets
-from promptseg.app.live.state import AppState
+from promptseg.app.state import AppState
 
 __all__ = ["add_login"]
 

@@ -9,13 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from promptseg.app.live.queueing import BusyError
-from promptseg.app.live.sessions import HeldElsewhereError, NotFoundError
-from promptseg.app.service.schema import Error
-from promptseg.app.studies.uploads import UploadTooLargeError
+from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError, UploadTooLargeError
 from promptseg.errors import (
     Cancelled,
     MissingExtraError,
@@ -24,7 +22,14 @@ from promptseg.errors import (
     UnknownModelError,
 )
 
-__all__ = ["ERRORS", "add_error_handlers", "status_of"]
+__all__ = ["ERRORS", "Error", "add_error_handlers", "status_of"]
+
+
+class Error(BaseModel):
+    """What went wrong, in one sentence."""
+
+    detail: str
+
 
 LOGGER = logging.getLogger(__name__)
 STATUS: tuple[tuple[type[PromptsegError], int], ...] = (

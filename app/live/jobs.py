@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import update
 
+from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.leases import Leases
-from promptseg.app.live.queueing import BusyError, Priority, Turn
+from promptseg.app.live.queueing import Priority, Turn
 from promptseg.app.live.served import Change, Served
-from promptseg.app.live.sessions import HeldElsewhereError, NotFoundError, ServedSessions
+from promptseg.app.live.sessions import ServedSessions
 from promptseg.app.store import Database
 from promptseg.app.store import Job as JobRow
 from promptseg.engine.progress import Progress

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 from weakref import WeakSet
 
-from promptseg.app.live.queueing import BusyError
+from promptseg.app.errors import BusyError
 
 __all__ = ["Room", "Sized", "give_back"]
 

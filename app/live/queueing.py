@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from promptseg.errors import Cancelled, PromptsegError
+from promptseg.app.errors import BusyError
+from promptseg.errors import Cancelled
 
-__all__ = ["BusyError", "ModelQueue", "Priority", "Turn", "Work"]
+__all__ = ["ModelQueue", "Priority", "Turn", "Work"]
 
 FIRST_GUESS_S = {"interactive": 0.1, "open": 1.0, "batch": 5.0}  # until something was measured
 SMOOTHING = 0.2  # weight of the newest duration
@@ -32,14 +33,6 @@ class Priority(StrEnum):
     INTERACTIVE = "interactive"
     OPEN = "open"
     BATCH = "batch"
-
-
-class BusyError(PromptsegError):
-    """Too much is waiting: ``retry_after_s`` says when it is worth another try; ``own`` when it is the user's own."""
-
-    def __init__(self, message: str, retry_after_s: float, *, own: bool) -> None:
-        super().__init__(message)
-        self.retry_after_s, self.own = retry_after_s, own
 
 
 @dataclass(eq=False)

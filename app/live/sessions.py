@@ -20,34 +20,27 @@ from weakref import ref
 from filelock import FileLock
 from sqlalchemy import delete, select, update
 
+from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.keeper import Keeper
 from promptseg.app.live.leases import Leases
 from promptseg.app.live.memory import Room
 from promptseg.app.live.opening import Guard, journal_lines, new_session, resume_session
-from promptseg.app.live.queueing import BusyError, ModelQueue, Priority, Turn, Work
+from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Study
 from promptseg.app.studies.series import Content, Series, Shelf
-from promptseg.errors import ModelError, PromptsegError
+from promptseg.errors import ModelError
 from promptseg.models.weights.registry import model_card
 from promptseg.session.session import Session
 from promptseg.volume.label_voxels import Changed
 
-__all__ = ["HeldElsewhereError", "NotFoundError", "ServedSessions", "Step"]
+__all__ = ["ServedSessions", "Step"]
 
 T = TypeVar("T")
 Step = Callable[[Session, Turn], Changed | None]
 Holding = Callable[[], Served | None]
 TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
-
-
-class NotFoundError(PromptsegError):
-    """There is no such thing, or it belongs to somebody else: the answer is the same."""
-
-
-class HeldElsewhereError(PromptsegError):
-    """Another living process holds the session and is working on it."""
 
 
 class ServedSessions:

@@ -14,16 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from promptseg.errors import PromptsegError
+from promptseg.app.errors import FullError
 
-__all__ = ["Desk", "FullError", "Seat"]
+__all__ = ["Desk", "Seat"]
 
 T = TypeVar("T")
 SWEEP_S = 15.0  # the reference server looks as often
-
-
-class FullError(PromptsegError):
-    """Every seat is taken."""
 
 
 @dataclass(eq=False)

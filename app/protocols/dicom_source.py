@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from promptseg.app.live.state import AppState
+from promptseg.app.state import AppState
 from promptseg.errors import ReadError
 from promptseg.io import list_series
 from promptseg.io.read import read_volume

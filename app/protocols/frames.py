@@ -14,19 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import MissingExtraError, PromptsegError
+from promptseg.app.errors import FrameError
+from promptseg.errors import MissingExtraError
 
-__all__ = ["FrameError", "pack", "unpack"]
+__all__ = ["pack", "unpack"]
 
 MAGIC, VERSION, ZSTD = b"NNIA", 1, 1
 CHUNK_BYTES = 1 << 30  # C-Blosc2 takes at most 2 GiB at a time
 LEVEL = 3
 WIDTHS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
 DTYPES = {"bool", *(f"{kind}{bits}" for kind, widths in WIDTHS.items() for bits in widths)}  # never "object"
-
-
-class FrameError(PromptsegError):
-    """The bytes are no frame, or one that is too large."""
 
 
 def pack(array: NDArray[np.generic]) -> bytes:

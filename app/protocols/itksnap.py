@@ -23,10 +23,10 @@ from starlette.datastructures import UploadFile
 
 from promptseg.app.door.caller import Who
 from promptseg.app.live.queueing import Turn
-from promptseg.app.live.state import AppState
 from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.drawing import Drawing, lasso_prompts, point_prompt, scribble_prompt
 from promptseg.app.protocols.work import begin, in_turn, our_errors_as_400
+from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.prompts import Prompt
 from promptseg.volume import Geometry, Volume

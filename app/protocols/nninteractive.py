@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.caller import Who
+from promptseg.app.errors import FullError
 from promptseg.app.live.queueing import Turn
-from promptseg.app.live.state import AppState
-from promptseg.app.protocols.desk import Desk, FullError, Seat
+from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.drawing import Drawing, box_prompt, lasso_prompts, point_prompt, scribble_prompt
 from promptseg.app.protocols.frames import unpack
 from promptseg.app.protocols.nnwire import (
@@ -34,6 +34,7 @@ from promptseg.app.protocols.nnwire import (
     volume_of,
 )
 from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
+from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.models.weights.registry import model_card
 from promptseg.prompts import Prompt

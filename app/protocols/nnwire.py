@@ -11,9 +11,9 @@ from fastapi import HTTPException
 from fastapi.responses import Response
 from numpy.typing import NDArray
 
-from promptseg.app.live.state import AppState
 from promptseg.app.protocols.drawing import Drawing
 from promptseg.app.protocols.frames import pack
+from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.volume import Geometry, Volume
 from promptseg.volume.label_voxels import Changed, as_slices

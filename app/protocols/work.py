@@ -11,10 +11,10 @@ from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.statuses import status_of
-from promptseg.app.live.queueing import BusyError, Priority, Turn, Work
-from promptseg.app.live.state import AppState
+from promptseg.app.errors import BusyError, UploadTooLargeError
+from promptseg.app.live.queueing import Priority, Turn, Work
 from promptseg.app.protocols.drawing import Drawing
-from promptseg.app.studies.uploads import UploadTooLargeError
+from promptseg.app.state import AppState
 from promptseg.errors import PromptsegError
 from promptseg.volume import Volume
 

@@ -13,7 +13,6 @@ __all__ = [
     "ConfigOut",
     "Delta",
     "EntryOut",
-    "Error",
     "JobOut",
     "LabelIn",
     "LabelPatch",
@@ -206,12 +205,6 @@ class SessionSummary(BaseModel):
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
-
-
-class Error(BaseModel):
-    """What went wrong, in one sentence."""
-
-    detail: str
 
 
 class Carried(BaseModel):

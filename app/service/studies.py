@@ -12,11 +12,12 @@ from starlette.requests import ClientDisconnect
 
 from promptseg.app.door.caller import Who
 from promptseg.app.door.statuses import ERRORS
+from promptseg.app.errors import UnreadableBodyError
 from promptseg.app.service.schema import StudyIn, StudyOut
 from promptseg.app.service.work import threaded
 from promptseg.app.store import Study
 from promptseg.app.studies.series import Content
-from promptseg.errors import PromptsegError, ReadError
+from promptseg.errors import ReadError
 
 __all__ = ["router"]
 
@@ -36,10 +37,6 @@ BODY: dict[str, Any] = {
         "application/json": {"schema": StudyIn.model_json_schema()},
     },
 }
-
-
-class UnreadableBodyError(PromptsegError):
-    """The request's body is neither of the two kinds."""
 
 
 def shown(study: Study) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.caller import Caller
+from promptseg.app.errors import HeldElsewhereError
 from promptseg.app.live.queueing import Priority, Work
 from promptseg.app.live.served import Change, Served
-from promptseg.app.live.sessions import HeldElsewhereError, Step
+from promptseg.app.live.sessions import Step
 from promptseg.errors import Cancelled
 from promptseg.session.session import Session
 

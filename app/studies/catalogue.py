@@ -12,13 +12,12 @@ from typing import BinaryIO
 
 from sqlalchemy import delete, func, select
 
-from promptseg.app.live.queueing import BusyError
-from promptseg.app.live.sessions import NotFoundError
+from promptseg.app.errors import BusyError, NotFoundError, UploadTooLargeError
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Study
 from promptseg.app.studies.dicomweb import DicomWeb
 from promptseg.app.studies.series import Content, describe
-from promptseg.app.studies.uploads import Intake, UploadTooLargeError
+from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
 from promptseg.example import example_path
 

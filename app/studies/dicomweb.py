@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
-from promptseg.app.studies.uploads import UploadTooLargeError
 from promptseg.errors import MissingExtraError, ReadError
 
 if TYPE_CHECKING:

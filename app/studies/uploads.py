@@ -13,11 +13,12 @@ import zlib
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
 from promptseg.errors import ReadError
 from promptseg.io.sniff import READABLE
 
-__all__ = ["Intake", "UploadTooLargeError"]
+__all__ = ["Intake"]
 
 CHUNK = 1024**2
 HEADER_LIMIT = 256 * 1024  # of a text header that names another file
@@ -32,10 +33,6 @@ ZIP = b"PK\x03\x04"
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's transfer syntax whose data set is one deflate stream, PS3.5 A.5
 DICOM_HEAD = 1024**2  # the file meta group lies in it, or the file is no honest one
 GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), which every DICOM file starts with after its preamble
-
-
-class UploadTooLargeError(ReadError):
-    """More files or bytes than allowed."""
 
 
 class Intake:

@@ -12,7 +12,7 @@ import typer
 from promptseg.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
-    from promptseg.app.door.accounts import Accounts
+    from promptseg.app.accounts import Accounts
 
 __all__ = ["serve", "users_app"]
 
@@ -96,7 +96,7 @@ def serve(
 
 def _accounts(data: Path, store: str) -> Accounts:
     _require_app()
-    from promptseg.app.door.accounts import Accounts
+    from promptseg.app.accounts import Accounts
     from promptseg.app.settings import ServeSettings
     from promptseg.app.store import Database
 

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 
-from promptseg.app.door.accounts import Accounts
+from promptseg.app.accounts import Accounts
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import Database
 from promptseg.example import example_path

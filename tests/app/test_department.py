@@ -21,7 +21,7 @@ import pytest
 import yaml
 from dicom_phantoms import write_dicom
 
-from promptseg.app.door.accounts import Accounts
+from promptseg.app.accounts import Accounts
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
 

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from promptseg.models.builtin.training.network import PromptPair
-from promptseg.models.builtin.views import CHANNELS
+from promptseg.models.families.builtin.views import CHANNELS
 
 __all__ = ["export", "load_pair", "read_weights"]
 

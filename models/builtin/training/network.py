@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.builtin.views import CHANNELS
+from promptseg.models.families.builtin.views import CHANNELS
 
 __all__ = ["MEMBERS", "PromptNet", "PromptPair"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from promptseg.models.builtin.training.prompts import correction, draw_strokes, first_click, sloppy_box, spoil
 from promptseg.models.builtin.training.samples import Sample
-from promptseg.models.builtin.views import Hints, Window, crop, draw_view, fit_window, paste
+from promptseg.models.families.builtin.views import Hints, Window, crop, draw_view, fit_window, paste
 
 __all__ = ["Interaction"]
 

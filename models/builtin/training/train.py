@@ -20,7 +20,7 @@ from promptseg.models.builtin.training.network import PromptNet
 from promptseg.models.builtin.training.recipe import Recipe, Stage
 from promptseg.models.builtin.training.rounds import Interaction
 from promptseg.models.builtin.training.samples import Sample, World, make_samples
-from promptseg.models.builtin.views import CHANNELS
+from promptseg.models.families.builtin.views import CHANNELS
 
 __all__ = ["train"]
 

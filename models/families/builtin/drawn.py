@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.builtin.views import Hints
+from promptseg.models.families.builtin.views import Hints
 from promptseg.models.predictor import Prior, SlicePrompts
 
 __all__ = ["hints_of", "logits_of", "obey", "sigmoid"]

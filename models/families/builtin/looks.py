@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.builtin.views import Hints, Window, fit_window, paste
+from promptseg.models.families.builtin.views import Hints, Window, fit_window, paste
 
 __all__ = [
     "BOX_MARGIN",

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import DeviceError, ModelError
-from promptseg.models.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
 from promptseg.models.families.builtin.drawn import hints_of, logits_of, obey, sigmoid
 from promptseg.models.families.builtin.looks import (
     BOX_MARGIN,
@@ -30,6 +29,7 @@ from promptseg.models.families.builtin.looks import (
 )
 from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, tile_side, usual_width
 from promptseg.models.families.builtin.tissue import weigh_by_tissue
+from promptseg.models.families.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
 from promptseg.models.runtime import Device
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.builtin.views import Window, paste
+from promptseg.models.families.builtin.views import Window, paste
 
 __all__ = ["Look", "follow", "is_thin", "stands_out", "tile_side", "usual_width"]
 

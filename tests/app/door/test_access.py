@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from promptseg.app.door.accounts import Accounts
+from promptseg.app.accounts import Accounts
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import AuditEntry, Database
 from promptseg.errors import SettingsError

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from promptseg.app.door.accounts import LOCAL_USER
+from promptseg.app.accounts import LOCAL_USER
+from promptseg.app.errors import BusyError
 from promptseg.app.live.memory import Room
-from promptseg.app.live.queueing import BusyError
 from promptseg.app.protocols.frames import pack
 from promptseg.app.settings import Limits, ServeSettings
 

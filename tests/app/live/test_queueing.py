@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from promptseg.app.errors import BusyError
 from promptseg.app.live import queueing
-from promptseg.app.live.queueing import OPEN_PATIENCE_S, BusyError, ModelQueue, Priority, Turn, Work
+from promptseg.app.live.queueing import OPEN_PATIENCE_S, ModelQueue, Priority, Turn, Work
 from promptseg.errors import Cancelled
 
 SOON_S = 120.0

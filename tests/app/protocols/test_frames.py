@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from promptseg.app.protocols.frames import FrameError, pack, unpack
+from promptseg.app.errors import FrameError
+from promptseg.app.protocols.frames import pack, unpack
 
 serialization = pytest.importorskip("nnInteractive.inference.remote.serialization")
 LIMIT = 1 << 24

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from promptseg.app.door.accounts import Accounts
+from promptseg.app.accounts import Accounts
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import Database
 

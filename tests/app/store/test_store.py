@@ -12,8 +12,8 @@ import pytest
 from filelock import FileLock
 from sqlalchemy import inspect, select, text
 
-from promptseg.app.door.accounts import Accounts
-from promptseg.app.door.audit import Audit
+from promptseg.app.accounts import Accounts
+from promptseg.app.audit import Audit
 from promptseg.app.live.leases import Leases
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import AuditEntry, Database, SessionRow, Study, User

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
 from promptseg.app.studies.series import describe
-from promptseg.app.studies.uploads import Intake, UploadTooLargeError
+from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
 from promptseg.io import read_volume, write_volume
 from promptseg.volume import Geometry, Volume

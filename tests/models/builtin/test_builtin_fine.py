@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from promptseg.models.builtin.views import Window, crop
 from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, usual_width
+from promptseg.models.families.builtin.views import Window, crop
 
 
 def strip(width: int, length: int = 300) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from promptseg.models.builtin import BUILTIN_ONNX, BUILTIN_SHA256
 from promptseg.models.builtin.training.samples import make_samples
-from promptseg.models.builtin.views import Hints, Window, draw_view
+from promptseg.models.families.builtin.views import Hints, Window, draw_view
 
 MOST_BYTES, MOST_WEIGHTS = 16 * 2**20, 8_000_000
 

@@ -14,7 +14,7 @@ from promptseg.models.builtin.training.export import read_weights  # noqa: E402
 from promptseg.models.builtin.training.network import MEMBERS  # noqa: E402
 from promptseg.models.builtin.training.recipe import RECIPES, Recipe, read_recipe  # noqa: E402
 from promptseg.models.builtin.training.train import dice_of, mask_loss, pixel_weights, train  # noqa: E402
-from promptseg.models.builtin.views import CHANNELS  # noqa: E402
+from promptseg.models.families.builtin.views import CHANNELS  # noqa: E402
 
 TINY = """
 member = "thin"

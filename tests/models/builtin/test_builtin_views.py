@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptseg.models.builtin.views import CHANNELS, Hints, Window, crop, draw_view, fit_window, paste
+from promptseg.models.families.builtin.views import CHANNELS, Hints, Window, crop, draw_view, fit_window, paste
 
 SHAPE = (90, 140)
 POSITIVE, NEGATIVE, BOX, PREVIOUS = (CHANNELS.index(name) for name in ("positive", "negative", "box", "previous"))

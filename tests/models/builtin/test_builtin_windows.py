@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from promptseg.models.builtin.views import Hints, Window, crop
 from promptseg.models.families.builtin.looks import Answer, best_of
+from promptseg.models.families.builtin.views import Hints, Window, crop
 
 SHAPE = (300, 420)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from promptseg.app.door.accounts import LOCAL_USER, Accounts
-from promptseg.app.door.audit import Audit
+from promptseg.app.accounts import LOCAL_USER, Accounts
+from promptseg.app.audit import Audit
 from promptseg.app.live.jobs import Jobs
 from promptseg.app.live.sessions import ServedSessions
 from promptseg.app.live.wholebody import Organs
