@@ -20,10 +20,12 @@ from promptseg.models.runtime import (
     choose_device,
     choose_placement,
     gpu_count,
+    has_openvino,
     needing_memory,
     torch_gpu_bytes,
 )
 from promptseg.models.settings import ModelSettings, model_settings
+from promptseg.models.volume_predictor import VolumePredictor
 from promptseg.models.weights.registry import ModelCard, model_card
 from promptseg.models.weights.store import Store
 
@@ -120,7 +122,18 @@ def _builtin(card: ModelCard, device: Device) -> Predictor:
     from promptseg.models.builtin import BUILTIN_ONNX
     from promptseg.models.families.builtin.predictor import BuiltinPredictor
 
-    return BuiltinPredictor(BUILTIN_ONNX, model_id=card.id, device=device)
+    return BuiltinPredictor(
+        BUILTIN_ONNX, model_id=card.id, device=device, volume=lambda: _builtin_volume(card.id, device)
+    )
+
+
+def _builtin_volume(model_id: str, device: Device) -> VolumePredictor:
+    from promptseg.models.builtin import BUILTIN_3D_ONNX
+    from promptseg.models.families.builtin.volume import BuiltinVolumePredictor
+
+    may_be = device.kind == "cpu" and model_settings().runtime in ("auto", "openvino")
+    runtime = "openvino" if may_be and has_openvino() else "onnx"
+    return BuiltinVolumePredictor(BUILTIN_3D_ONNX, model_id, device=device, runtime=runtime)
 
 
 def _classical(card: ModelCard, _device: Device) -> Predictor:
@@ -249,9 +262,10 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
 
 @functools.cache
 def _builtin_hash() -> str:
-    from promptseg.models.builtin import BUILTIN_ONNX
+    from promptseg.models.builtin import BUILTIN_3D_ONNX, BUILTIN_ONNX
 
-    return hashlib.sha256(BUILTIN_ONNX.read_bytes()).hexdigest()
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (BUILTIN_ONNX, BUILTIN_3D_ONNX)]
+    return hashlib.sha256("-".join(digests).encode()).hexdigest()
 
 
 def weights_hash(model_id: str) -> str:

@@ -11,7 +11,7 @@ from phantoms import PHANTOMS, SHAPE, X, Y, volume_of
 
 import promptseg
 from promptseg.errors import GeometryMismatchError, PromptError, ReplayError
-from promptseg.models.builtin import BUILTIN_ONNX
+from promptseg.models.builtin import BUILTIN_3D_ONNX, BUILTIN_ONNX
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.session.session import Session
 
@@ -290,7 +290,8 @@ def test_a_log_names_the_weights_and_replay_refuses_others(tmp_path):
     session.add(promptseg.Box(voxel=((12, 24, 14), (13, 46, 36))), propagate=False)
     path = session.export_prompts(tmp_path / "p.json")
     log = json.loads(path.read_text())
-    assert log["weights"] == hashlib.sha256(BUILTIN_ONNX.read_bytes()).hexdigest()
+    files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (BUILTIN_ONNX, BUILTIN_3D_ONNX)]
+    assert log["weights"] == hashlib.sha256("-".join(files).encode()).hexdigest()
     assert np.array_equal(promptseg.replay(volume, path).array, session.labelmap.array)
     path.write_text(json.dumps({**log, "weights": "0" * 64}))
     with pytest.raises(ReplayError, match="made with other weights of the model 'builtin'"):

@@ -15,7 +15,7 @@ from torch import Tensor
 from promptseg.models.builtin.training.network import PromptPair
 from promptseg.models.families.builtin.views import CHANNELS
 
-__all__ = ["export", "load_pair", "read_weights"]
+__all__ = ["OPSET", "export", "halve", "load_pair", "read_weights"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def load_pair(checkpoints: dict[str, Path], shipped: Path) -> PromptPair:
     return pair.eval()
 
 
-def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store large weights in 16 bits and cast them back on loading: half the file, the same 32-bit arithmetic."""
     graph = model.graph
     casts, kept = [], []
@@ -64,7 +64,7 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file written by ``export``, named as in ``PromptPair``'s state."""
+    """The weights in a file written by ``export``, named as in the network's state."""
     weights = {}
     for weight in onnx.load(str(path)).graph.initializer:
         weights[weight.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(weight).astype(np.float32))
@@ -91,7 +91,7 @@ def export(checkpoints: dict[str, Path], shipped: Path, out: Path) -> str:
         do_constant_folding=False,  # keeps the names of all weights; ONNX Runtime folds when it loads
         dynamo=False,
     )
-    halved = _halve(onnx.load(str(out)))
+    halved = halve(onnx.load(str(out)))
     onnx.checker.check_model(halved)
     onnx.save(halved, str(out))
     digest = hashlib.sha256(out.read_bytes()).hexdigest()

@@ -74,14 +74,14 @@ class Attention(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, width, h, w) -> the same shape."""
-        n, c, h, w = x.shape
+        """(n, width, *space) -> the same shape."""
+        n, c = x.shape[:2]
         tokens = x.flatten(2).transpose(1, 2)
-        qkv = self.qkv(self.norm(tokens)).reshape(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(self.norm(tokens)).reshape(n, -1, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(n, h * w, c))
+        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(n, -1, c))
         tokens = tokens + self.mlp(self.mlp_norm(tokens))
-        return torch.reshape(tokens.transpose(1, 2), (n, c, h, w))
+        return torch.reshape(tokens.transpose(1, 2), x.shape)
 
 
 class PromptNet(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import DeviceError, ModelError
+from promptseg.errors import ModelError
 from promptseg.models.families.builtin.drawn import hints_of, logits_of, obey, sigmoid
 from promptseg.models.families.builtin.looks import (
     BOX_MARGIN,
@@ -27,11 +28,13 @@ from promptseg.models.families.builtin.looks import (
     union_of,
     worth_of,
 )
+from promptseg.models.families.builtin.session import open_network
 from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, tile_side, usual_width
 from promptseg.models.families.builtin.tissue import weigh_by_tissue
 from promptseg.models.families.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
 from promptseg.models.runtime import Device
+from promptseg.models.volume_predictor import VolumePredictor
 
 __all__ = ["BuiltinPredictor"]
 
@@ -100,7 +103,12 @@ class BuiltinPredictor:
     """
 
     def __init__(
-        self, path: Path, model_id: str = "builtin", threads: int | None = None, device: Device | None = None
+        self,
+        path: Path,
+        model_id: str = "builtin",
+        threads: int | None = None,
+        device: Device | None = None,
+        volume: Callable[[], VolumePredictor] | None = None,
     ) -> None:
         """Load the file.
 
@@ -110,37 +118,32 @@ class BuiltinPredictor:
             threads: cores used by one prediction; all but at most four when None. Answers are the same bits for
                 the same number.
             device: where it runs; the CPU when None.
+            volume: opens the 3D network, at its first use.
 
         Raises:
             ModelError: the file cannot be read.
             DeviceError: ONNX Runtime took another execution provider than the device asks for.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # idle threads leave the core to others
-        wanted = (device or Device("cpu")).providers
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as exc:  # ONNX Runtime's errors have no common base but this
-            raise ModelError(f"cannot load the network from {path}: {exc}") from exc
-        self.providers = tuple(self._session.get_providers())
-        first = wanted[0][0] if isinstance(wanted[0], tuple) else wanted[0]
-        if self.providers[0] != first:
-            raise DeviceError(f"expected ONNX Runtime to use {first}, it took {self.providers[0]}; use device='cpu'")
+        network = open_network(path, device, threads)
+        self._run, self.described = network.run, network.described
+        self._volume, self._loading = volume, threading.Lock()
+        self._volume_predictor: VolumePredictor | None = None
         self._model_id = model_id
         self.nbytes = path.stat().st_size
-        self.described = f"ONNX Runtime {onnxruntime.__version__} on {self.providers[0]}, fp32"
 
     @property
     def model_id(self) -> str:
         """The registry's id."""
         return self._model_id
+
+    @property
+    def volume_predictor(self) -> VolumePredictor | None:
+        """The 3D member, loaded at the first call; None where there is none."""
+        with self._loading:
+            if self._volume_predictor is None and self._volume is not None:
+                self._volume_predictor = self._volume()
+                self.nbytes += int(getattr(self._volume_predictor, "nbytes", 0))
+            return self._volume_predictor
 
     def embed(self, image: SliceImage) -> Embedding:
         """Grey values on square pixels; there is nothing else to keep."""

@@ -1,0 +1,57 @@
+"""Write a 3D network's averaged weights as one ONNX file that ONNX Runtime runs without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from promptseg.models.builtin.training.export import OPSET, halve
+from promptseg.models.builtin.training3d.network import VolumeNet
+from promptseg.models.families.builtin.volume_views import CHANNELS
+
+__all__ = ["export"]
+
+log = logging.getLogger(__name__)
+
+EXAMPLE = (2, len(CHANNELS), 32, 48, 64)
+"""Shape that the network is traced with; batch and edges stay free."""
+
+
+class _Scored(nn.Module):
+    """The network with its quality as a score in 0..1."""
+
+    def __init__(self, network: VolumeNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, channels, d, h, w) -> mask logits (n, 1, d, h, w) and scores (n,), the predicted Dice."""
+        logits, quality = self.network(view)
+        return logits, torch.sigmoid(quality)
+
+
+def export(network: VolumeNet, out: Path) -> str:
+    """Write ``out``; returns its sha256. The legacy exporter is used, see the 2D network's export."""
+    free = {0: "n", 2: "depth", 3: "height", 4: "width"}
+    torch.onnx.export(
+        _Scored(network.eval()),
+        (torch.zeros(EXAMPLE),),
+        str(out),
+        input_names=["view"],
+        output_names=["logits", "score"],
+        dynamic_axes={"view": free, "logits": free, "score": {0: "n"}},
+        opset_version=OPSET,
+        do_constant_folding=False,  # keeps the names of all weights; ONNX Runtime folds when it loads
+        dynamo=False,
+    )
+    halved = halve(onnx.load(str(out)))
+    onnx.checker.check_model(halved)
+    onnx.save(halved, str(out))
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    log.info("%s: %d bytes, sha256 %s", out, out.stat().st_size, digest)
+    return digest

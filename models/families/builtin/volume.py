@@ -1,0 +1,98 @@
+"""The built-in 3D network behind the volume predictor's one verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.errors import PromptError
+from promptseg.models.families.builtin.session import open_network, open_on_openvino
+from promptseg.models.families.builtin.volume_views import draw_view, prompted_axis, to_view
+from promptseg.models.runtime import Device
+from promptseg.models.volume_predictor import View, ViewAnswer
+
+__all__ = ["BuiltinVolumePredictor"]
+
+FloatArray = NDArray[np.float32]
+
+VIEW_SIDES = (64, 96)
+"""Edges of the views that the network was trained with; the first one by far the most."""
+
+VIEW_MULTIPLE = 16
+"""The network halves its view four times."""
+
+MOST_VOXELS = 2 * 64**3
+"""Views of so many voxels together go through the network at a time: more at once only take more memory."""
+
+
+class BuiltinVolumePredictor:
+    """The 3D network trained on painted scenes: one pass a view."""
+
+    def __init__(
+        self,
+        path: Path,
+        model_id: str = "builtin",
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        runtime: str = "onnx",
+    ) -> None:
+        """Load the file.
+
+        Args:
+            path: the ONNX file.
+            model_id: the registry's id.
+            threads: cores used by one pass; all but at most four when None. Answers are the same bits for the same
+                number.
+            device: where it runs; the CPU when None.
+            runtime: "onnx" (ONNX Runtime), or "openvino", which is for the CPU only and about twice as fast there.
+
+        Raises:
+            ModelError: the file cannot be read.
+            DeviceError: ONNX Runtime took another execution provider than the device asks for.
+        """
+        on_openvino = runtime == "openvino"
+        self._network = open_on_openvino(path, threads) if on_openvino else open_network(path, device, threads)
+        self._model_id = model_id
+        self.nbytes = path.stat().st_size
+        self.described = self._network.described
+
+    @property
+    def model_id(self) -> str:
+        """The registry's id."""
+        return self._model_id
+
+    @property
+    def view_sides(self) -> tuple[int, ...]:
+        """Edges of cubic views at which the network is good; the quickest first."""
+        return VIEW_SIDES
+
+    @property
+    def view_multiple(self) -> int:
+        """Every edge of a view is a multiple of it."""
+        return VIEW_MULTIPLE
+
+    def predict(self, views: Sequence[View]) -> tuple[ViewAnswer, ...]:
+        """Answer a batch of views; see the contract in ``promptseg.models.volume_predictor``.
+
+        Raises:
+            PromptError: an edge of a view is no multiple of 16.
+        """
+        for view in views:
+            if any(edge == 0 or edge % VIEW_MULTIPLE for edge in view.voxels.shape):
+                raise PromptError(f"expected a view whose edges are multiples of 16, got {view.voxels.shape}")
+        axes = [prompted_axis(view.prompts) for view in views]
+        drawn = [draw_view(view, axis) for view, axis in zip(views, axes, strict=True)]
+        answers: list[ViewAnswer] = []
+        for shape, group in groupby(drawn, key=lambda maps: maps.shape):
+            alike, most = list(group), max(1, MOST_VOXELS // int(np.prod(shape[1:])))
+            for first in range(0, len(alike), most):
+                logits, scores = self._network.run(np.stack(alike[first : first + most]))
+                for one, score in zip(logits[:, 0], scores, strict=True):
+                    turned = to_view(one, axes[len(answers)])
+                    answers.append(ViewAnswer(np.ascontiguousarray(turned, np.float32), float(score)))
+        return tuple(answers)
