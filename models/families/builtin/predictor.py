@@ -125,7 +125,7 @@ class BuiltinPredictor:
             DeviceError: ONNX Runtime took another execution provider than the device asks for.
         """
         network = open_network(path, device, threads)
-        self._run, self.described = network.run, network.described
+        self._network, self.described = network, network.described
         self._volume, self._loading = volume, threading.Lock()
         self._volume_predictor: VolumePredictor | None = None
         self._model_id = model_id
@@ -244,7 +244,7 @@ class BuiltinPredictor:
         return self._tried(image, [(hints, window) for window in windows])
 
     def _run(self, views: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        logits, scores = self._session.run(None, {"view": np.stack(views)})
+        logits, scores = self._network.run(np.stack(views))
         return logits[:, 0], scores
 
     def _look(self, image: FloatArray, hints: Hints, window: Window, size: int) -> Answer:
