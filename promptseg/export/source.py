@@ -21,7 +21,7 @@ from promptseg.errors import WriteError
 from promptseg.io.dicom_header import Frame
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
-from promptseg.io.itk import check_frame
+from promptseg.io.frames import check_frame
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 

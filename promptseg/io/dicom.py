@@ -15,7 +15,8 @@ from promptseg.io.dicom_header import DIRECTORY, Frame, read_header
 from promptseg.io.dicom_pixels import decode, inversion
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
-from promptseg.io.itk import RawImage, check_frame
+from promptseg.io.frames import check_frame
+from promptseg.io.itk import RawImage
 from promptseg.io.sniff import is_dicom
 from promptseg.volume.intensity import Window
 

@@ -1,4 +1,4 @@
-"""The SimpleITK door: NIfTI, NRRD, MetaImage, TIFF, PNG and JPEG, to and from arrays (z, y, x).
+"""The SimpleITK door: headers of NRRD and MetaImage, pictures, and images in memory, to and from arrays (z, y, x).
 
 ITK's frame is the house's frame (LPS millimetres), so nothing is flipped here.
 """
@@ -14,23 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.check.finding import Finding, Severity
+from promptseg.check.finding import Finding
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.quiet import quiet_codec, quiet_itk
 from promptseg.io.sniff import Family
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "to_sitk"]
+__all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "read_itk_header", "to_sitk"]
 
 IMAGE_IO = {
-    Family.NIFTI: "NiftiImageIO",
     Family.NRRD: "NrrdImageIO",
     Family.META: "MetaImageIO",
     Family.TIFF: "TIFFImageIO",
     Family.PNG: "PNGImageIO",
     Family.JPEG: "JPEGImageIO",
 }
-NOISY = (Family.META, Family.TIFF, Family.PNG, Family.JPEG)  # their libraries print to the terminal on damaged files
 
 
 @dataclass
@@ -50,42 +48,64 @@ class RawImage:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_itk(path: Path, family: Family, *, frame: int | None = None) -> RawImage:
-    """Read one file through SimpleITK.
-
-    Args:
-        path: the file (for a pair, the header).
-        family: its format, from ``sniff``.
-        frame: which 3D frame of a 4D file, zero-based; None takes the first and says so.
+def read_itk(path: Path, family: Family) -> RawImage:
+    """Read one picture (TIFF, PNG, JPEG) through SimpleITK.
 
     Raises:
-        ReadError: unreadable, truncated, sheared, or of a shape that is no 2D, 3D or 4D image.
+        ReadError: unreadable, truncated, or of a shape that is no 2D or 3D image.
     """
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[family])
     reader.SetFileName(str(path))
-    damage: list[str] = []
     with quiet_itk():
         try:
-            with quiet_codec():
-                reader.ReadImageInformation()
-            findings = _select_frame(reader, path, frame)
-            if family in NOISY:
-                with quiet_codec() as damage:
-                    image = reader.Execute()
-            else:
+            with quiet_codec() as damage:
                 image = reader.Execute()
         except (RuntimeError, MemoryError) as exc:
             raise ReadError(
                 f"cannot read {path}: the {family.value} file is damaged, cut short, or of an unsupported kind"
-                f"{_itk_reason(exc)}"
             ) from exc
     if damage:
         raise ReadError(f"cannot read {path}: the {family.value} file is damaged or cut short")
-    raw = from_sitk(image, what=str(path))
-    return RawImage(raw.array, raw.geometry, findings + raw.findings, _metadata(reader))
+    return from_sitk(image, what=str(path))
+
+
+def read_itk_header(
+    path: Path, family: Family, sizes: Sequence[int], *, what: object = None
+) -> tuple[Geometry, dict[str, str]]:
+    """Return where ITK sees the grid (the first three axes) and the file's key-value pairs; no voxel is read.
+
+    Args:
+        path: the file. family: its format.
+        sizes: (x, y[, z, ...]) as its header was understood here.
+        what: named in messages; None: the path.
+
+    Raises:
+        ReadError: a damaged header, sheared axes, or ITK understands other sizes.
+    """
+    import SimpleITK as sitk
+
+    what = what or path
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(IMAGE_IO[family])
+    reader.SetFileName(str(path))
+    with quiet_itk():
+        try:
+            with quiet_codec():
+                reader.ReadImageInformation()
+        except (RuntimeError, MemoryError) as exc:
+            raise ReadError(
+                f"cannot read {what}: the {family.value} header is damaged or of an unsupported kind"
+            ) from exc
+    if tuple(reader.GetSize()) != tuple(sizes):
+        raise ReadError(f"cannot read {what}: the sizes in its {family.value} header are damaged")
+    n, used = len(sizes), min(3, len(sizes))
+    axes = np.asarray(reader.GetDirection(), dtype=np.float64).reshape(n, n)[:used, :used]
+    shape = (*(1,) * (3 - used), *(int(size) for size in sizes[:used][::-1]))
+    spacing, origin = reader.GetSpacing()[:used], reader.GetOrigin()[:used]
+    return geometry_from_itk(shape, spacing, origin, axes.ravel().tolist(), what=str(what)), _metadata(reader)
 
 
 def _metadata(reader: Any) -> dict[str, str]:
@@ -95,45 +115,6 @@ def _metadata(reader: Any) -> dict[str, str]:
         with suppress(TypeError, UnicodeError, RuntimeError):
             found[key] = reader.GetMetaData(key)
     return found
-
-
-def _select_frame(reader: Any, path: Path, frame: int | None) -> list[Finding]:
-    """Tell the reader to load one 3D frame of a 4D file; return what a person should know."""
-    size = list(reader.GetSize())
-    extra = [n for n in size[3:] if n > 1]
-    if len(extra) > 1:
-        raise ReadError(
-            f"cannot read {path}: it has {len(size)} dimensions ({_times(size)}); expected 2, 3 or 4 dimensions"
-        )
-    count = extra[0] if extra else 1
-    index = check_frame(frame, count, path)
-    if len(size) <= 3:
-        return []
-    start = [0, 0, 0] + [index if n > 1 else 0 for n in size[3:]]
-    reader.SetExtractIndex(start)
-    reader.SetExtractSize(size[:3] + [0] * (len(size) - 3))
-    if count > 1 and frame is None:
-        return [frame_finding(count)]
-    return []
-
-
-def check_frame(frame: int | None, count: int, path: object) -> int:
-    """Return the zero-based frame to read.
-
-    Raises:
-        ReadError: ``frame`` is not one of 0 ... count - 1.
-    """
-    if frame is not None and not 0 <= frame < count:
-        raise ReadError(f"cannot read frame {frame} of {path}: expected a frame from 0 to {count - 1}")
-    return frame or 0
-
-
-def frame_finding(count: int) -> Finding:
-    """Return the sentence that says that only the first of several frames was read."""
-    sentence = (
-        f"the file holds {count} frames (time, phase or direction); the first (frame 0) was read, others by frame="
-    )
-    return Finding(sentence, "several-frames", Severity.INFO, "first frame read")
 
 
 def from_sitk(image: Any, *, what: str = "the SimpleITK image") -> RawImage:
@@ -217,10 +198,3 @@ def to_sitk(array: NDArray[Any], geometry: Geometry) -> Any:
 
 def _times(size: Sequence[int]) -> str:
     return " x ".join(str(n) for n in size)
-
-
-def _itk_reason(exc: Exception) -> str:
-    """Return ITK's own reason where it is one worth passing on: shear, which no other check names."""
-    if "orthonormal" in str(exc):
-        return "; its axes are not perpendicular (sheared): `promptseg check FILE --fix OUT` resamples a NIfTI file"
-    return ""

@@ -5,16 +5,16 @@ Layout: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError
-from promptseg.io.itk import RawImage, check_frame, frame_finding, geometry_from_itk
+from promptseg.io.frames import check_frame, frame_finding
+from promptseg.io.itk import RawImage, geometry_from_itk
+from promptseg.io.voxel_bytes import Stretch, is_gzipped, read_voxel_bytes
 
 __all__ = ["read_mgh"]
 
@@ -33,22 +33,15 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
     Raises:
         ReadError: damaged, cut short, or a voxel type that is unknown.
     """
-    try:
-        with path.open("rb") as plain:
-            compressed = plain.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if compressed else path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-            shape, kind, good, numbers = _header(head, path)
-            index = check_frame(frame, shape[3], path)
-            voxels = shape[0] * shape[1] * shape[2]
-            dtype = np.dtype(DTYPES[kind])
-            file.seek(HEADER_BYTES + index * voxels * dtype.itemsize)
-            data = file.read(voxels * dtype.itemsize)
-    except (OSError, EOFError, zlib.error) as exc:
-        raise ReadError(f"cannot read {path}: the file is damaged or cut short") from exc
-    if len(data) < voxels * dtype.itemsize:
-        raise ReadError(f"cannot read {path}: it is cut short; expected {voxels} voxels")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape[2], shape[1], shape[0]).astype(dtype.newbyteorder("="))
+    encoding = "gzip" if is_gzipped(path) else "raw"
+    head = read_voxel_bytes(Stretch(path, encoding), np.dtype(np.uint8), HEADER_BYTES).tobytes()
+    shape, kind, good, numbers = _header(head, path)
+    index = check_frame(frame, shape[3], path)
+    dtype = np.dtype(DTYPES[kind])
+    voxels = shape[0] * shape[1] * shape[2]
+    place = Stretch(path, encoding, skip=HEADER_BYTES + index * voxels * dtype.itemsize)
+    array = read_voxel_bytes(place, dtype, voxels).reshape(shape[2], shape[1], shape[0])
+    array = array.astype(dtype.newbyteorder("="), copy=False)
     findings = [frame_finding(shape[3])] if shape[3] > 1 and frame is None else []
     if not good:
         numbers = (1.0, 1.0, 1.0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0)  # the format's own default: coronal, 1 mm
@@ -65,8 +58,6 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
 
 
 def _header(head: bytes, path: Path) -> tuple[tuple[int, ...], int, bool, tuple[float, ...]]:
-    if len(head) < HEADER_BYTES:
-        raise ReadError(f"cannot read {path}: its header is cut short")
     _, *shape, kind, _dof = struct.unpack_from(">7i", head)
     good = struct.unpack_from(">h", head, 28)[0] == 1
     numbers = struct.unpack_from(">15f", head, 30)

@@ -1,107 +1,93 @@
-"""Go through a NIfTI file's voxels once before ITK reads them: are all there, and which are no numbers?
-
-ITK takes a cut-off or damaged gzip stream for zeros, and its NIfTI library turns NaN and infinity into 0 (water in CT);
-neither says a word.
-"""
+"""The voxels of a NIfTI or Analyze file: one 3D frame, counted, scaled as its header says."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.check.finding import Finding
 from promptseg.errors import ReadError
+from promptseg.io.frames import check_frame, frame_finding
+from promptseg.io.itk import RawImage
+from promptseg.io.nifti import NiftiHeader, read_nifti_header
+from promptseg.io.nifti_place import place_of
+from promptseg.io.voxel_bytes import Stretch, is_gzipped, read_voxel_bytes
 
-__all__ = ["NotNumbers", "scan_voxels"]
+__all__ = ["read_nifti", "read_nifti_voxels"]
 
-CHUNK = 1 << 20  # bytes; a multiple of every voxel size
-MAX_TAIL = 1 << 26  # bytes behind the voxels; more is a decompression bomb
-FLOATS = {16: "f4", 64: "f8"}  # nifti1.h DT_FLOAT32, DT_FLOAT64
-
-
-@dataclass(frozen=True)
-class NotNumbers:
-    """Places (in the file's order) of voxels that are NaN, +inf and -inf."""
-
-    nan: NDArray[np.int64]
-    above: NDArray[np.int64]
-    below: NDArray[np.int64]
-
-    def put_back(self, array: NDArray[Any], frame: int) -> None:
-        """Set the voxels of one frame (z, y, x) to what the file says, where ITK has put 0."""
-        start = frame * array.size
-        flat = array.reshape(-1)
-        for places, value in ((self.nan, math.nan), (self.above, math.inf), (self.below, -math.inf)):
-            inside = places[(places >= start) & (places < start + array.size)] - start
-            flat[inside] = value
+# nifti1.h DT_*: type of one component, and how many a voxel has (RGB24, RGBA32)
+TYPES = {2: ("u1", 1), 4: ("i2", 1), 8: ("i4", 1), 16: ("f4", 1), 64: ("f8", 1), 128: ("u1", 3), 256: ("i1", 1),
+         512: ("u2", 1), 768: ("u4", 1), 1024: ("i8", 1), 1280: ("u8", 1), 2304: ("u1", 4)}  # fmt: skip
 
 
-def scan_voxels(path: Path, *, start: int, length: int, kind: int, order: str) -> NotNumbers | None:
-    """Read all voxels once.
-
-    Args:
-        path: the file that holds them, compressed or not.
-        start: of the first voxel, bytes.
-        length: of all voxels, bytes.
-        kind: NIfTI datatype code.
-        order: "<" or ">".
-
-    Returns:
-        Where floating-point voxels are no finite numbers; None where all are, or the type cannot say otherwise.
+def read_nifti(path: Path, *, frame: int | None = None) -> RawImage:
+    """Read one 3D frame with its place.
 
     Raises:
-        ReadError: cut short, or the compression is damaged.
+        ReadError: damaged, cut short, the ``.img`` of a pair is missing, or no frame is a rectangular grid.
     """
-    with path.open("rb") as plain:
-        packed = plain.read(2) == b"\x1f\x8b"
-    if not packed:
-        there = path.stat().st_size - start
-        if there < length:
-            raise ReadError(
-                f"cannot read {path}: it is cut short; expected {length} bytes of voxels, found {max(there, 0)}"
-            )
-        if kind not in FLOATS:
-            return None
-    try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            return _scan(file, path, start, length, np.dtype(order + FLOATS[kind]) if kind in FLOATS else None)
-    except (OSError, EOFError, zlib.error) as exc:
-        raise ReadError(f"cannot read {path}: its gzip compression is damaged or cut short") from exc
+    header = read_nifti_header(path)
+    geometry, findings = place_of(header, path)
+    array, told = read_nifti_voxels(path, header, frame)
+    return RawImage(array, geometry, [*told, *findings])
 
 
-def _scan(file: Any, path: Path, start: int, length: int, dtype: np.dtype[Any] | None) -> NotNumbers | None:
-    file.read(start)
-    found: tuple[list[NDArray[Any]], ...] = ([], [], [])
-    done = 0
-    while done < length and (part := _read_fully(file, min(CHUNK, length - done))):
-        if dtype is not None:
-            values = np.frombuffer(part[: len(part) // dtype.itemsize * dtype.itemsize], dtype=dtype)
-            if not np.isfinite(values).all():
-                tests = (np.isnan(values), values == np.inf, values == -np.inf)
-                for places, test in zip(found, tests, strict=True):
-                    places.append(np.flatnonzero(test) + done // dtype.itemsize)
-        done += len(part)
-    if done < length:
-        raise ReadError(f"cannot read {path}: it is cut short; expected {length} bytes of voxels, found {done}")
-    tail = 0
-    while tail < MAX_TAIL and (part := file.read(CHUNK)):  # to the end: there stands the checksum
-        tail += len(part)
-    if not any(found):
-        return None
-    nan, above, below = (np.concatenate(places).astype(np.int64) for places in found)
-    return NotNumbers(nan, above, below)
+def read_nifti_voxels(path: Path, header: NiftiHeader, frame: int | None) -> tuple[NDArray[Any], list[Finding]]:
+    """Return (z, y, x), or (z, y, x, components) of colours and of the fifth dimension, and what was left out.
+
+    Raises:
+        ReadError: as ``read_nifti``, or more dimensions than that.
+    """
+    x, y, z, times, vector, *more = (*header.shape, 1, 1, 1, 1, 1, 1)[:7]
+    if more != [1, 1] or (vector > 1 and times > 1):
+        sizes = " x ".join(str(n) for n in header.shape)
+        raise ReadError(
+            f"cannot read {path}: it has {len(header.shape)} dimensions ({sizes}); expected 2, 3 or 4 dimensions"
+        )
+    code, colours = TYPES[header.kind]
+    index = check_frame(frame, times, path)
+    data = _data_file(path, header)
+    dtype = np.dtype(header.order + code)
+    count = x * y * z * vector * colours
+    place = Stretch(
+        data,
+        "gzip" if is_gzipped(data) else "raw",
+        skip=header.offset + index * count * dtype.itemsize,
+    )
+    flat = read_voxel_bytes(place, dtype, count)
+    array = flat.astype(dtype.newbyteorder("="), copy=False).reshape(vector, z, y, x, colours)
+    array = np.moveaxis(array, 0, -2).reshape(z, y, x, vector * colours)
+    array = array[..., 0] if vector * colours == 1 else np.ascontiguousarray(array)
+    findings = [frame_finding(times)] if times > 1 and frame is None else []
+    return (array if colours > 1 else _scaled(array, header)), findings
 
 
-def _read_fully(file: BinaryIO, count: int) -> bytes:
-    """Return ``count`` bytes, fewer only at the end (a compressed file may give less at a time)."""
-    parts = []
-    while count and (part := file.read(count)):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _data_file(path: Path, header: NiftiHeader) -> Path:
+    """Return the file that holds the voxels.
+
+    Raises:
+        ReadError: the ``.img`` of a pair is missing.
+    """
+    if not header.pair or not path.name.lower().endswith((".hdr", ".hdr.gz")):
+        return path
+    stem = path.name[: path.name.lower().rindex(".hdr")]
+    beside = [path.with_name(stem + end) for end in (".img", ".IMG", ".img.gz")]
+    found = next((file for file in beside if file.is_file()), None)
+    if found is None:
+        raise ReadError(f"cannot read {path}: its voxels should lie in {beside[0].name} beside it, which is missing")
+    return found
+
+
+def _scaled(array: NDArray[Any], header: NiftiHeader) -> NDArray[Any]:
+    """Return slope * value + inter in floating point; a slope of 0, or one that is no number, means none (nifti1.h)."""
+    slope, inter = header.slope, header.inter
+    if not np.isfinite([slope, inter]).all() or slope == 0 or (slope, inter) == (1, 0):
+        return array
+    wide = array.dtype.itemsize > 4 or (array.dtype.kind in "iu" and array.dtype.itemsize == 4)
+    values: NDArray[Any] = array.astype(np.float64 if wide else np.float32)
+    values *= slope
+    values += inter
+    return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,14 @@ from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError
-from promptseg.io.detached import require_data_file
 from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.finishing import finish
-from promptseg.io.itk import RawImage, check_frame, from_sitk, read_itk
+from promptseg.io.frames import check_frame
+from promptseg.io.itk import RawImage, from_sitk
+from promptseg.io.metaimage import read_metaimage
 from promptseg.io.mgh import read_mgh
-from promptseg.io.nifti import nifti_findings, read_nifti_header, require_voxels, single_slice_geometry
+from promptseg.io.nifti_voxels import read_nifti
+from promptseg.io.nrrd import read_nrrd
 from promptseg.io.picture import read_picture
 from promptseg.io.sniff import Family, is_dicom, sniff
 from promptseg.volume.geometry import Geometry
@@ -115,21 +116,12 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
     if family is Family.MGH:
         return read_mgh(path, frame=frame)
     if family is Family.NIFTI:
-        return _read_nifti(path, frame)
-    if family in (Family.PNG, Family.JPEG, Family.TIFF):
-        return read_picture(path, family)
-    require_data_file(path, family)
-    return read_itk(path, family, frame=frame)
-
-
-def _read_nifti(path: Path, frame: int | None) -> RawImage:
-    header = read_nifti_header(path)
-    not_numbers = require_voxels(path, header)
-    raw = read_itk(path, Family.NIFTI, frame=frame)
-    if not_numbers is not None and raw.array.ndim == 3 and raw.array.dtype.kind == "f":
-        not_numbers.put_back(raw.array, frame or 0)
-    geometry = single_slice_geometry(header, raw.geometry.shape) or raw.geometry
-    return replace(raw, geometry=geometry, findings=raw.findings + nifti_findings(header, geometry, path))
+        return read_nifti(path, frame=frame)
+    if family is Family.NRRD:
+        return read_nrrd(path, frame=frame)
+    if family is Family.META:
+        return read_metaimage(path, frame=frame)
+    return read_picture(path, family)
 
 
 def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:

@@ -22,7 +22,8 @@ from promptseg.io.dicom_header import Frame
 from promptseg.io.dicom_pixels import decode
 from promptseg.io.dicom_series import choose_series, find_series
 from promptseg.io.dicom_stack import layers, pixel_spacing_of, slice_axes
-from promptseg.io.itk import RawImage, check_frame
+from promptseg.io.frames import check_frame
+from promptseg.io.itk import RawImage
 from promptseg.io.sniff import Family, is_dicom, sniff
 from promptseg.io.unshear import read_sheared
 from promptseg.volume.intensity import Window

@@ -7,10 +7,6 @@ such slices and is refused.
 
 from __future__ import annotations
 
-import gzip
-import struct
-import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +16,12 @@ from numpy.typing import NDArray
 
 from promptseg.check.slices import SliceSet, plan_slices
 from promptseg.errors import ReadError
-from promptseg.io.itk import read_itk
-from promptseg.io.nifti import MAX_SHEAR_DEGREES, NiftiHeader, read_nifti_header, require_voxels, shear_degrees
+from promptseg.io.nifti import NiftiHeader, read_nifti_header
+from promptseg.io.nifti_place import MAX_SHEAR_DEGREES, shear_degrees
+from promptseg.io.nifti_voxels import read_nifti_voxels
 from promptseg.io.sniff import Family, sniff
 
 __all__ = ["ShearedStack", "is_sheared", "read_sheared"]
-
-CODES = {348: (252, "2h"), 540: (344, "2i")}  # offset and form of qform_code and sform_code by sizeof_hdr (nifti1/2.h)
 
 
 @dataclass(frozen=True)
@@ -42,22 +37,19 @@ def read_sheared(path: Path, *, frame: int | None = None) -> ShearedStack | None
     """Read a NIfTI file whose frame in use is sheared.
 
     Args:
-        path: ``.nii`` or ``.nii.gz``.
+        path: ``.nii``, ``.nii.gz``, or the header of a pair.
         frame: which frame of a 4D file.
 
     Returns:
         None where the file has a rectangular frame, which then counts.
 
     Raises:
-        ReadError: damaged, of two files, of colours, or no two axes are perpendicular.
+        ReadError: damaged, of colours, or no two axes are perpendicular.
     """
     header = read_nifti_header(path)
     if not _only_sheared(header):
         return None
-    if header.pair:
-        raise ReadError(f"cannot resample {path}: expected one .nii or .nii.gz file, got a pair; convert it first")
-    require_voxels(path, header)
-    array = _voxels(path, header.order, frame)
+    array, _ = read_nifti_voxels(path, header, frame)
     if array.ndim != 3 or min(array.shape) < 2:
         raise ReadError(f"cannot resample {path}: expected grey voxels in at least two slices, got {array.shape}")
     matrix = next(form for form in (header.sform, header.qform) if form is not None)
@@ -108,22 +100,3 @@ def _leaning_axis(matrix: NDArray[np.float64], path: Path) -> int:
         f"cannot resample {path}: no two of its axes are perpendicular, so it holds no slices that could be kept; "
         "resample it with the program that made it"
     )
-
-
-def _voxels(path: Path, order: str, frame: int | None) -> NDArray[Any]:
-    """Return the voxels (z, y, x), read by ITK from a copy that has no frame: with the frame ITK refuses the file."""
-    try:
-        data = bytearray(path.read_bytes())
-        if data[:2] == b"\x1f\x8b":
-            data = bytearray(gzip.decompress(bytes(data)))
-    except (OSError, EOFError, zlib.error) as exc:
-        raise ReadError(f"cannot read {path}: the file is damaged or cut short") from exc
-    offset, form = CODES[struct.unpack_from(order + "i", data)[0]]
-    struct.pack_into(order + form, data, offset, 0, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "voxels.nii"
-        copy.write_bytes(data)
-        try:
-            return read_itk(copy, Family.NIFTI, frame=frame).array
-        except ReadError as exc:
-            raise ReadError(f"cannot read {path}: the file is damaged or of an unsupported kind") from exc

@@ -13,6 +13,7 @@ from promptseg.io.atomic import all_or_nothing
 from promptseg.io.itk import to_sitk
 from promptseg.io.label_description import description_path, write_descriptions
 from promptseg.io.label_values import present_values
+from promptseg.io.nifti_forms import state_second_frame
 from promptseg.io.nrrd_seg import segment_fields
 from promptseg.io.picture import write_note
 from promptseg.io.quiet import quiet_itk
@@ -168,6 +169,8 @@ def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extensio
                 f"cannot write {target.name}: {extension} does not hold {array.dtype} of shape {array.shape}, "
                 "or the disk is full"
             ) from exc
+    if extension in NIFTI and geometry.second is not None:
+        state_second_frame(written, geometry.second)
     if written != target:
         written.replace(target)
     if extension in PICTURES:

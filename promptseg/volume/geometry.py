@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,11 +12,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from promptseg.errors import GeometryError, GeometryMismatchError
 
-__all__ = ["Geometry"]
+__all__ = ["Geometry", "SecondFrame"]
 
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 ORTHONORMAL_TOLERANCE = 1e-3  # of a direction cosine; ITK's own default coordinate tolerance is of this order
 SAME_TOLERANCE = 1e-2  # of the smallest spacing, at the corners; float32 NIfTI headers stay below 1e-3
+
+
+@dataclass(frozen=True)
+class SecondFrame:
+    """Another place that a NIfTI header states for the same voxels, kept so that masks can state it too.
+
+    Attributes:
+        name: "qform" or "sform": the one that was not used.
+        codes: qform_code and sform_code.
+        affine: row-major 4x4, voxel (x, y, z) to LPS mm.
+    """
+
+    name: str
+    codes: tuple[int, int]
+    affine: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,7 @@ class Geometry:
             ``spacing_zyx``.)
         origin: (x, y, z) LPS mm of the centre of voxel (0, 0, 0).
         direction: row-major 3x3; column i is the LPS unit vector along which the i-th of (x, y, z) grows.
+        second: what a NIfTI header says besides, where that is another place; no part of comparisons.
 
     Raises:
         GeometryError: non-positive or non-finite numbers; direction not orthonormal within 1e-3.
@@ -38,6 +54,7 @@ class Geometry:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = IDENTITY_DIRECTION
+    second: SecondFrame | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))

@@ -1,0 +1,162 @@
+"""MetaImage (.mha, .mhd): the header's words, voxels counted byte by byte; ITK tells where the grid lies.
+
+Fields: https://github.com/Kitware/MetaIO, MetaIO documentation; sizes of element types as in its metaTypes.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.check.finding import Finding
+from promptseg.errors import ReadError
+from promptseg.io.frames import check_frame, frame_finding
+from promptseg.io.itk import RawImage, read_itk_header
+from promptseg.io.sniff import Family
+from promptseg.io.text_header import missing_geometry, numbered_names, path_beside
+from promptseg.io.voxel_bytes import Stretch, read_voxel_bytes
+
+__all__ = ["read_metaimage"]
+
+HEADER_BYTES = 65_536
+TYPES = {
+    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4",
+    "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
+}  # fmt: skip
+SPACING = ("elementspacing", "elementsize")
+AXES = ("transformmatrix", "rotation", "orientation")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the voxels need. ``sizes``: x, y, z[, t]; ``end``: the first byte behind the header's last line."""
+
+    fields: dict[str, str]
+    sizes: tuple[int, ...]
+    channels: int
+    dtype: np.dtype[Any]
+    end: int
+
+    @property
+    def encoding(self) -> str:
+        """How the bytes are packed."""
+        if self.fields.get("binarydata", "true").lower() == "false":
+            return "text"
+        return "gzip" if self.fields.get("compresseddata", "false").lower() == "true" else "raw"
+
+    @property
+    def is_split(self) -> bool:
+        """True where the voxels lie in a list or a numbered series of files."""
+        name = self.fields["elementdatafile"]
+        return name.split()[0] == "LIST" or "%" in name
+
+
+def read_metaimage(path: Path, *, frame: int | None = None) -> RawImage:
+    """Read one 3D frame.
+
+    A size that the header states for the compressed bytes is not needed: the stream itself says where it ends.
+
+    Raises:
+        ReadError: damaged, cut short, files missing, or an element type that is no number.
+    """
+    header = _read_header(path)
+    count = int(np.prod(header.sizes[3:], dtype=object))
+    index = check_frame(frame, count, path)
+    spatial = header.sizes[:3]
+    voxels = _voxels(path, header, index, int(np.prod(spatial, dtype=object)) * header.channels)
+    shape = (*spatial[::-1], *((header.channels,) if header.channels > 1 else ()))
+    array = voxels.reshape(shape if len(spatial) == 3 else (1, *shape))
+    geometry, metadata = read_itk_header(path, Family.META, header.sizes)
+    findings: list[Finding] = [frame_finding(count)] if count > 1 and frame is None else []
+    stated = [any(name in header.fields for name in names) for names in (SPACING, AXES)]
+    findings += missing_geometry("MetaImage", *stated)
+    return RawImage(array, geometry, findings, metadata)
+
+
+def _read_header(path: Path) -> _Header:
+    with path.open("rb") as file:
+        text = file.read(HEADER_BYTES)
+    fields: dict[str, str] = {}
+    end = 0
+    while (stop := text.find(b"\n", end)) >= 0 or end < len(text):
+        line, end = text[end : stop if stop >= 0 else None], stop + 1 if stop >= 0 else len(text)
+        key, separator, value = line.decode("latin-1").partition("=")
+        if separator:
+            fields[key.strip().lower()] = value.strip()
+        if key.strip() == "ElementDataFile":
+            break
+    if not fields.get("elementdatafile"):
+        raise ReadError(f"cannot read {path}: its header does not say where the voxels are (ElementDataFile)")
+    try:
+        sizes = tuple(int(word) for word in fields["dimsize"].split())
+        channels = int(fields.get("elementnumberofchannels", "1"))
+    except (KeyError, ValueError):
+        raise ReadError(f"cannot read {path}: its header gives no sizes (DimSize)") from None
+    if not 2 <= len(sizes) <= 4 or min(*sizes, channels) < 1:
+        raise ReadError(
+            f"cannot read {path}: expected 2 to 4 sizes above 0, got DimSize = {fields['dimsize'][:60]} with "
+            f"{channels} channels"
+        )
+    kind = TYPES.get(fields.get("elementtype", "").removeprefix("MET_").removesuffix("_ARRAY"))
+    if kind is None:
+        raise ReadError(f"cannot read {path}: expected whole or floating-point numbers (ElementType), got another type")
+    big = (fields.get("elementbyteordermsb") or fields.get("binarydatabyteordermsb") or "false").lower() == "true"
+    return _Header(fields, sizes, channels, np.dtype((">" if big else "<") + kind), end)
+
+
+def _voxels(path: Path, header: _Header, frame: int, count: int) -> NDArray[Any]:
+    """Return the voxels of one frame, flat, in the machine's byte order."""
+    name = header.fields["elementdatafile"]
+    if header.is_split:
+        files = _listed(path, header) if name.split()[0] == "LIST" else numbered_names(path, name)
+        whole = int(np.prod(header.sizes, dtype=object)) * header.channels
+        flat = _joined(path, header, files, whole)[frame * count : (frame + 1) * count]
+    else:
+        local = name.lower() == "local"
+        data = path if local else path_beside(path, name)
+        flat = _one_file(data, header, header.end if local else 0, frame, count)
+    return flat.astype(flat.dtype.newbyteorder("="), copy=False)
+
+
+def _one_file(data: Path, header: _Header, start: int, frame: int, count: int) -> NDArray[Any]:
+    start = _start(data, header, start, count)
+    if header.encoding == "text":
+        return read_voxel_bytes(Stretch(data, "text", start), header.dtype, (frame + 1) * count)[frame * count :]
+    place = Stretch(data, header.encoding, start, frame * count * header.dtype.itemsize)
+    return read_voxel_bytes(place, header.dtype, count)
+
+
+def _start(data: Path, header: _Header, start: int, count: int) -> int:
+    """Return the first byte of the voxels: HeaderSize counts from the file's own; -1 means that they are its end."""
+    try:
+        size = int(header.fields.get("headersize", "0"))
+    except ValueError:
+        raise ReadError(f"cannot read {data}: HeaderSize is no number") from None
+    if size != -1 or header.encoding != "raw":
+        return size if size > 0 else start
+    frames = 1 if header.is_split else int(np.prod(header.sizes[3:], dtype=object))
+    return max(0, data.stat().st_size - count * frames * header.dtype.itemsize)
+
+
+def _listed(path: Path, header: _Header) -> list[Path]:
+    with path.open("rb") as file:
+        file.seek(header.end)
+        names = file.read(HEADER_BYTES * 16).decode("latin-1").split("\n")
+    return [path_beside(path, name.strip()) for name in names if name.strip()]
+
+
+def _joined(path: Path, header: _Header, files: list[Path], whole: int) -> NDArray[Any]:
+    """Return the voxels of several files, each with an equal share.
+
+    Raises:
+        ReadError: more or fewer files than slices.
+    """
+    shares = [header.sizes[-1] if len(header.sizes) > 2 else 1, int(np.prod(header.sizes[2:], dtype=object))]
+    if len(files) not in shares:
+        raise ReadError(f"cannot read {path}: expected the names of {shares[0]} files with voxels, got {len(files)}")
+    share = whole // len(files)
+    return np.concatenate([_one_file(file, header, 0, 0, share) for file in files])

@@ -1,0 +1,53 @@
+"""What the two formats with text headers (MetaImage, NRRD) have in common: files named in them, and what they omit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promptseg.check.finding import Finding, Severity
+from promptseg.errors import ReadError
+
+__all__ = ["missing_geometry", "numbered_names", "path_beside"]
+
+MAX_FILES = 100_000  # a pattern that names more is damaged
+
+
+def path_beside(header: Path, name: str) -> Path:
+    """Return the file that a header names.
+
+    Raises:
+        ReadError: it is not there.
+    """
+    data = header.parent / name
+    if "\0" in name or not data.is_file():
+        raise ReadError(f"cannot read {header}: its voxels should lie in {name}, which is missing")
+    return data
+
+
+def numbered_names(header: Path, text: str) -> list[Path]:
+    """Return the files of a pattern with first, last and step, e.g. ``slice%03d.raw 1 12 1``.
+
+    Raises:
+        ReadError: the pattern is malformed, or a file is not there.
+    """
+    try:
+        pattern, *numbers = text.split()
+        first, last, step = (int(word) for word in (*numbers, "1")[:3])
+        count = (last - first) // step + 1
+        if not 1 <= count <= MAX_FILES:
+            raise ValueError(text)
+        names = [pattern % (first + step * index) for index in range(count)]
+    except (ValueError, TypeError, ZeroDivisionError) as exc:
+        raise ReadError(f"cannot read {header}: its pattern of file names is malformed: {text[:80]}") from exc
+    return [path_beside(header, name) for name in names]
+
+
+def missing_geometry(kind: str, spacing: bool, axes: bool) -> list[Finding]:
+    """Say what a header without a pixel size, or without axes, left to be assumed."""
+    if not spacing:
+        sentence = f"the {kind} header states no pixel size: 1 mm was assumed, so lengths are in pixels"
+        return [Finding(sentence, "no-geometry", Severity.WARNING, "assumed")]
+    if not axes:
+        sentence = f"the {kind} header states no orientation: left and right cannot be told, axes were taken as LPS"
+        return [Finding(sentence, "no-orientation", Severity.WARNING, "assumed")]
+    return []
