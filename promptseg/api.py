@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +13,8 @@ from promptseg.engine.progress import OnProgress
 from promptseg.errors import ReplayError, SettingsError
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Prompt
-from promptseg.session.journal import Journal, read_journal
+from promptseg.session.journal import Journal
+from promptseg.session.keeping import begin, bring_back
 from promptseg.session.prompt_log import PromptLog, read_log
 from promptseg.session.replaying import perform
 from promptseg.session.session import Session
@@ -62,27 +63,33 @@ def open_session(
         image = replace(image, window=window)
     session = Session(image, predictor, options)
     if folder is not None:
-        header = {
-            "source": str(Path(volume).expanduser().resolve()),
-            "model": session.model_id,
-            "weights": session.weights_hash,
-            "image": image.content_hash,
-            "window": vars(image.window),
-            "engine": session.options.to_dict(),
-        }
-        session.record_to(Journal(Path(folder), header).append)
+        begin(session, Path(folder), {"source": str(Path(volume).expanduser().resolve())})
     return session
 
 
 def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress | None = None) -> Session:
     """Bring back a session that was opened with ``folder=``: labels, masks, and what undo and redo would do.
 
+    What the disk has damaged is cut off and kept beside the journal; ``session.findings`` says so. ``session.close()``
+    lets others go on with the folder.
+
     Raises:
         ReplayError: no journal there, or the image has changed since.
         ReadError: the image cannot be read any more.
+        WriteError: the session is open already, here or in another process.
     """
-    content = read_journal(Path(folder))
-    header = content.header
+    journal, content = Journal.go_on(Path(folder))
+    try:
+        session = _on_its_image(content.header, folder, device)
+        bring_back(session, Path(folder), (journal, content), on_progress=on_progress)
+    except BaseException:
+        journal.close()
+        raise
+    return session
+
+
+def _on_its_image(header: Mapping[str, Any], folder: str | Path, device: str) -> Session:
+    """Return a fresh session as a journal's header describes it."""
     try:
         window, options = Window(**header["window"]), EngineOptions(**header["engine"])
         session = open_session(header["source"], header["model"], device, window=window, options=options)
@@ -93,13 +100,6 @@ def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress 
         _differs(f"the image {header['source']} has changed since the session in {folder} was made", strict=True)
     if header.get("weights") not in (None, "", session.weights_hash):
         LOGGER.warning("the session in %s was made with other weights of %s", folder, session.model_id)
-    for entry in (*content.done, *reversed(content.undone)):
-        perform(session, entry, on_progress)
-    for _ in content.undone:
-        session.undo()
-    if content.selected is not None:
-        session.select(content.selected)
-    session.record_to(Journal(Path(folder), {}, continued=True).append)
     return session
 
 

@@ -6,25 +6,19 @@ shared by several sessions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from promptseg.api import apply_log
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
 from promptseg.errors import ReplayError
 from promptseg.models.loading import load_predictor
-from promptseg.session.journal import Journal, read_journal
-from promptseg.session.prompt_log import PromptLog
+from promptseg.session.journal import Journal
+from promptseg.session.keeping import Guard, begin, bring_back
 from promptseg.session.session import Session
 from promptseg.volume import Volume, Window
 
-__all__ = ["Guard", "journal_lines", "new_session", "resume_session"]
-
-Record = Callable[[Mapping[str, Any]], None]
-Guard = Callable[[Record], Record]
+__all__ = ["new_session", "resume_session"]
 
 
 def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Guard, embedding_bytes: int) -> Session:
@@ -39,15 +33,7 @@ def new_session(volume: Volume, model: str, device: str, folder: Path, guard: Gu
         embedding_bytes: what the model may keep of the slices that it has seen.
     """
     session = Session(volume, load_predictor(model, device), cache_bytes=embedding_bytes)
-    header = {
-        "source": "study",  # where the image lies is for the store to say
-        "model": session.model_id,
-        "weights": session.weights_hash,
-        "image": volume.content_hash,
-        "window": vars(volume.window),
-        "engine": session.options.to_dict(),
-    }
-    session.record_to(guard(Journal(folder, header).append))
+    begin(session, folder, {"source": "study"}, guard=guard, alone=False)  # the store says where the image lies
     return session
 
 
@@ -64,7 +50,7 @@ def resume_session(
     Raises:
         ReplayError: no journal there, or the image has changed since.
     """
-    content = read_journal(folder)
+    journal, content = Journal.go_on(folder, alone=False)
     header = content.header
     try:
         window, options = Window(**header["window"]), EngineOptions(**header["engine"])
@@ -76,17 +62,5 @@ def resume_session(
     if window != volume.window:
         volume = replace(volume, window=window)
     session = Session(volume, load_predictor(model, device), options, cache_bytes=embedding_bytes)
-    entries = (*content.done, *reversed(content.undone))
-    apply_log(session, PromptLog(entries), on_progress=on_progress)
-    for _ in content.undone:
-        session.undo()
-    if content.selected is not None:
-        session.select(content.selected)
-    session.record_to(guard(Journal(folder, {}, continued=True).append))
+    bring_back(session, folder, (journal, content), guard=guard, on_progress=on_progress)
     return session
-
-
-def journal_lines(folder: Path) -> int:
-    """Return how many entries a journal holds, undo and redo among them: the session's revision."""
-    raw = (folder / "session.jsonl").read_bytes()
-    return max(0, raw.count(b"\n") - 1)

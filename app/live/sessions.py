@@ -24,7 +24,7 @@ from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.keeper import Keeper
 from promptseg.app.live.leases import Leases
 from promptseg.app.live.memory import Room
-from promptseg.app.live.opening import Guard, journal_lines, new_session, resume_session
+from promptseg.app.live.opening import new_session, resume_session
 from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.settings import ServeSettings
@@ -32,6 +32,7 @@ from promptseg.app.store import Database, SessionRow, Study
 from promptseg.app.studies.series import Content, Series, Shelf
 from promptseg.errors import ModelError
 from promptseg.models.weights.registry import model_card
+from promptseg.session.keeping import Guard
 from promptseg.session.session import Session
 from promptseg.volume.label_voxels import Changed
 
@@ -156,6 +157,7 @@ class ServedSessions:
                 return False
             served = self._live.pop(session_id, None)
         if served is not None:
+            served.session.snapshot()
             self._save_seen(served)
             self.leases.release(session_id)
         return True
@@ -271,6 +273,7 @@ class ServedSessions:
             queue.close()
         self._keeper.join()
         for served in list(self._live.values()):
+            served.session.snapshot()
             self._save_seen(served)
         self._live.clear()
         self.leases.close()
@@ -355,7 +358,7 @@ class ServedSessions:
             session = self._await_held(row.id, future)
         finally:
             self._leave(row.id)
-        served = Served(row.id, row.owner, row.study_id, session, journal_lines(folder), dict(row.view))
+        served = Served(row.id, row.owner, row.study_id, session, session.revision, dict(row.view))
         served.lease_until = until
         if not self._renew_one(served):
             raise HeldElsewhereError("another process of this server took the session; try again in a moment")

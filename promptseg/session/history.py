@@ -22,7 +22,7 @@ from promptseg.prompts import Prompt
 from promptseg.volume import Label
 from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
 
-__all__ = ["History", "KeptPrompt", "Record", "State", "Step"]
+__all__ = ["History", "KeptPrompt", "Past", "Record", "State", "Step"]
 
 Record: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -84,6 +84,24 @@ class Step:
         return self.rewritten if self.past else self
 
 
+class Past(NamedTuple):
+    """A history at one moment: what ``History.restore`` needs to go on from there.
+
+    Attributes:
+        state: the present one.
+        done: steps that undo takes back, oldest first.
+        undone: steps that redo brings back, the next one last.
+        tip: the end of the chain.
+        layers: the voxels by layer, uint8 (z, y, x).
+    """
+
+    state: State
+    done: tuple[Step, ...]
+    undone: tuple[Step, ...]
+    tip: Step | None
+    layers: Mapping[int, NDArray[np.uint8]]
+
+
 class History:
     """The steps so far, and the present state.
 
@@ -101,6 +119,15 @@ class History:
         self.undone: list[Step] = []
         self._tip: Step | None = None
         self._rewriting = False
+
+    def capture(self) -> Past:
+        """Return all of it as it is now: values that nothing changes, and a copy of the voxels."""
+        return Past(self.state, tuple(self.done), tuple(self.undone), self._tip, self.layers.copies())
+
+    def restore(self, past: Past) -> None:
+        """Make a captured history the present one."""
+        self.state, self.done, self.undone, self._tip = past.state, list(past.done), list(past.undone), past.tip
+        self.layers.replace(past.layers)
 
     def commit(self, entry: Mapping[str, Any], state: State, patches: tuple[Patch, ...] = ()) -> Changed | None:
         """Make a new state the present one and remember the old one; nothing before this call changed the session."""

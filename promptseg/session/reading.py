@@ -18,6 +18,7 @@ from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane, parse_plane
 from promptseg.session import label_steps as labelling
 from promptseg.session.history import History, KeptPrompt, Record, State
+from promptseg.session.one_at_a_time import Occupied, one_at_a_time
 from promptseg.volume import Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Layers, as_slices
 
@@ -43,7 +44,8 @@ class SliceReview:
     measured: Carried
 
 
-class SessionView:
+@one_at_a_time
+class SessionView(Occupied):
     """The read side of a ``Session``.
 
     Args:
@@ -54,6 +56,7 @@ class SessionView:
     """
 
     def __init__(self, volume: Volume, predictor: Predictor, options: EngineOptions, record: Record | None) -> None:
+        super().__init__()
         self.volume = volume
         self.options = options
         self._predictor = Interruptible(predictor)
@@ -98,7 +101,8 @@ class SessionView:
     @property
     def labelmap(self) -> Labelmap:
         """A copy of all labels on the volume's grid; where labels may overlap, the higher value lies on top."""
-        return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._state.labels))
+        with self._turn:
+            return Labelmap(self._layers.flat(), self.volume.geometry, dict(self._state.labels))
 
     @property
     def log(self) -> tuple[dict[str, Any], ...]:

@@ -1,12 +1,13 @@
 """One person's work on one volume: labels, prompts, masks, undo and redo. The one mutable object.
 
 Its state is the result of its log: every verb that changes something is one log entry, one undo step, one line of the
-journal. One thread at a time: a verb returns before another one is called; ``Progress`` tells what it has found so far.
+journal. One thread at a time: a second one's verb waits until the first one's is over; ``Progress`` tells what it has
+found so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from promptseg.models.predictor import Predictor
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.session import label_steps as labelling
 from promptseg.session.history import KeptPrompt, Record, Step
-from promptseg.session.reading import SessionView, SliceReview
+from promptseg.session.kept import KeptSession
+from promptseg.session.one_at_a_time import one_at_a_time
+from promptseg.session.reading import SliceReview
 from promptseg.session.replaying import import_entry, perform
 from promptseg.session.text_engines import TextEngine, resolve_text
 from promptseg.volume import Label, Labelmap, Volume
@@ -35,7 +38,8 @@ from promptseg.volume.label_voxels import Changed, Patch
 __all__ = ["Session", "SliceReview"]
 
 
-class Session(SessionView):
+@one_at_a_time
+class Session(KeptSession):
     """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
 
     Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
@@ -374,10 +378,6 @@ class Session(SessionView):
     def can_redo(self) -> bool:
         """True when there is an entry to redo."""
         return bool(self._history.undone)
-
-    def record_to(self, record: Callable[[Mapping[str, Any]], None]) -> None:
-        """From now on call ``record`` with every entry, as the constructor's argument of that name."""
-        self._history.record = record
 
     # --- results ------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,14 @@ class Layers:
             self._arrays[key] = np.zeros(self._shape, np.uint8)
         return self._arrays[key]
 
+    def copies(self) -> dict[int, NDArray[np.uint8]]:
+        """Return a copy of every layer by its key."""
+        return {key: array.copy() for key, array in self._arrays.items()}
+
+    def replace(self, arrays: Mapping[int, NDArray[np.uint8]]) -> None:
+        """Put other layers (key to uint8 (z, y, x), taken as they are) in place of all."""
+        self._arrays = dict(arrays)
+
     def mask(self, value: int) -> Mask:
         """Return bool (z, y, x) of one label."""
         return np.asarray(self.array(self.key(value)) == value)

@@ -256,10 +256,11 @@ def test_a_journal_remembers_every_verb_and_the_selection(tmp_path):
     session.remove_prompt(1)
     session.undo()
     session.select("left")
+    session.close()
+    session.record_to(lambda entry: None)
     again = promptseg.resume(tmp_path / "work")
     assert seen(again) == seen(session)
     assert again.can_redo
-    session.record_to(lambda entry: None)
     session.redo()
     again.redo()
     assert seen(again) == seen(session)

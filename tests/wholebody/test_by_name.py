@@ -84,7 +84,8 @@ def test_a_session_with_organs_is_resumed_and_its_past_can_change(labelmap: Labe
     session = promptseg.open_session(tmp_path / "scan.nii.gz", model="classical", folder=tmp_path / "work")
     session.add(promptseg.Point(voxel=(3, 10, 11)))
     session.import_labels(labelmap)
-    assert len((tmp_path / "work" / "session.jsonl").read_text().splitlines()) == 3  # header, prompt, all organs
+    assert len((tmp_path / "work" / "session.jsonl").read_text().splitlines()) == 4  # header twice, prompt, all organs
+    session.close()
     again = promptseg.resume(tmp_path / "work")
     np.testing.assert_array_equal(again.labelmap.array, session.labelmap.array)
     again.remove_prompt(1)

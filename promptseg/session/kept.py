@@ -1,0 +1,78 @@
+"""What every session can do beside its verbs: tell who keeps it, and be kept, closed and brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from promptseg.errors import WriteError
+from promptseg.session.history import Past
+from promptseg.session.one_at_a_time import one_at_a_time
+from promptseg.session.reading import SessionView
+
+__all__ = ["KeptSession"]
+
+
+class _Keeper(Protocol):
+    findings: tuple[str, ...]
+
+    @property
+    def revision(self) -> int: ...
+
+    def save(self) -> None: ...
+
+    def rested(self, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@one_at_a_time
+class KeptSession(SessionView):
+    """The side of a ``Session`` that its folder sees."""
+
+    _keeper: _Keeper | None = None
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What a person should know of how the session was brought back: sentences, none where all is well."""
+        return () if self._keeper is None else self._keeper.findings
+
+    @property
+    def revision(self) -> int:
+        """How many lines its journal has, undo and redo among them; 0 for a session without one."""
+        return 0 if self._keeper is None else self._keeper.revision
+
+    def record_to(self, record: Callable[[Mapping[str, Any]], None]) -> None:
+        """From now on call ``record`` with every entry, as the constructor's argument of that name."""
+        self._history.record = record
+
+    def keep_by(self, keeper: _Keeper, record: Callable[[Mapping[str, Any]], None]) -> None:
+        """Record to a keeper's journal, and tell the keeper whenever a call has ended."""
+        self._keeper, self._history.record = keeper, record
+
+    def close(self) -> None:
+        """Let others go on with the session's folder; this session can be read, and refuses to change."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._history.record = _refuse
+
+    def snapshot(self) -> None:
+        """Have a snapshot written in the background, so that it is brought back quickly."""
+        if self._keeper is not None:
+            self._keeper.save()
+
+    def capture(self) -> Past:
+        """Return the whole history as it is now."""
+        return self._history.capture()
+
+    def go_on_from(self, past: Past) -> None:
+        """Go on from a captured history of the same image, model and options."""
+        self._history.restore(past)
+
+    def _rested(self, seconds: float) -> None:
+        if self._keeper is not None:
+            self._keeper.rested(seconds)
+
+
+def _refuse(_: Mapping[str, Any]) -> None:
+    raise WriteError("the session is closed; bring it back with promptseg.resume(folder)")
