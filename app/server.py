@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from promptseg.app.application import create_app
+from promptseg.app.live.watchdog import Watchdog
 from promptseg.app.settings import ServeSettings
 
 __all__ = ["PatientProtocol", "run"]
 
 HEAD_S = 20.0
 STOP_S = 10
+GONE_S = 20.0  # twice that: a hanging call into native code does not hold the process back
 
 
 class PatientProtocol(H11Protocol):
@@ -48,14 +53,26 @@ class PatientProtocol(H11Protocol):
             self.transport.close()
 
 
+class _Server(uvicorn.Server):
+    """A server that is gone some time after it was told to go, whatever still runs: all state is on the disk."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in order, and at the latest after ``GONE_S``."""
+        super().handle_exit(sig, frame)
+        last = threading.Timer(GONE_S, os._exit, [128 + sig])
+        last.daemon = True
+        last.start()
+
+
 def run(settings: ServeSettings) -> None:
     """Serve until somebody stops the process.
 
     Raises:
         SettingsError: the store, the data folder or the address cannot be used.
     """
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         http=PatientProtocol,
@@ -64,4 +81,8 @@ def run(settings: ServeSettings) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
     )
-    uvicorn.Server(config).run()
+    limits = settings.limits
+    watchdog = Watchdog(app.state.promptseg.sessions.silent_s, limits.stuck_s, limits.end_s)
+    watchdog.start()
+    _Server(config).run()
+    watchdog.stop()

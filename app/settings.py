@@ -44,6 +44,8 @@ class Limits:
         lease_s: another process may take a session over when its process was silent for it.
         body_s: longest silence inside a request's body.
         login_s: how long a browser stays logged in.
+        stuck_s: a model's thread that is inside one call for so long is called stuck: health answers 503.
+        end_s: after so long the process ends itself, to be started again; nothing is lost, all state is on the disk.
     """
 
     upload_bytes: int = 4 * GIB
@@ -64,6 +66,8 @@ class Limits:
     lease_s: float = 15.0
     body_s: float = 30.0
     login_s: float = 12 * 3600.0
+    stuck_s: float = 90.0
+    end_s: float = 300.0
 
 
 @dataclass(frozen=True)

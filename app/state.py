@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from promptseg.app.accounts import LOCAL_USER, Accounts
 from promptseg.app.audit import Audit
@@ -16,6 +20,8 @@ from promptseg.app.studies.dicomweb import DicomWeb
 from promptseg.app.studies.series import Shelf
 
 __all__ = ["AppState"]
+
+BLOCK = 64 * 1024  # bytes: a session's next step fits
 
 
 @dataclass(eq=False)
@@ -70,6 +76,21 @@ class AppState:
         dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb)
         return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, organs, audit)
+
+    def trouble(self) -> str:
+        """Return why nobody can work at the moment, in one sentence; "" where everybody can."""
+        try:
+            with self.database.transaction() as store:
+                store.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return "the store does not answer"
+        try:
+            with tempfile.TemporaryFile(dir=self.settings.data) as file:
+                file.write(bytes(BLOCK))
+                file.flush()
+        except OSError as exc:
+            return f"the data folder cannot be written: {exc.strerror}"
+        return ""
 
     def close(self) -> None:
         """Stop work, give leases up, write the audit log, close the store."""

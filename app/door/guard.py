@@ -27,7 +27,8 @@ __all__ = ["COOKIE", "Guard"]
 
 COOKIE = "promptseg_login"
 API = "/api/"
-OPEN = ("/login", "/logout", "/api/v1/health", "/healthz", "/auth/", "/auth/token")  # need no user
+OPEN = ("/login", "/logout", "/api/v1/health", "/api/v1/ready", "/healthz")  # need no user, nor what lies below
+OPEN_ALONE = ("/auth/", "/auth/token")  # these need none, what lies below does
 SAFE = ("GET", "HEAD", "OPTIONS")
 KEPT = 20_000  # users and addresses whose rate is remembered
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -240,7 +241,7 @@ class Guard:
 
 
 def _is_open(path: str) -> bool:
-    return any(path == known or path.startswith(f"{known}/") for known in OPEN)
+    return path in OPEN_ALONE or any(path == known or path.startswith(f"{known}/") for known in OPEN)
 
 
 def _address(scope: Scope) -> str:

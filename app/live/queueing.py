@@ -23,6 +23,7 @@ from promptseg.errors import Cancelled
 __all__ = ["ModelQueue", "Priority", "Turn", "Work"]
 
 FIRST_GUESS_S = {"interactive": 0.1, "open": 1.0, "batch": 5.0}  # until something was measured
+CLOSE_S = 10.0  # how long the running step may take to its next pause when the server stops
 SMOOTHING = 0.2  # weight of the newest duration
 OPEN_PATIENCE_S = 2.0  # about one turn of each of twenty people on two cores: waiting as a click would
 
@@ -64,6 +65,7 @@ class Turn:
         Raises:
             Cancelled: somebody asked the job to stop.
         """
+        self._queue.beat()
         if self._work.cancelled.is_set():
             raise Cancelled("the job was cancelled; the session is as it was before")
         self._queue.answer_waiting(before=self._work.priority, besides=self._work.session)
@@ -86,6 +88,7 @@ class ModelQueue:
         self._opened_last = False  # then a click comes first: neither keeps the other out
         self._typical_s = dict(FIRST_GUESS_S)
         self._running: list[tuple[Work, float]] = []
+        self._beaten = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
         self._thread.start()
 
@@ -115,6 +118,14 @@ class ModelQueue:
     def waiting(self) -> int:
         """Return how many jobs wait."""
         return sum(len(jobs) for line in self._waiting.values() for jobs in line.values())
+
+    def beat(self) -> None:
+        """Note that the thread is getting on."""
+        self._beaten = time.monotonic()
+
+    def silent_s(self) -> float:
+        """Return for how long the thread has been inside one call without a pause, in seconds; 0 while it waits."""
+        return time.monotonic() - self._beaten if self._running else 0.0
 
     def wait_s(self, user: str, priority: Priority) -> float:
         """Return about how long a new job of this user would wait, in seconds, by the durations seen so far."""
@@ -147,7 +158,7 @@ class ModelQueue:
         for work in left:
             work.future.set_exception(BusyError("the server is stopping; try again in a moment", 5.0, own=False))
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=CLOSE_S)
 
     def answer_waiting(self, *, before: Priority, besides: str) -> None:
         """Do what waits now and is more urgent, but for one session; called by a job between two slices."""
@@ -198,7 +209,7 @@ class ModelQueue:
             if not work.future.done():
                 work.future.set_exception(Cancelled("the job was cancelled before it began"))
             return
-        began = time.monotonic()
+        began = self._beaten = time.monotonic()
         with self._changed:
             self._running.append((work, began))
         try:
@@ -210,6 +221,7 @@ class ModelQueue:
         finally:
             with self._changed:
                 self._running.remove((work, began))
+                self._beaten = time.monotonic()
                 old = self._typical_s[work.priority]
                 self._typical_s[work.priority] = old + SMOOTHING * (time.monotonic() - began - old)
 

@@ -201,6 +201,10 @@ class ServedSessions:
         with self._lock:
             return dict(self._queues)
 
+    def silent_s(self) -> float:
+        """Return for how long the most silent model's thread has been inside one call without a pause, in seconds."""
+        return max((queue.silent_s() for queue in self.queues().values()), default=0.0)
+
     def submit(
         self,
         served: Served,

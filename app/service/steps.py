@@ -30,7 +30,8 @@ __all__ = [
     "ThresholdIn",
 ]
 
-MOST_VOXELS = 200_000  # of one scribble, stroke or polygon
+MOST_VOXELS = 200_000  # of one scribble or stroke
+MOST_CORNERS = 20_000  # of one polygon
 MOST_RUNS = 4_000_000  # of one mask
 
 
@@ -79,7 +80,7 @@ class LassoIn(Strict):
     type: Literal["lasso"]
     plane: Plane
     index: Annotated[Whole, Field(ge=0, le=100_000)]
-    polygon: Annotated[list[Pair], Field(min_length=3, max_length=MOST_VOXELS)]
+    polygon: Annotated[list[Pair], Field(min_length=3, max_length=MOST_CORNERS)]
     positive: bool = True
 
 

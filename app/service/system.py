@@ -6,16 +6,17 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from promptseg.app.door.caller import Caller, Who
-from promptseg.app.door.statuses import ERRORS
+from promptseg.app.door.statuses import ERRORS, Error
 from promptseg.app.live.exporting import FORMATS
 from promptseg.app.live.jobs import Report
 from promptseg.app.live.queueing import Priority
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import ConfigOut, EntryOut, JobOut, ModelOut, PullIn
 from promptseg.app.service.work import threaded
+from promptseg.app.state import AppState
 from promptseg.errors import UnknownModelError
 from promptseg.models.loading import loaded_models
 from promptseg.models.runtime import choose_device
@@ -127,10 +128,24 @@ async def device(who: Who) -> Any:
     return {"device": str(chosen), "loaded": loaded, "wait_s": waits}
 
 
-@open_router.get("/health", response_model=dict[str, str])
-async def health() -> dict[str, str]:
-    """Say that the server is up; needs no login and tells nothing else."""
+@open_router.get("/health", response_model=dict[str, str], responses={503: {"model": Error, "description": "It hangs"}})
+async def health(request: Request) -> dict[str, str]:
+    """Say that the server is up and its models answer; needs no login and tells nothing else."""
+    state: AppState = request.app.state.promptseg
+    if state.sessions.silent_s() > state.settings.limits.stuck_s:
+        raise HTTPException(503, "a model does not answer any more")
     return {"status": "ok", "version": version("promptseg")}
+
+
+@open_router.get("/ready", response_model=dict[str, str], responses={503: {"model": Error, "description": "Not now"}})
+async def ready(request: Request) -> dict[str, str]:
+    """Say that the next request can be served: the store answers, the disk takes a file, no model hangs."""
+    state: AppState = request.app.state.promptseg
+    await health(request)
+    trouble = await threaded(state.trouble)
+    if trouble:
+        raise HTTPException(503, trouble, {"Retry-After": "10"})
+    return {"status": "ready"}
 
 
 @router.get("/metrics", response_class=Response, tags=["system"], responses={200: {"content": {PROMETHEUS: {}}}})

@@ -221,7 +221,7 @@ def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:
     points = hint.prompts.points[hint.prompts.positive]
     if len(points) == 0 or hint.prompts.box is not None:
         return None
-    reach = max(1, round(NEAREST_REACH_MM / canvas.gap_mm))
+    reach = max(1, round(min(NEAREST_REACH_MM / canvas.gap_mm, canvas.slice_count)))
     around = (at for step in range(1, reach + 1) for at in (index - step, index + step))
     nearest = next((at for at in around if 0 <= at < canvas.slice_count and canvas.mask(at).any()), None)
     if nearest is None:

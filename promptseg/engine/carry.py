@@ -36,6 +36,7 @@ OWN_LEAST, OWN_MORE = 0.6, 0.3  # its share beside the box's answer; where it is
 SHAPE_WEIGHT, TISSUE_WEIGHT = 0.7, 1.5  # beside the model: together less than a model that is sure
 AREA_CAP = 1.6  # times the area that an ellipsoid has near the ends of its range
 CAPPED_BELOW = 0.75  # of the ellipsoid's largest radius: farther inside the range nothing is capped
+LARGEST_KERNEL = 150  # pixels of radius: 60 mm at 0.4 mm, the farthest look at a fine usual resolution
 BETWEEN_BLUR = 0.5  # of the distance to the nearer of both slices: how unsure a shape between them is
 
 
@@ -275,7 +276,12 @@ def _only(logits: NDArray[np.floating[Any]], allowed: Mask) -> FloatArray:
 
 
 def grown(mask: Mask, distance_mm: float, spacing_mm: tuple[float, float]) -> Mask:
-    """Dilate a mask (h, w) by an ellipse of ``distance_mm``, at least one pixel; works on the mask's own corner."""
+    """Dilate a mask (h, w) by an ellipse of ``distance_mm``, at least one pixel; works on the mask's own corner.
+
+    Far beyond a pixel's size the distance itself is measured: a kernel's cost grows with its area.
+    """
+    if distance_mm > LARGEST_KERNEL * min(spacing_mm):
+        return np.asarray(signed_distance(mask, spacing_mm) >= -np.float32(distance_mm)) if mask.any() else mask.copy()
     radii = [max(1, round(distance_mm / s)) for s in spacing_mm]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     grown = np.zeros_like(mask)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from promptseg.errors import PromptError, did_you_mean
 from promptseg.prompts import LARGEST_INDEX, Plane, parse_plane
 from promptseg.volume import Volume
+from promptseg.volume.label_voxels import as_slices, bounds
 
 __all__ = [
     "Edit",
@@ -111,9 +112,11 @@ class FillHoles(Edit):
 
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the filled mask."""
-        if self.plane is None:
-            return mask | ~_touching_border(~mask)
         edited = mask.copy()
+        if self.plane is None:
+            if (box := bounds(mask)) is not None:  # a hole lies inside the mask's box
+                edited[as_slices(box)] |= ~_touching_border(~mask[as_slices(box)])
+            return edited
         for index in np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != self.plane.axis))):
             cut = (slice(None),) * self.plane.axis + (slice(index, index + 1),)
             edited[cut] |= ~_touching_border(~mask[cut], skip=self.plane.axis)
@@ -135,7 +138,10 @@ class RemoveIslands(Edit):
         """Return the mask without its small parts."""
         import cc3d
 
-        parts = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
+        if (box := bounds(mask)) is None:
+            return mask.copy()
+        edited, where = np.zeros_like(mask), as_slices(box)
+        parts = cc3d.connected_components(np.ascontiguousarray(mask[where]), connectivity=26)
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0
         if self.below_mm3 is None:
@@ -143,7 +149,8 @@ class RemoveIslands(Edit):
         else:
             kept = sizes * volume.geometry.voxel_volume_mm3 >= self.below_mm3
         kept[0] = False
-        return np.asarray(kept[parts])
+        edited[where] = kept[parts]
+        return edited
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,19 @@ class Grow(Edit):
 
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the grown or shrunk mask; the image's border does not erode it."""
+        box = bounds(mask)
+        if box is None or mask.all():
+            return mask.copy()
+        edited, spacing = mask.copy(), volume.geometry.spacing_zyx
+        reach = [int(min(abs(self.by_mm) / mm, LARGEST_INDEX)) + 1 for mm in spacing]
+        low = [max(a - r, 0) for a, r in zip(box[0], reach, strict=True)]
+        high = [min(b + r, n) for b, r, n in zip(box[1], reach, mask.shape, strict=True)]
+        where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))  # nothing changes farther away
         if self.by_mm > 0:
-            return _distance(~mask, volume) <= self.by_mm if mask.any() else mask.copy()
-        return _distance(mask, volume) > -self.by_mm if not mask.all() else mask.copy()
+            edited[where] = _distance(~mask[where], spacing) <= self.by_mm
+        else:
+            edited[where] = _distance(mask[where], spacing) > -self.by_mm
+        return edited
 
 
 @dataclass(frozen=True)
@@ -271,11 +288,11 @@ def _touching_border(background: Mask, skip: int | None = None) -> Mask:
     return np.isin(parts, outside[outside > 0])
 
 
-def _distance(mask: Mask, volume: Volume) -> NDArray[np.float32]:
-    """Distance in mm of every True voxel's centre to the nearest False one's; 0 at False."""
+def _distance(mask: Mask, spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Distance in mm of every True voxel's centre to the nearest False one's, 0 at False; ``spacing`` is (z, y, x)."""
     import edt
 
-    return np.asarray(edt.edt(np.ascontiguousarray(mask), anisotropy=volume.geometry.spacing_zyx, black_border=False))
+    return np.asarray(edt.edt(np.ascontiguousarray(mask), anisotropy=spacing, black_border=False))
 
 
 def _signed_distance(mask: Mask, spacing_mm: tuple[float, float]) -> NDArray[np.float32]:

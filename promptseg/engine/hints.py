@@ -19,6 +19,8 @@ __all__ = ["Hint", "PlacedPrompt", "by_plane", "merge_hints", "place"]
 
 Mask = NDArray[np.bool_]
 SUBPIXEL_BITS = 8  # cv2.fillPoly's fixed-point fraction: 1/256 pixel
+FARTHEST_PX = 4e6  # what OpenCV's numbers hold with this fraction
+MANY_CORNERS = 2000  # of a polygon
 CORE_SHARE = 0.5  # of a lasso's deepest point: what is deeper than this is surely the object
 ROUNDING = 1e-6  # voxels; a world coordinate's rounding error must not move a border by one voxel
 
@@ -170,9 +172,7 @@ def _place_lasso(lasso: Lasso, geometry: Geometry) -> PlacedPrompt:
             f"the lasso lies outside the image: expected a {lasso.plane} slice index from 0 to {frame.count - 1}, "
             f"got {lasso.index}"
         )
-    filled = np.zeros(frame.shape, np.uint8)
-    corners = np.rint(lasso.polygon[:, ::-1] * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(filled, [corners], 1, shift=SUBPIXEL_BITS)
+    filled = _filled(lasso.polygon, frame.shape)
     inside = filled > 0
     if not inside.any():
         raise _outside(lasso, geometry, f"row, column corners {lasso.polygon.round(1).tolist()[:4]} ...")
@@ -184,6 +184,36 @@ def _place_lasso(lasso: Lasso, geometry: Geometry) -> PlacedPrompt:
     depth = cv2.distanceTransform(np.pad(filled, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     core = np.where(depth > CORE_SHARE * depth.max(), np.int8(1), np.int8(0))
     return PlacedPrompt(lasso.plane, {lasso.index: Hint(SlicePrompts(box=box, scribble=core), outline=inside)})
+
+
+def _filled(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the pixels (h, w) inside a polygon of (row, column) corners, by the even-odd rule, its border included."""
+    filled = np.zeros(shape, np.uint8)
+    near = np.clip(polygon, -FARTHEST_PX, FARTHEST_PX)
+    corners = np.rint(near[:, ::-1] * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    if len(corners) <= MANY_CORNERS:
+        cv2.fillPoly(filled, [corners], 1, shift=SUBPIXEL_BITS)
+        return filled
+    # OpenCV sorts the edges anew on each row, so its time grows with the square of the corners. Counting is linear.
+    cv2.polylines(filled, [corners], isClosed=True, color=1, shift=SUBPIXEL_BITS)
+    height, width = shape
+    crossed = np.zeros(height * (width + 1), np.int64)
+    following = np.roll(near, -1, axis=0)
+    for start in range(0, len(near), MANY_CORNERS):
+        low, high = near[start : start + MANY_CORNERS], following[start : start + MANY_CORNERS]
+        turned = (low[:, 0] > high[:, 0])[:, None]
+        low, high = np.where(turned, high, low), np.where(turned, low, high)
+        first = np.clip(np.ceil(low[:, 0]), 0, height).astype(np.int64)
+        count = np.clip(np.ceil(high[:, 0]), 0, height).astype(np.int64) - first
+        edge = np.repeat(np.arange(len(low)), count)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        share = (row - low[edge, 0]) / (high[edge, 0] - low[edge, 0])
+        column = np.ceil(low[edge, 1] + share * (high[edge, 1] - low[edge, 1]))
+        at = row * (width + 1) + np.clip(column, 0, width).astype(np.int64)
+        crossed += np.bincount(at, minlength=len(crossed))
+    odd = np.cumsum(crossed.reshape(height, width + 1), axis=1)[:, :width] % 2 == 1
+    filled[odd] = 1
+    return filled
 
 
 def merge_hints(old: Hint | None, new: Hint) -> Hint:

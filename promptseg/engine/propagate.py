@@ -90,7 +90,7 @@ def plan_pending(
     """
     own = [index for p, index in state.anchors if p is plane]
     limits = state.limits if plane is state.limits_plane else None
-    reach = int(options.range_mm / gap_mm)
+    reach = int(min(options.range_mm / gap_mm, slice_count))
     waiting = sorted(index for p, index in state.pending if p is plane)
     return {index: plan_runs(index, own, slice_count, reach, limits) for index in waiting}
 

@@ -15,6 +15,7 @@ from promptseg.errors import GeometryError, GeometryMismatchError
 __all__ = ["Geometry", "SecondFrame"]
 
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+SMALLEST_MM, LARGEST_MM = 1e-6, 1e5  # a nanometre, and more than any body: beyond them a header is wrong
 ORTHONORMAL_TOLERANCE = 1e-3  # of a direction cosine; ITK's own default coordinate tolerance is of this order
 SAME_TOLERANCE = 1e-2  # of the smallest spacing, at the corners; float32 NIfTI headers stay below 1e-3
 
@@ -67,6 +68,11 @@ class Geometry:
             raise GeometryError(f"expected a shape (z, y, x) of positive numbers, got {self.shape}")
         if min(self.spacing) <= 0:
             raise GeometryError(f"expected spacing > 0 mm in x, y and z, got {self.spacing}")
+        if min(self.spacing) < SMALLEST_MM or max(self.spacing) > LARGEST_MM:
+            raise GeometryError(
+                f"expected voxels between {SMALLEST_MM:g} and {LARGEST_MM:g} mm wide, got {self.spacing} (x, y, z); "
+                "correct the file's voxel size first"
+            )
         matrix = np.asarray(self.direction).reshape(3, 3)
         if not np.allclose(matrix.T @ matrix, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
             raise GeometryError(

@@ -5,6 +5,7 @@ from phantoms import SHAPE, X, Y, Z, volume_of
 
 import promptseg
 from promptseg.engine.branches import MOST_BRANCHES, branches
+from promptseg.engine.carry import grown
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.models.families.sam.predictor import SamPredictor
 from promptseg.models.predictor import Prediction, Prior, SlicePrompts
@@ -183,3 +184,17 @@ def test_locked_labels_are_negatives_and_keep_their_voxels():
     assert np.array_equal(session.mask("right"), right)
     assert np.array_equal(session.mask(1), left)
     assert session.mask().shape == SHAPE
+
+
+def test_growing_far_measures_distances_instead_of_laying_a_kernel(monkeypatch):
+    mask = np.zeros((40, 60), np.bool_)
+    mask[10:14, 20:30] = True
+    assert grown(mask, 20.0, (1e-6, 1e-6)).all()  # as a kernel: 40 million pixels a side
+    rows, columns = np.mgrid[:40, :60]
+    away = np.hypot(
+        0.01 * np.maximum(10 - rows, rows - 13).clip(0), 0.02 * np.maximum(20 - columns, columns - 29).clip(0)
+    )
+    found = grown(mask, 0.2, (0.01, 0.02))  # 20 and 10 pixels: by a kernel
+    monkeypatch.setattr("promptseg.engine.carry.LARGEST_KERNEL", 1)
+    assert np.mean(found != grown(mask, 0.2, (0.01, 0.02))) < 0.02
+    np.testing.assert_array_equal(grown(mask, 0.195, (0.01, 0.02)), away <= 0.195)

@@ -124,3 +124,20 @@ def test_newer_paint_lies_on_top_and_points_add_up():
     merged = merge_hints(merge_hints(first, second), point)
     assert merged.prompts.scribble[5, 5:8].tolist() == [1, -1, -1]
     assert merged.prompts.points.tolist() == [[9, 9]]
+
+
+def test_an_outline_of_many_corners_is_filled_as_one_of_few(monkeypatch):
+    """Counting crossings gives what OpenCV gives, and takes time in proportion to the corners."""
+    chance = np.random.default_rng(4)
+    turn = np.linspace(0, 2 * np.pi, 700, endpoint=False)
+    star = np.stack(
+        [33 + (20 + 9 * np.sin(9 * turn)) * np.sin(turn), 44 + (30 + 9 * np.sin(9 * turn)) * np.cos(turn)], 1
+    )
+    tangle, far = chance.uniform(-15, 85, (60, 2)), np.array([(-900.0, 40.0), (35.0, 4000.0), (60.0, -30.0)])
+    for polygon, share in ((star, 0.0), (far, 0.0), (tangle, 0.02)):  # where lines cross they round differently
+        few = only(place(Lasso(Plane.AXIAL, 5, polygon), GEOMETRY))[1].outline
+        with monkeypatch.context() as patched:
+            patched.setattr("promptseg.engine.hints.MANY_CORNERS", 2)
+            many = only(place(Lasso(Plane.AXIAL, 5, polygon), GEOMETRY))[1].outline
+        assert np.mean(few != many) <= share
+        assert 0.1 < many.mean() < 0.9
