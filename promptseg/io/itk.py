@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.check.finding import Finding
+from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
+from promptseg.io.picture_colours import upright
 from promptseg.io.quiet import quiet_codec, quiet_itk
 from promptseg.io.sniff import Family
 from promptseg.volume.geometry import Geometry
@@ -40,12 +41,26 @@ class RawImage:
         geometry: its frame, LPS mm.
         findings: sentences for the person who opened the file.
         metadata: the file's own key-value pairs, as text.
+        indices, palette: (z, y, x) and (n, 3) uint8 where the colours come from a palette: labels, if it is a mask.
     """
 
     array: NDArray[Any]
     geometry: Geometry
     findings: list[Finding] = field(default_factory=list)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    indices: NDArray[Any] | None = None
+    palette: NDArray[np.uint8] | None = None
+
+    def turn(self, orientation: int) -> None:
+        """Turn a picture as Orientation (TIFF 6.0 section 8, Exif) says that it is to be seen, and say so."""
+        if orientation == 1:
+            return
+        self.array = upright(self.array, orientation)
+        self.indices = None if self.indices is None else upright(self.indices, orientation)
+        x, y, z = self.geometry.spacing
+        self.geometry = Geometry(self.array.shape[:3], (y, x, z) if orientation > 4 else (x, y, z))
+        sentence = f"the picture was turned as its header asks (orientation {orientation})"
+        self.findings.append(Finding(sentence, "turned", Severity.INFO, "converted"))
 
 
 def read_itk(path: Path, family: Family) -> RawImage:

@@ -6,20 +6,29 @@
 from __future__ import annotations
 
 import json
-import math
+import struct
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
+from promptseg.io.frames import check_frame
 from promptseg.io.itk import RawImage, read_itk
+from promptseg.io.picture_colours import paint
+from promptseg.io.png import PALETTE, read_grey_with_opacity, read_indices, read_png_header
 from promptseg.io.sniff import Family
 from promptseg.io.tiff import require_whole_tiff
+from promptseg.io.tiff_image import read_tiff
 from promptseg.volume.geometry import Geometry
 
 __all__ = ["note_path", "read_picture", "write_note"]
 
 FORMAT = "promptseg geometry"
+EXIF_ORIENTATION = 274
+BY_PILLOW = (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error)  # what it raises on damaged files
 JPEG_TAIL = 4096  # bytes; cameras append a little after the end marker
 
 
@@ -42,34 +51,68 @@ def write_note(path: Path, geometry: Geometry) -> Path:
     return note
 
 
-def read_picture(path: Path, family: Family) -> RawImage:
-    """Read a picture; its frame comes from the note beside it, or is 1 mm per pixel with a finding.
+def read_picture(path: Path, family: Family, *, frame: int | None = None) -> RawImage:
+    """Read a picture or stack; its frame comes from the note beside it, or is assumed with a finding.
+
+    Args:
+        path: the file. family: its format.
+        frame: which channel or time of a TIFF, zero-based.
 
     Raises:
         ReadError: damaged, or the note is.
     """
     if family is Family.TIFF:
         require_whole_tiff(path)
-    if family is Family.JPEG:
-        _require_end_of_jpeg(path)
-    raw = read_itk(path, family)
+        raw = read_tiff(path, frame=frame)
+    else:
+        check_frame(frame, 1, path)
+        raw = _read_png(path) if family is Family.PNG else _read_jpeg(path)
+        _turn(raw, path)
+        sentence = f"a {family.value} file states no pixel size: 1 mm was assumed, so lengths are in pixels"
+        raw.findings.append(Finding(sentence, "no-geometry", Severity.WARNING, "assumed"))
     placed = _noted_geometry(path, raw)
-    if placed is not None:
-        return replace(raw, geometry=placed)
-    shape = raw.geometry.shape
-    if family is Family.TIFF:
-        y, x = raw.geometry.spacing_zyx[1:]
-        if not math.isclose(x, 1.0, rel_tol=1e-3) or not math.isclose(y, 1.0, rel_tol=1e-3):
-            size = f"{x:.4g} x {y:.4g} mm (the file's print resolution)"
-            sentence = (
-                f"a TIFF states no place in the patient: the pixel size of {size} and 1 mm per slice were assumed"
-            )
-            geometry = Geometry(shape, spacing=(x, y, 1.0))
-            finding = Finding(sentence, "no-geometry", Severity.WARNING, "assumed")
-            return replace(raw, geometry=geometry, findings=[*raw.findings, finding])
-    sentence = f"a {family.value} file states no pixel size: 1 mm was assumed, so lengths are in pixels"
-    finding = Finding(sentence, "no-geometry", Severity.WARNING, "assumed")
-    return replace(raw, geometry=Geometry(shape), findings=[*raw.findings, finding])
+    if placed is None:
+        return raw
+    known = [finding for finding in raw.findings if finding.code not in ("no-geometry", "assumed-thickness")]
+    return replace(raw, geometry=placed, findings=known)
+
+
+def _read_png(path: Path) -> RawImage:
+    header = read_png_header(path)
+    if header.is_grey_with_opacity:
+        array = read_grey_with_opacity(path)
+        return RawImage(array, Geometry(array.shape[:3]))
+    raw = read_itk(path, Family.PNG)
+    raw = replace(raw, geometry=Geometry(raw.geometry.shape))
+    if header.kind != PALETTE:
+        return raw
+    indices, palette = read_indices(path)
+    return replace(raw, array=paint(indices, palette), indices=indices, palette=palette)
+
+
+def _read_jpeg(path: Path) -> RawImage:
+    from PIL import Image
+
+    _require_end_of_jpeg(path)
+    colours = None
+    with suppress(*BY_PILLOW), Image.open(path) as image:
+        if image.mode == "CMYK":
+            colours = np.asarray(image.convert("RGB"))[None]
+    raw = read_itk(path, Family.JPEG)
+    raw = replace(raw, geometry=Geometry(raw.geometry.shape))
+    if colours is None:
+        return raw
+    sentence = "CMYK colours were converted to RGB without a colour profile"
+    return replace(raw, array=colours, findings=[Finding(sentence, "colours-converted", Severity.INFO, "converted")])
+
+
+def _turn(raw: RawImage, path: Path) -> None:
+    """Turn a picture as its Exif orientation says."""
+    from PIL import Image
+
+    with suppress(*BY_PILLOW), Image.open(path) as image:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        raw.turn(orientation if orientation in range(1, 9) else 1)
 
 
 def _require_end_of_jpeg(path: Path) -> None:

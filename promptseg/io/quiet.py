@@ -1,4 +1,4 @@
-"""Keep native libraries and pydicom from writing their own warnings to the terminal while a file is read or written."""
+"""Keep native libraries, pydicom and tifffile from writing their own warnings to the terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 
-__all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom"]
+__all__ = ["quiet_codec", "quiet_itk", "quiet_pydicom", "quiet_tifffile"]
 
 # How lines of the C libraries inside ITK and GDCM begin (libjpeg, libpng, libtiff, CharLS, OpenJPEG, MetaIO, niftilib).
 # A line of another origin, e.g. a log line of another thread, is passed on.
@@ -26,7 +26,7 @@ CODEC_LINES = re.compile(
 )
 DAMAGE = ("Corrupt JPEG", "Premature end of JPEG")
 _redirect = threading.Lock()
-_quiet: ContextVar[bool] = ContextVar("quiet_pydicom", default=False)
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 @contextmanager
@@ -45,13 +45,22 @@ def quiet_itk() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
+def quiet_pydicom() -> AbstractContextManager[None]:
     """Ignore pydicom's warnings about values that break the standard's small rules; the readers check what they use.
 
     pydicom logs each of them too, with the value, which may be a person's name: such records are dropped in the block.
     """
-    logging.getLogger("pydicom").addFilter(_values_are_private)  # the same filter twice is one
+    return _without_remarks("pydicom")
+
+
+def quiet_tifffile() -> AbstractContextManager[None]:
+    """Ignore what tifffile warns of and logs about tags that break the format's small rules, in the same way."""
+    return _without_remarks("tifffile")
+
+
+@contextmanager
+def _without_remarks(library: str) -> Iterator[None]:
+    logging.getLogger(library).addFilter(_values_are_private)  # the same filter twice is one
     token = _quiet.set(True)
     try:
         with warnings.catch_warnings():

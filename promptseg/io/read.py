@@ -121,7 +121,7 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
         return read_nrrd(path, frame=frame)
     if family is Family.META:
         return read_metaimage(path, frame=frame)
-    return read_picture(path, family)
+    return read_picture(path, family, frame=frame)
 
 
 def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:

@@ -54,6 +54,8 @@ def read_labelmap(path: str | Path) -> Labelmap:
 
 def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label]]:
     segments = read_segments(raw.metadata)
+    if raw.indices is not None and raw.palette is not None:
+        return raw.indices, _of_palette(raw.indices, raw.palette)
     array = raw.array
     if array.ndim == 4 and segments:
         try:
@@ -67,6 +69,13 @@ def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label
         return array, {segment.label.value: segment.label for segment in segments}
     extension = "".join(path.suffixes[-2:]) if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffix
     return array, read_descriptions(path, extension)
+
+
+def _of_palette(indices: NDArray[Any], palette: NDArray[np.uint8]) -> dict[int, Label]:
+    """Return a label in the palette's colour for each index that is used; 0 is the background."""
+    used = [value for value in present_values(indices) if value < len(palette)]
+    colours = {value: palette[value].tolist() for value in used}
+    return {value: Label(value, f"label {value}", (r, g, b)) for value, (r, g, b) in colours.items()}
 
 
 def _one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -1,6 +1,6 @@
-"""Check that a TIFF's pixels are all there, and its pages alike, before ITK reads it.
+"""Check that a TIFF's pixels are all there, and its pages alike, before it is read.
 
-libtiff fills what is missing with zeros and goes on. ITK 5.4 takes every page to be as large as the first, and counts a
+Readers fill what is missing with zeros and go on. ITK 5.4 takes every page to be as large as the first, and counts a
 thumbnail or mask before a full page as none but leaves room for it; where some pages are marked as pages of a document,
 it leaves room for those alone: in all three cases it writes past its memory.
 
@@ -109,6 +109,8 @@ def _end_of_page(page: Page) -> int:
     """Return the first byte behind the pixels."""
     end = 0
     for offsets, lengths in zip(OFFSETS, LENGTHS, strict=True):
-        pairs = zip(page.get(offsets, ()), page.get(lengths, ()), strict=True)
+        pairs = list(zip(page.get(offsets, ()), page.get(lengths, ()), strict=True))
+        if any(length == 0 for _, length in pairs):
+            raise ValueError("a strip or tile is missing")
         end = max(end, max((offset + length for offset, length in pairs), default=0))
     return end
