@@ -27,7 +27,7 @@ class BusyError(PromptsegError):
     """Too much is waiting: ``retry_after_s`` says when it is worth another try; ``own`` when it is the user's own."""
 
     def __init__(self, message: str, retry_after_s: float, *, own: bool) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after_s=retry_after_s)
         self.retry_after_s, self.own = retry_after_s, own
 
 

@@ -17,12 +17,12 @@ from promptseg.session.journal import Journal
 from promptseg.session.keeping import begin, bring_back
 from promptseg.session.prompt_log import PromptLog, read_log
 from promptseg.session.replaying import perform
+from promptseg.session.restoring import DEFAULT_MODEL, predictor_of, restore
 from promptseg.session.session import Session
 from promptseg.volume import Labelmap, Volume, Window
 
 __all__ = ["apply_log", "open_session", "replay", "resume", "segment"]
 
-DEFAULT_MODEL = "builtin"
 LOGGER = logging.getLogger(__name__)
 VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
 
@@ -115,7 +115,8 @@ def segment(
 
     Args:
         volume: a ``Volume``, or anything that ``promptseg.read_volume`` reads.
-        prompts: prompts for one label, applied as one step; or the path of a prompt log (any number of labels).
+        prompts: prompts for one label, applied as one step; or the path of a prompt log (any number of labels), which
+            must be of this image.
         model: id of a promptable model; default: the log's, else "builtin".
         device: see ``open_session``.
         on_progress: called after every slice.
@@ -125,11 +126,8 @@ def segment(
     """
     if isinstance(prompts, str | Path):
         log = read_log(Path(prompts))
-        session = open_session(
-            volume, model or log.model_id or DEFAULT_MODEL, device, window=log.window, options=log.options
-        )
-        apply_log(session, log, on_progress=on_progress)
-        return session.labelmap
+        predictor = predictor_of(log, device) if model is None else load_predictor(model, device)
+        return restore(_as_volume(volume), log, predictor, on_progress=on_progress).labelmap
     session = open_session(volume, model or DEFAULT_MODEL, device)
     session.add(*prompts, on_progress=on_progress)
     return session.labelmap
@@ -151,26 +149,16 @@ def replay(
         volume: the image that the log was made on.
         log: a log or its path.
         device: see ``open_session``.
-        strict: True: another image, or a result that differs from the logged digests, is an error; False: it is noted
-            in the program's log and the result returned.
+        strict: True: another image, other weights, or voxels that differ from the logged digests are an error; False:
+            they are noted in the program's log and the result returned.
         on_progress: called after every slice.
 
     Raises:
-        ReplayError: with ``strict``: the image or a result differs from the log's.
+        ChangedError: with ``strict``: image, weights or voxels differ from the log's.
     """
     content = log if isinstance(log, PromptLog) else read_log(Path(log))
-    session = open_session(
-        volume, content.model_id or DEFAULT_MODEL, device, window=content.window, options=content.options
-    )
-    if content.image_sha256 not in (None, session.volume.content_hash):
-        _differs("the prompt log was made on another image (voxels or geometry differ)", strict)
-    if content.weights not in ("", session.weights_hash):
-        _differs(f"the prompt log was made with other weights of the model {session.model_id!r}", strict)
-    apply_log(session, content, on_progress=on_progress)
-    for number, (logged, made) in enumerate(zip(content.entries, session.log, strict=True), start=1):
-        if "digest" in logged and logged["digest"] != made.get("digest"):
-            _differs(f"entry {number} of the prompt log gave other voxels than logged", strict)
-    return session.labelmap
+    predictor = predictor_of(content, device)
+    return restore(_as_volume(volume), content, predictor, strict=strict, on_progress=on_progress).labelmap
 
 
 def apply_log(session: Session, log: PromptLog, *, on_progress: OnProgress | None = None) -> None:

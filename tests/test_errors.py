@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
 
 from promptseg import errors
-from promptseg.errors import MissingExtraError, PromptsegError, SeriesChoiceError, did_you_mean
+from promptseg.errors import (
+    MissingExtraError,
+    PromptError,
+    PromptsegError,
+    SeriesChoiceError,
+    did_you_mean,
+    error_of,
+)
 
 PUBLIC = [
     "Cancelled",
+    "ChangedError",
     "DeviceError",
     "GeometryError",
     "GeometryMismatchError",
@@ -20,13 +29,17 @@ PUBLIC = [
     "PromptError",
     "PromptsegError",
     "ReadError",
+    "RemoteError",
     "ReplayError",
     "SeriesChoiceError",
     "SettingsError",
+    "StartError",
     "TooLargeError",
     "UnknownModelError",
+    "UnknownNameError",
     "WriteError",
     "did_you_mean",
+    "error_of",
 ]
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
 
@@ -70,7 +83,7 @@ def test_a_missing_extra_says_its_install_line():
     error = MissingExtraError("torch", "sam")
     assert 'pip install "promptseg[sam]"' in str(error)
     assert "'torch'" in str(error)
-    assert (error.package, error.extra) == ("torch", "sam")
+    assert error.facts == {"package": "torch", "extra": "sam"}
 
 
 def test_a_series_choice_carries_the_choices():
@@ -90,3 +103,32 @@ def test_several_near_names_best_first():
     assert did_you_mean("sam-vit", ["sam-vit-b", "sam-vit-h", "other"]).startswith("; did you mean 'sam-vit-")
     assert " or " in did_you_mean("sam-vit", ["sam-vit-b", "sam-vit-h", "other"])
     assert did_you_mean("a", []) == ""
+
+
+def test_the_class_says_the_code_and_the_code_the_class():
+    assert (SeriesChoiceError.code, PromptError.code, errors.GeometryMismatchError.code, errors.Cancelled.code) == (
+        "series_choice",
+        "prompt",
+        "geometry_mismatch",
+        "cancelled",
+    )
+    for kind in CLASSES:
+        again = error_of(kind.code, "a sentence", {"choices": ["a", "b"]})
+        assert (type(again), str(again), again.choices) == (kind, "a sentence", ("a", "b"))
+    assert error_of("not_found", "a sentence", {}) is None
+    assert len({kind.code for kind in CLASSES}) == len(CLASSES)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PromptError("three", choices=["a"], limit=3),
+        MissingExtraError("torch", "sam"),
+        SeriesChoiceError("choose", ("1",)),
+        errors.RemoteError("gone", 404),
+        PromptsegError(),
+    ],
+)
+def test_an_error_goes_whole_from_process_to_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.facts, again.code) == (type(error), str(error), error.facts, error.code)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.door.metrics import Metrics
+from promptseg.app.door.statuses import CODES
 from promptseg.app.settings import is_loopback
 from promptseg.app.state import AppState
 
@@ -258,7 +259,7 @@ def _cookie(headers: Headers) -> str | None:
 
 
 async def _answer(refused: _Refused, send: Send) -> None:
-    body = json.dumps({"detail": refused.detail}).encode()
+    body = json.dumps({"code": CODES.get(refused.status_code, "refused"), "detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **(refused.headers or {})}
     if refused.status_code in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not read

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -22,13 +22,16 @@ from promptseg.errors import (
     UnknownModelError,
 )
 
-__all__ = ["ERRORS", "Error", "add_error_handlers", "status_of"]
+__all__ = ["CODES", "ERRORS", "Error", "add_error_handlers", "body_of_error", "status_of"]
 
 
 class Error(BaseModel):
-    """What went wrong, in one sentence."""
+    """What went wrong: one sentence for a person, and for programs a code with what they need to go on."""
 
+    model_config = ConfigDict(extra="allow")  # an error's other facts: limit, retry_after_s, package, ...
+    code: str
     detail: str
+    choices: list[str] | None = None
 
 
 LOGGER = logging.getLogger(__name__)
@@ -54,6 +57,17 @@ TEXTS = {
     501: "Not installed",
     503: "Busy; see Retry-After",
 }
+CODES = {  # of what no class of ours stands for
+    400: "malformed",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "upload_too_large",
+    429: "busy",
+    503: "busy",
+}
 ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": Error, "description": text} for code, text in TEXTS.items()}
 
 
@@ -64,8 +78,13 @@ def status_of(exc: PromptsegError) -> int:
     return next(code for kind, code in STATUS if isinstance(exc, kind))
 
 
+def body_of_error(exc: PromptsegError) -> dict[str, Any]:
+    """Return what an error looks like on the wire: {"code", "detail"} and its facts."""
+    return {**exc.facts, "code": exc.code, "detail": str(exc)}
+
+
 def add_error_handlers(app: FastAPI) -> None:
-    """Make every error an answer {"detail": "<one sentence>"}."""
+    """Make every error an answer {"code": "<its kind>", "detail": "<one sentence>", ...}."""
     app.add_exception_handler(PromptsegError, _promptseg)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
@@ -74,12 +93,14 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _promptseg(_: Request, exc: Exception) -> JSONResponse:
     headers = {}
-    code = status_of(exc) if isinstance(exc, PromptsegError) else 500
+    if not isinstance(exc, PromptsegError):
+        raise exc
+    status = status_of(exc)
     if isinstance(exc, BusyError):
         headers["Retry-After"] = str(max(1, math.ceil(exc.retry_after_s)))
-    elif code == 503:
+    elif status == 503:
         headers["Retry-After"] = "1"
-    return JSONResponse({"detail": str(exc)}, code, headers)
+    return JSONResponse(body_of_error(exc), status, headers)
 
 
 async def _validation(_: Request, exc: Exception) -> JSONResponse:
@@ -87,7 +108,7 @@ async def _validation(_: Request, exc: Exception) -> JSONResponse:
     first = errors[0] if errors else {"loc": (), "msg": "the request is malformed"}
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     message = str(first["msg"])[:300]
-    return JSONResponse({"detail": f"{where}: {message}" if where else message}, 422)
+    return JSONResponse({"code": "invalid", "detail": f"{where}: {message}" if where else message}, 422)
 
 
 async def _http(request: Request, exc: Exception) -> JSONResponse:
@@ -96,7 +117,8 @@ async def _http(request: Request, exc: Exception) -> JSONResponse:
     headers = dict(exc.headers or {})
     if exc.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
-    return JSONResponse({"detail": str(exc.detail)}, exc.status_code, headers)
+    code = CODES.get(exc.status_code, "refused")
+    return JSONResponse({"code": code, "detail": str(exc.detail)}, exc.status_code, headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -110,4 +132,5 @@ def _methods(request: Request) -> list[str]:
 
 async def _unexpected(request: Request, exc: Exception) -> JSONResponse:
     LOGGER.error("unexpected %s in %s", type(exc).__name__, request.scope.get("route"), exc_info=exc)
-    return JSONResponse({"detail": f"unexpected {type(exc).__name__}; the server's log has more"}, 500)
+    detail = f"unexpected {type(exc).__name__}; the server's log has more"
+    return JSONResponse({"code": "unexpected", "detail": detail}, 500)

@@ -238,9 +238,10 @@ class Jobs:
         except (Cancelled, CancelledError):
             event = {"kind": "cancelled", "delta": undone()}
         except PromptsegError as exc:
-            event = {"kind": "failed", "detail": str(exc), "delta": undone()}
+            event = {**exc.facts, "kind": "failed", "code": exc.code, "detail": str(exc), "delta": undone()}
         except Exception as exc:
-            event = {"kind": "failed", "detail": f"unexpected {type(exc).__name__}; the server's log has more"}
+            detail = f"unexpected {type(exc).__name__}; the server's log has more"
+            event = {"kind": "failed", "code": "unexpected", "detail": detail}
             LOGGER.exception("a job of the kind %s failed", job.kind)
         with self._database.transaction() as store:
             store.execute(
@@ -259,7 +260,8 @@ class Jobs:
         if row.state in LAST:
             job.publish({"kind": row.state, "detail": row.detail, "delta": None})
         elif not leases.is_alive(row.holder):
-            job.publish({"kind": "failed", "detail": "the server stopped while it ran; start it again"})
+            detail = "the server stopped while it ran; start it again"
+            job.publish({"kind": "failed", "code": "stopped", "detail": detail})
         else:
             job.state = "running"
         return job

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,17 +58,17 @@ def run_case(request: ChallengeRequest) -> list[str]:
         PromptError: prompts that do not fit the image.
         WriteError: the output cannot be written.
     """
-    from promptseg.api import apply_log, open_session
+    from promptseg.api import open_session
     from promptseg.io import read_volume, write_labelmap
     from promptseg.session.prompt_log import PromptLog
+    from promptseg.session.restoring import predictor_of, restore
 
     image = _only_image(request.input)
     prompts = _prompts(request.input)
     volume = read_volume(image)
     if isinstance(prompts, PromptLog):
-        model = prompts.model_id or request.model
-        session = open_session(volume, model, request.device, window=prompts.window, options=prompts.options)
-        apply_log(session, prompts)
+        log = replace(prompts, model_id=prompts.model_id or request.model)
+        session = restore(volume, log, predictor_of(log, request.device))
     else:
         session = open_session(volume, request.model, request.device)
         _add_annotations(session, prompts)

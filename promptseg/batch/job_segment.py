@@ -85,21 +85,21 @@ class SegmentJob:
 
     def infer(self, prepared: Prepared) -> tuple[Labelmap, PromptLog]:
         """Find what was named, then apply the prompts; return the labels and the log that makes them again."""
-        from promptseg.api import apply_log
         from promptseg.prompts import MaskPrompt
         from promptseg.session.prompt_log import PromptLog
-        from promptseg.session.session import Session
+        from promptseg.session.restoring import repeat, restore
 
-        session = Session(prepared.volume, self._predictor, prepared.log.options)
+        named = PromptLog((), options=prepared.log.options) if prepared.named else prepared.log
+        session = restore(prepared.volume, named, self._predictor)
         found: dict[str, Labelmap] = {}
         for anatomy in prepared.named:
             if anatomy.task not in found:
                 found[anatomy.task] = self._engine(anatomy.task).segment(prepared.volume)
             session.new_label(anatomy.class_name)
             session.add(MaskPrompt(found[anatomy.task].mask(anatomy.class_name)))
-        apply_log(session, prepared.log)
-        image, window = session.volume.content_hash, session.volume.window
-        return session.labelmap, PromptLog(session.log, session.model_id, image, window, session.options)
+        if prepared.named:  # then the prompts are a person's list, never a log
+            repeat(session, prepared.log.entries)
+        return session.labelmap, session.prompt_log()
 
     def finish(self, prepared: Prepared, inferred: tuple[Labelmap, PromptLog]) -> Result:
         """Hand everything over."""

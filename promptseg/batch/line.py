@@ -17,8 +17,9 @@ from typing import Any
 
 from promptseg.batch.case import Case
 from promptseg.batch.job import JobSpec
-from promptseg.batch.process import Limits, StartError, WorkerProcess
+from promptseg.batch.process import Limits, WorkerProcess
 from promptseg.batch.worker import ROLES
+from promptseg.errors import StartError
 
 __all__ = ["DEPTH", "Line", "LineSettings", "Outcome"]
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from promptseg.batch.case import Case
 from promptseg.batch.line import DEPTH, Line, LineSettings, Outcome
-from promptseg.batch.process import LOAD_LIMIT_S, StartError
-from promptseg.errors import SettingsError
+from promptseg.batch.process import LOAD_LIMIT_S
+from promptseg.errors import SettingsError, StartError
 
 __all__ = ["Lines", "LocalPlace", "Place", "gpu_ids", "line_environment"]
 

@@ -20,17 +20,13 @@ import psutil
 
 from promptseg.batch.case import Case
 from promptseg.batch.job import JobSpec
-from promptseg.errors import PromptsegError
+from promptseg.errors import StartError
 
-__all__ = ["LOAD_LIMIT_S", "Limits", "Reply", "StartError", "WorkerProcess"]
+__all__ = ["LOAD_LIMIT_S", "Limits", "Reply", "WorkerProcess"]
 
 POLL_S = 0.1  # how soon a limit is noticed
 LOAD_LIMIT_S = 1800.0  # a large network from a slow disk; a process that takes longer hangs
 MIB = 1024.0 * 1024.0
-
-
-class StartError(PromptsegError):
-    """A worker cannot start at all: weights, device or options are wrong for every case."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from promptseg.batch.job import JobSpec, make_job
 from promptseg.batch.line import LineSettings, Outcome
 from promptseg.batch.lines import Lines, LocalPlace, Place, gpu_ids, line_environment
 from promptseg.batch.manifest import CASES_FOLDER, MANIFEST_NAME, RECEIPT_NAME, Manifest
-from promptseg.batch.process import StartError
-from promptseg.errors import PromptsegError, SettingsError, WriteError
+from promptseg.errors import PromptsegError, SettingsError, StartError, WriteError
 
 __all__ = ["BatchOptions", "run_batch"]
 

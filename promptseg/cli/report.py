@@ -75,10 +75,7 @@ def _from_mask(volume: Volume, mask: Path, options: ReportOptions, image: Path, 
 
 def _again(volume: Volume, log: PromptLog, who: dict[str, str], device: str) -> Report:
     """Report on the session that a log tells of, made again with its model."""
-    from promptseg.api import DEFAULT_MODEL, apply_log, open_session
     from promptseg.report import session_report
+    from promptseg.session.restoring import predictor_of, restore
 
-    model = log.model_id or DEFAULT_MODEL
-    session = open_session(volume, model, device, window=log.window, options=log.options)
-    apply_log(session, log)
-    return session_report(session, identity=who)
+    return session_report(restore(volume, log, predictor_of(log, device)), identity=who)

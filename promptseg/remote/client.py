@@ -18,8 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.errors import MissingExtraError, PromptError, PromptsegError, ReadError, UnknownModelError
-from promptseg.remote.session import RemoteError, RemoteSession
+from promptseg.errors import MissingExtraError, PromptsegError, ReadError, RemoteError
+from promptseg.remote.session import RemoteSession, told_error
 
 if TYPE_CHECKING:
     import httpx
@@ -147,29 +147,24 @@ class Client:
             time.sleep(min(float(answer.headers.get("Retry-After", 1)), LONGEST_WAIT_S))
         if answer.is_success:
             return answer
-        raise _error(answer, path)
+        raise refusal_of(answer)
 
     def events(self, job_id: str) -> Iterator[dict[str, Any]]:
         """Give a job's events until it ends."""
         with self._http.stream("GET", f"/jobs/{job_id}/events") as stream:
             if not stream.is_success:
                 stream.read()
-                raise _error(stream, "jobs")
+                raise refusal_of(stream)
             for line in stream.iter_lines():
                 if line.startswith("data:"):
                     yield dict(json.loads(line[5:]))
 
 
-def _error(answer: httpx.Response, path: str) -> PromptsegError:
-    """Return the error that a refusal stands for, of the same kind as the local call's where that is known."""
+def refusal_of(answer: httpx.Response) -> PromptsegError:
+    """Return the error that an answer stands for: the one that a local call raises, where this package has it."""
     try:
-        detail = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        detail = f"the server answered {answer.status_code}"
-    if answer.status_code == 422 and "/sessions/" in path:
-        return PromptError(detail)
-    if answer.status_code in (413, 422) and path.startswith("/studies"):
-        return ReadError(detail)
-    if answer.status_code == 404 and "model" in detail:
-        return UnknownModelError(detail)
-    return RemoteError(detail, answer.status_code)
+        told = dict(answer.json())
+    except (ValueError, TypeError):
+        told = {}
+    told.setdefault("detail", f"the server answered {answer.status_code}")
+    return told_error(told, answer.status_code)

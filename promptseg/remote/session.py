@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.errors import Cancelled, PromptError, PromptsegError, WriteError
+from promptseg.errors import Cancelled, PromptError, PromptsegError, RemoteError, WriteError, error_of
 from promptseg.prompts import Plane, Prompt, prompt_from_dict, prompt_to_dict
 
 if TYPE_CHECKING:
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from promptseg.volume import Label
     from promptseg.volume.label_voxels import Changed
 
-__all__ = ["OnProgress", "RemoteError", "RemoteProgress", "RemoteSession"]
+__all__ = ["OnProgress", "RemoteProgress", "RemoteSession", "told_error"]
 
 NIFTI_HEADER_BYTES = 352
 EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".stl", ".obj", ".png", ".csv", ".json")
 
 
-class RemoteError(PromptsegError):
-    """The server refused, or cannot be reached; ``status`` is its answer's, 0 where there was none."""
+def told_error(told: Mapping[str, Any], status: int = 0) -> PromptsegError:
+    """Return the error that a server told of as {"code", "detail", ...}; a value that its schema refuses is a prompt's.
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
+    One of a kind that this package does not have is a ``RemoteError``.
+    """
+    code, detail = str(told.get("code", "")), str(told.get("detail", ""))
+    facts = {key: value for key, value in told.items() if key not in ("code", "detail", "kind", "delta", "status")}
+    if code == "invalid":
+        return PromptError(detail, **facts)
+    return error_of(code, detail, facts) or RemoteError(detail, status, code=code, **facts)
 
 
 @dataclass(frozen=True)
@@ -292,7 +296,7 @@ class RemoteSession:
             if event["kind"] == "cancelled":
                 raise Cancelled("the job was cancelled; the session is as it was before")
             if event["kind"] == "failed":
-                raise RemoteError(event["detail"])
+                raise told_error(event)
         raise RemoteError("the server stopped before the job ended; the prompts are kept, start it again")
 
     def _do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Changed | None:

@@ -102,16 +102,9 @@ def session_report(session: Session, *, identity: Mapping[str, str] | None = Non
         identity: see ``ReportOptions``.
         pictures: see ``ReportOptions``.
     """
-    log = PromptLog(
-        session.log,
-        model_id=session.model_id,
-        image_sha256=session.volume.content_hash,
-        window=session.volume.window,
-        options=session.options,
-    )
     review = {value: session.review(value) for value in session.labels}
     prompts = [(kept.label, kept.prompt) for kept in session.prompts]
-    options = ReportOptions(log, prompts, review, identity or {}, pictures=pictures)
+    options = ReportOptions(session.prompt_log(), prompts, review, identity or {}, pictures=pictures)
     return build_report(session.volume, session.labelmap, options, masks=_SessionMasks(session))
 
 

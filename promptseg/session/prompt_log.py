@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = ["PromptLog", "entry_prompts", "logged_prompts", "read_log", "write_lo
 
 FORMAT = "promptseg prompt log"
 VERSION = 1
+RESULT = ("changed", "digest", "time")  # what an entry says of how it was answered
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,38 @@ class PromptLog:
     options: EngineOptions | None = None
     weights: str = ""
 
+    def header(self) -> dict[str, Any]:
+        """Return what stands beside the entries in a log's or a journal's file, as plain JSON types."""
+        return {
+            "model": self.model_id,
+            "weights": self.weights,
+            "image": self.image_sha256,
+            "window": None if self.window is None else vars(self.window),
+            "engine": None if self.options is None else self.options.to_dict(),
+        }
+
+    @staticmethod
+    def of(header: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> PromptLog:
+        """Return the log of what ``header`` gave.
+
+        Raises:
+            KeyError, TypeError, AttributeError, PromptsegError: a missing or impossible value.
+        """
+        window, engine = header.get("window"), header.get("engine")
+        return PromptLog(
+            tuple(entries),
+            model_id=header.get("model"),
+            image_sha256=header.get("image"),
+            window=None if window is None else Window(**window),
+            options=None if engine is None else EngineOptions(**engine),
+            weights=str(header.get("weights") or ""),
+        )
+
+    def prompts_alone(self) -> PromptLog:
+        """Return the log without its model and what that made of the prompts: another model may answer them."""
+        bare = tuple({key: entry[key] for key in entry if key not in RESULT} for entry in self.entries)
+        return replace(self, entries=bare, model_id=None, weights="")
+
 
 def write_log(log: PromptLog, path: Path) -> Path:
     """Write the log whole or not at all; return the path.
@@ -65,11 +98,7 @@ def write_log(log: PromptLog, path: Path) -> Path:
         "format": FORMAT,
         "version": VERSION,
         "software": f"promptseg {version('promptseg')}",
-        "model": log.model_id,
-        "weights": log.weights,
-        "image": log.image_sha256,
-        "window": None if log.window is None else vars(log.window),
-        "engine": None if log.options is None else log.options.to_dict(),
+        **log.header(),
         "entries": list(log.entries),
     }
     with all_or_nothing(path) as folder:
@@ -108,15 +137,7 @@ def _from_dict(data: Mapping[str, Any]) -> PromptLog:
         check_entry(entry)
         if entry["op"] == "prompt":
             _checked(entry["prompts"])
-    window, engine = data.get("window"), data.get("engine")
-    return PromptLog(
-        entries,
-        model_id=data.get("model"),
-        image_sha256=data.get("image"),
-        window=None if window is None else Window(**window),
-        options=None if engine is None else EngineOptions(**engine),
-        weights=str(data.get("weights") or ""),
-    )
+    return PromptLog.of(data, entries)
 
 
 def _checked(prompts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from promptseg.prompts import Plane, parse_plane
 from promptseg.session import label_steps as labelling
 from promptseg.session.history import History, KeptPrompt, Record, State
 from promptseg.session.one_at_a_time import Occupied, one_at_a_time
+from promptseg.session.prompt_log import PromptLog
 from promptseg.volume import Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Layers, as_slices
 
@@ -108,6 +109,21 @@ class SessionView(Occupied):
     def log(self) -> tuple[dict[str, Any], ...]:
         """The entries that made the present state, oldest first, as plain JSON types."""
         return tuple(dict(step.entry) for step in self._history.done)
+
+    @property
+    def step_count(self) -> int:
+        """How many entries the log has."""
+        return len(self._history.done)
+
+    @property
+    def undone(self) -> tuple[dict[str, Any], ...]:
+        """The entries that ``redo`` would bring back, the next one last."""
+        return tuple(dict(step.entry) for step in self._history.undone)
+
+    def prompt_log(self) -> PromptLog:
+        """Return the log with everything that makes the same masks from it: model, weights, image, window, engine."""
+        image, window = self.volume.content_hash, self.volume.window
+        return PromptLog(self.log, self.model_id, image, window, self.options, self.weights_hash)
 
     def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
         """Return bool (z, y, x) of one label (default: the selected one).

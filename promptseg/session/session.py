@@ -29,6 +29,7 @@ from promptseg.session import label_steps as labelling
 from promptseg.session.history import KeptPrompt, Record, Step
 from promptseg.session.kept import KeptSession
 from promptseg.session.one_at_a_time import one_at_a_time
+from promptseg.session.prompt_log import write_log
 from promptseg.session.reading import SliceReview
 from promptseg.session.replaying import import_entry, perform
 from promptseg.session.text_engines import TextEngine, resolve_text
@@ -389,11 +390,7 @@ class Session(KeptSession):
 
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
-        from promptseg.session.prompt_log import PromptLog, write_log
-
-        image, window = self.volume.content_hash, self.volume.window
-        log = PromptLog(self.log, self.model_id, image, window, self.options, self.weights_hash)
-        return write_log(log, Path(path))
+        return write_log(self.prompt_log(), Path(path))
 
 
 def _some(patch: Patch | None) -> tuple[Patch, ...]:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
-from promptseg.errors import PromptError
+from promptseg.errors import PromptError, UnknownNameError
 
 __all__ = ["Anatomy", "resolve"]
 
@@ -55,7 +55,7 @@ def resolve(text: str, *, modality: str | None = None, task: str | None = None) 
         task: look only there.
 
     Raises:
-        PromptError: nothing, or more than one structure, has this name; the message lists the choices.
+        UnknownNameError: nothing, or more than one structure, has this name; ``choices`` has those that may be meant.
         MissingExtraError: TotalSegmentator is not installed.
     """
     homes = _homes(modality, task)
@@ -71,8 +71,14 @@ def resolve(text: str, *, modality: str | None = None, task: str | None = None) 
     where = f" in the task {task!r}" if task else f" in an image of modality {modality}" if modality else ""
     if found:
         shown = ", ".join(found[:MAX_CHOICES]) + (f" and {len(found) - MAX_CHOICES} more" if len(found) > 12 else "")
-        raise PromptError(f"{text!r} can mean several structures{where}: {shown}; name one of them")
-    raise PromptError(f"no structure {text!r}{where}{_near(text, homes)}; see: promptseg wholebody --classes TASK")
+        raise UnknownNameError(
+            f"{text!r} can mean several structures{where}: {shown}; name one of them", choices=tuple(found)
+        )
+    near = _near(text, homes)
+    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise UnknownNameError(
+        f"no structure {text!r}{where}{meant}; see: promptseg wholebody --classes TASK", choices=tuple(near)
+    )
 
 
 def _homes(modality: str | None, task: str | None) -> dict[str, str]:
@@ -170,7 +176,8 @@ def _filled(row: Mapping[str, str]) -> Iterator[dict[str, str]]:
             yield filled
 
 
-def _near(text: str, homes: Mapping[str, str]) -> str:
+def _near(text: str, homes: Mapping[str, str]) -> list[str]:
+    """Return the classes that have a name nearly like the text, at most three."""
     names = {alias.lower().replace("_", " "): name for name, alias in _aliases() if name in homes}
     near = get_close_matches(text.lower().replace("_", " "), names, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(names[n]) for n in dict.fromkeys(near))}?" if near else ""
+    return list(dict.fromkeys(names[name] for name in near))

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["check_outputs", "require_radiomics", "side_path", "write_outputs", "write_radiomics", "write_statistics"]
 
 FOLDER_MASK = "segmentation.nii.gz"  # in a folder
+NO_RADIOMICS = (
+    "radiomics need the package 'pyradiomics', which is not installed, and whose last release does not build "
+    "from source on recent Python; install a build of it that fits this Python, or take volumes and mean "
+    "intensities (--statistics), or shapes and intensities (promptseg measure)"
+)
 
 
 def check_outputs(outputs: Sequence[Path], image: Path, series: str | None = None) -> DicomSource | None:
@@ -104,20 +109,7 @@ def require_radiomics() -> None:
         MissingExtraError: it is not.
     """
     if find_spec("radiomics") is None:
-        raise MissingRadiomicsError
-
-
-class MissingRadiomicsError(MissingExtraError):
-    """pyradiomics is in none of our extras: its last release does not build with present compilers and numpy."""
-
-    def __init__(self) -> None:
-        Exception.__init__(
-            self,
-            "radiomics need the package 'pyradiomics', which is not installed, and whose last release does not build "
-            "from source on recent Python; install a build of it that fits this Python, or take volumes and mean "
-            "intensities (--statistics), or shapes and intensities (promptseg measure)",
-        )
-        self.package, self.extra = "pyradiomics", ""
+        raise MissingExtraError("pyradiomics", "", NO_RADIOMICS)
 
 
 def write_radiomics(volume: Volume, labelmap: Labelmap, path: Path) -> Path:

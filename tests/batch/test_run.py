@@ -13,9 +13,8 @@ from filelock import FileLock
 
 from promptseg.batch.events import CaseEnded, Finished, Progress, Started
 from promptseg.batch.job import JobSpec
-from promptseg.batch.process import StartError
 from promptseg.batch.run import BatchOptions, run_batch
-from promptseg.errors import SettingsError
+from promptseg.errors import SettingsError, StartError
 
 
 def receipt(output, case_id):

@@ -1,9 +1,10 @@
 // The REST client. Every failure becomes an ApiError whose message is one sentence for a person.
 
 export class ApiError extends Error {
-  constructor(message, status) {
+  /** `code` is the error's kind, `choices` what can be named or done instead. */
+  constructor(message, status, { code = "", choices = [] } = {}) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, code, choices });
   }
 }
 
@@ -36,7 +37,7 @@ export class Api {
       }
       if (response.ok) return response;
       const wait = Number(response.headers.get("Retry-After")); // nothing was done: ask again when the server says
-      if (response.status !== 503 || !wait || attempt >= MOST_ATTEMPTS) throw new ApiError(await sentence(response), response.status);
+      if (response.status !== 503 || !wait || attempt >= MOST_ATTEMPTS) throw refusal(parsed(await response.text()), response.status);
       await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(wait, 10)));
     }
   }
@@ -81,7 +82,7 @@ export class Api {
       request.onload = () => {
         const answer = parsed(request.responseText);
         if (request.status < 300) resolve(answer);
-        else reject(new ApiError(detail(answer, request.status), request.status));
+        else reject(refusal(answer, request.status));
       };
       request.onerror = () => reject(new ApiError("offline", 0));
       request.send(form);
@@ -113,14 +114,8 @@ function parsed(text) {
   try { return JSON.parse(text); } catch { return null; }
 }
 
-function detail(answer, status) {
-  if (typeof answer?.detail === "string") return answer.detail;
-  if (Array.isArray(answer?.detail)) return answer.detail.map((d) => d.msg).join("; ");
-  return `The server answered ${status}.`;
-}
-
-async function sentence(response) {
-  return detail(parsed(await response.text()), response.status);
+function refusal(answer, status) {
+  return new ApiError(answer?.detail ?? `The server answered ${status}.`, status, answer ?? {});
 }
 
 async function joinRest(start, chunk, reader) { // longer than announced: a proxy that compresses

@@ -13,6 +13,7 @@ import { Volume3D } from "./volume3d.js";
 const BASE = new URL(".", import.meta.url).pathname.replace(/\/$/, "");
 const LANGUAGE = "promptseg.language", THEME = "promptseg.theme";
 const RETRY_MS = 1500;
+const MOST_CHOICES = 12; // buttons for what a name can mean
 
 export async function mount(root) {
   root.classList.add("ps-root");
@@ -170,9 +171,9 @@ class Program {
       segmentText: async (text, fast) => {
         if (!text.trim()) return [];
         try { this.app.followJob((await api.post(`/sessions/${this.app.session.id}/text`, { text: text.trim(), fast })).id, "text"); return []; } catch (error) {
-          if (error.status !== 422) { this.app.fail(error); return []; }
+          if (error.code !== "unknown_name") { this.app.fail(error); return []; }
           this.app.say(error.message, "warning");
-          return namedIn(error.message);
+          return error.choices.slice(0, MOST_CHOICES);
         }
       },
       showFrame: (frame) => this.app.enqueue(async () => {
@@ -247,12 +248,6 @@ class Program {
     context.fillText(`promptseg · ${t("research")}`, 12, picture.height - 9);
     picture.toBlob((blob) => save(blob, "promptseg.png"), "image/png");
   }
-}
-
-/** The names that a refusal offers: "can mean ...: kidney_left, kidney_right; name one", "did you mean 'liver'?". */
-function namedIn(sentence) {
-  const several = /: ([\w, ]+?)(?: and \d+ more)?; name/.exec(sentence)?.[1];
-  return several ? several.split(", ") : [...(/did you mean (.+)\?/.exec(sentence)?.[1] ?? "").matchAll(/'(\w+)'/g)].map(([, name]) => name);
 }
 
 function save(blob, name) {

@@ -1,0 +1,146 @@
+"""The one way back: every face that does a log again compares image, weights and voxels."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantoms import X, Y, Z, volume_of
+
+import promptseg
+from promptseg.batch.case import Case, Hints
+from promptseg.batch.grand_challenge import ChallengeRequest, run_case
+from promptseg.batch.job import JobSpec
+from promptseg.batch.job_segment import SegmentJob
+from promptseg.cli.main import main
+from promptseg.errors import ChangedError
+from promptseg.models.families.oracle import OraclePredictor
+from promptseg.session.prompt_log import read_log, write_log
+from promptseg.session.restoring import restore
+from promptseg.session.session import Session
+
+LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
+RIGHT = ((Y - 35) ** 2 + (X - 60) ** 2 < 120) & (Z >= 3) & (Z < 21)
+MOVED = (Y - 35) ** 2 + (X - 28) ** 2 < 120
+VOLUME = volume_of(LEFT, RIGHT)
+BOX = promptseg.Box(voxel=((12, 24, 14), (13, 46, 36)))
+
+
+def worked():
+    session = Session(VOLUME, OraclePredictor())
+    session.new_label("left")
+    session.add(promptseg.Point(voxel=(12, 35, 25)))
+    session.new_label("right")
+    session.add(promptseg.Point(voxel=(12, 35, 60)))
+    return session
+
+
+@pytest.fixture
+def scan(tmp_path):
+    return promptseg.write_volume(VOLUME, tmp_path / "scan.nii.gz")[0]
+
+
+@pytest.fixture
+def log(scan, tmp_path):
+    session = promptseg.open_session(scan, "classical")
+    session.new_label("left")
+    session.add(BOX)
+    return session.export_prompts(tmp_path / "prompts.json")
+
+
+def test_a_session_comes_back_whole_from_its_own_log():
+    session = worked()
+    again = restore(VOLUME, session.prompt_log(), OraclePredictor())
+    assert np.array_equal(again.labelmap.array, session.labelmap.array)
+    assert again.prompts == session.prompts
+    assert again.review() == session.review()
+
+
+def test_another_image_is_told_before_any_work():
+    log = worked().prompt_log()
+    with pytest.raises(ChangedError, match="another image") as caught:
+        restore(volume_of(MOVED, RIGHT), log, OraclePredictor(), on_progress=lambda _: pytest.fail("it began"))
+    assert caught.value.choices == ("new",)
+    assert caught.value.code == "changed"
+
+
+def test_other_weights_are_told_before_any_work():
+    log = replace(worked().prompt_log(), weights="0" * 64)
+    with pytest.raises(ChangedError, match="other weights of the model") as caught:
+        restore(VOLUME, log, OraclePredictor(), on_progress=lambda _: pytest.fail("it began"))
+    assert caught.value.choices == ("stored", "again", "new")
+
+
+@pytest.mark.parametrize("key", ["digest", "changed"])
+def test_other_voxels_than_logged_are_told_at_their_entry(key, caplog):
+    log = worked().prompt_log()
+    wrong = {"digest": "0" * 64, "changed": [[0, 0, 0], [1, 1, 1]]}[key]
+    entries = [*log.entries[:3], {**log.entries[3], key: wrong}]
+    with pytest.raises(ChangedError, match=r"entry 4 of the log \(prompt\) gives other voxels"):
+        restore(VOLUME, replace(log, entries=tuple(entries)), OraclePredictor())
+    with caplog.at_level(logging.WARNING):
+        again = restore(VOLUME, replace(log, entries=tuple(entries)), OraclePredictor(), strict=False)
+    assert "other voxels" in caplog.text
+    assert np.array_equal(again.labelmap.array, worked().labelmap.array)
+
+
+def test_an_entry_that_changed_nothing_then_must_change_nothing_now():
+    log = worked().prompt_log()
+    quiet = {key: value for key, value in log.entries[1].items() if key not in ("digest", "changed")}
+    with pytest.raises(ChangedError, match="entry 2"):
+        restore(VOLUME, replace(log, entries=(log.entries[0], quiet)), OraclePredictor())
+
+
+def test_a_list_written_by_hand_claims_nothing_and_another_model_may_answer_a_log():
+    log = worked().prompt_log()
+    bare = replace(log, entries=tuple({k: v for k, v in e.items() if k not in ("time", "digest")} for e in log.entries))
+    assert restore(VOLUME, bare, OraclePredictor()).labels.keys() == {1, 2}
+    other = replace(log, model_id="classical", weights="0" * 64)
+    assert restore(VOLUME, other, OraclePredictor()).labels.keys() == {1, 2}
+    with pytest.raises(ChangedError, match="another image"):
+        restore(volume_of(MOVED), other, OraclePredictor())
+
+
+# --- every face -------------------------------------------------------------------------------------------------------
+
+
+def test_no_face_takes_the_log_of_another_image(log, tmp_path, capsys):
+    other = promptseg.write_volume(volume_of(MOVED, RIGHT), tmp_path / "other.nii.gz")[0]
+    for face in (promptseg.replay, promptseg.segment):
+        with pytest.raises(ChangedError, match="another image"):
+            face(other, log)
+    assert main(["report", str(other), "--log", str(log), "-o", str(tmp_path / "report")]) == 1
+    assert "another image" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_batch_takes_no_log_of_another_image_and_writes_the_weights(log, scan, tmp_path):
+    job = SegmentJob(JobSpec("segment", {"model": "classical"}, device="cpu"))
+    job.load()
+    labelmap, made = job.infer(job.prepare(Case("1", str(scan), hints=Hints(log=str(log)))))
+    assert np.array_equal(labelmap.array, promptseg.replay(scan, log).array)
+    assert (made.model_id, made.image_sha256) == ("classical", promptseg.read_volume(scan).content_hash)
+    other = promptseg.write_volume(volume_of(MOVED, RIGHT), tmp_path / "other.nii.gz")[0]
+    with pytest.raises(ChangedError, match="another image"):
+        job.infer(job.prepare(Case("2", str(other), hints=Hints(log=str(log)))))
+
+
+def test_an_algorithm_container_takes_no_log_of_another_image(log, tmp_path):
+    folder = tmp_path / "input" / "images" / "ct"
+    folder.mkdir(parents=True)
+    promptseg.write_volume(volume_of(MOVED, RIGHT), folder / "other.mha")
+    (tmp_path / "input" / "prompts.json").write_bytes(log.read_bytes())
+    with pytest.raises(ChangedError, match="another image"):
+        run_case(ChallengeRequest(tmp_path / "input", tmp_path / "output", model="classical"))
+
+
+def test_the_log_says_everything_that_makes_the_masks_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("promptseg.models.loading.weights_hash", lambda _: "ab" * 32)
+    session = worked()
+    log = session.prompt_log()
+    assert log.weights == "ab" * 32
+    assert (log.model_id, log.image_sha256) == (session.model_id, VOLUME.content_hash)
+    assert (log.window, log.options, log.entries) == (VOLUME.window, session.options, session.log)
+    assert read_log(write_log(log, tmp_path / "log.json")) == log
+    assert json.loads((tmp_path / "log.json").read_text())["weights"] == "ab" * 32
