@@ -12,7 +12,7 @@ from promptseg.app.accounts import LOCAL_USER, Accounts
 from promptseg.app.audit import Audit
 from promptseg.app.live.jobs import Jobs
 from promptseg.app.live.sessions import ServedSessions
-from promptseg.app.live.wholebody import Organs
+from promptseg.app.live.wholebody import WholeBodyRuns
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
 from promptseg.app.studies.catalogue import Catalogue
@@ -37,7 +37,7 @@ class AppState:
         catalogue: studies.
         sessions: served sessions, queues, leases.
         jobs: long work.
-        organs: the whole-body engines.
+        whole_body: the whole-body engines.
         audit: the audit log.
     """
 
@@ -49,7 +49,7 @@ class AppState:
     catalogue: Catalogue
     sessions: ServedSessions
     jobs: Jobs
-    organs: Organs
+    whole_body: WholeBodyRuns
     audit: Audit
 
     @staticmethod
@@ -72,10 +72,10 @@ class AppState:
             accounts.ensure(LOCAL_USER)
         shelf = Shelf(settings.data / "cache")
         sessions = ServedSessions(settings, database, shelf)
-        jobs, organs, audit = Jobs(database, sessions), Organs(settings.device), Audit(database)
+        jobs, whole_body, audit = Jobs(database, sessions), WholeBodyRuns(settings.device), Audit(database)
         dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb)
-        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, organs, audit)
+        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, whole_body, audit)
 
     def trouble(self) -> str:
         """Return why nobody can work at the moment, in one sentence; "" where everybody can."""

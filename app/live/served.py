@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.prompts import MaskPrompt, prompt_to_dict
+from promptseg.prompts import MaskPrompt, Prompt, TextPrompt, prompt_to_dict
 from promptseg.session.session import Session
 from promptseg.volume import Labelmap
 from promptseg.volume.label_voxels import Changed, as_slices
@@ -140,6 +140,7 @@ class Served:
             "visible": bool(view.get("visible", True)),
             "opacity": float(view.get("opacity", 0.5)),
             "locked": value in self.session.locked,
+            "pending": self.session.is_pending(value),
             "volume_ml": count * self.session.volume.geometry.voxel_volume_mm3 / 1000.0,
             "voxels": count,
         }
@@ -163,9 +164,11 @@ class Served:
 
 
 def shown_prompts(session: Session) -> list[dict[str, Any]]:
-    """Return the prompts in force that can be drawn, with their ids."""
-    return [
-        {"id": kept.id, "label": kept.label, "prompt": prompt_to_dict(kept.prompt)}
-        for kept in session.prompts
-        if not isinstance(kept.prompt, MaskPrompt)
-    ]
+    """Return the prompts in force with their ids; of masks, which the labels show, only that they are there."""
+    return [{"id": kept.id, "label": kept.label, "prompt": _shown_prompt(kept.prompt)} for kept in session.prompts]
+
+
+def _shown_prompt(prompt: Prompt) -> dict[str, Any]:
+    if isinstance(prompt, MaskPrompt):
+        return {"type": "mask"}
+    return {"type": "text", "text": prompt.text} if isinstance(prompt, TextPrompt) else prompt_to_dict(prompt)

@@ -7,12 +7,13 @@ new. It is used by one thread at a time: its model's worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.progress import OnProgress
 from promptseg.errors import PromptError
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Prompt, Scribble
@@ -23,7 +24,6 @@ from promptseg.volume.label_voxels import Changed, as_slices, bounds
 __all__ = ["Drawing", "box_prompt", "lasso_prompts", "point_prompt", "scribble_prompt"]
 
 PLANES = tuple(Plane)
-Pause = Callable[[], None]
 
 
 class Drawing:
@@ -36,12 +36,12 @@ class Drawing:
         embedding_bytes: what the model may keep of the slices that it has seen.
 
     Attributes:
-        mask: uint8 (z, y, x), 0 or 1: what the viewer has, too.
+        shown: uint8 (z, y, x), 0 or 1: what the viewer has, too.
     """
 
     def __init__(self, volume: Volume, model: str, device: str, embedding_bytes: int) -> None:
         self.volume = volume
-        self.mask = np.zeros(volume.shape, np.uint8)
+        self.shown = np.zeros(volume.shape, np.uint8)
         self._session = Session(volume, load_predictor(model, device), cache_bytes=embedding_bytes)
         self._embedding_bytes = embedding_bytes
         self._session.new_label()
@@ -50,9 +50,15 @@ class Drawing:
     @property
     def nbytes(self) -> int:
         """Bytes of the image, of the mask and the engine's labels, and what its embeddings may take."""
-        return int(self.volume.array.nbytes) + 2 * self.mask.nbytes + self._embedding_bytes
+        return int(self.volume.array.nbytes) + 2 * self.shown.nbytes + self._embedding_bytes
 
-    def add(self, prompts: Sequence[Prompt], *, predict: bool = True, pause: Pause | None = None) -> Changed | None:
+    def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
+        """Return bool (z, y, x)."""
+        return self._session.mask(label)
+
+    def add(
+        self, *prompts: Prompt, propagate: bool = True, predict: bool = True, on_progress: OnProgress | None = None
+    ) -> Changed | None:
         """Add prompts as one step and return the smallest half-open box of the mask that changed, or None.
 
         The same prompts once more change nothing: viewers send a click twice when a person double-clicks.
@@ -60,56 +66,52 @@ class Drawing:
         Raises:
             PromptError: a prompt lies outside the image; nothing has changed then.
         """
+        if not prompts:
+            raise PromptError("expected at least one prompt, got none")
         known = [kept.prompt for kept in self._session.prompts]
-        new = [prompt for prompt in prompts if prompt not in known]
+        new = [prompt for prompt in prompts if isinstance(prompt, MaskPrompt) or prompt not in known]
         if new:
-            self._session.add(*new, predict=predict, on_progress=_paused(pause))
+            self._session.add(*new, propagate=propagate, predict=predict, on_progress=on_progress)
             self._undoable = True
-        elif predict:
-            return self.run(pause=pause)
+        elif predict and propagate:
+            self._session.propagate(on_progress=on_progress)
         return self._follow()
 
-    def run(self, *, pause: Pause | None = None) -> Changed | None:
+    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Answer the prompts that wait because they were added with ``predict=False``; return the changed box."""
-        self._session.propagate(on_progress=_paused(pause))
+        self._session.propagate(label, on_progress=on_progress)
         return self._follow()
+
+    def is_pending(self, label: int | str | None = None) -> bool:
+        """True when prompts wait for an answer."""
+        return self._session.is_pending(label)
 
     @property
-    def waiting(self) -> bool:
-        """True when prompts wait for an answer."""
-        return self._session.is_pending()
+    def can_undo(self) -> bool:
+        """True when there is a step to undo: one, as viewers count."""
+        return self._undoable
 
-    def seed(self, mask: NDArray[np.generic]) -> Changed | None:
-        """Begin with an existing mask (z, y, x), nonzero is object; earlier prompts are forgotten."""
-        self._session.add(MaskPrompt(mask != 0))
-        self._undoable = True
-        return self._follow()
-
-    def undo(self) -> tuple[bool, Changed | None]:
-        """Take the last step back, one level deep; return whether there was one, and the changed box."""
+    def undo(self) -> Changed | None:
+        """Take the last step back, one level deep; return the changed box."""
         if not self._undoable:
-            return False, None
+            return None
         self._undoable = False
         self._session.undo()
-        return True, self._follow()
+        return self._follow()
 
     def reset(self) -> None:
         """Begin another object on the same image; the mask is empty."""
         self._session.delete_label(self._session.selected)
         self._session.new_label()
-        self.mask = np.zeros_like(self.mask)
+        self.shown = np.zeros_like(self.shown)
         self._undoable = False
 
     def _follow(self) -> Changed | None:
         new = self._session.mask()
-        box = bounds(new != (self.mask != 0))
+        box = bounds(new != (self.shown != 0))
         if box is not None:
-            self.mask[as_slices(box)] = new[as_slices(box)]
+            self.shown[as_slices(box)] = new[as_slices(box)]
         return box
-
-
-def _paused(pause: Pause | None) -> Callable[[object], None] | None:
-    return None if pause is None else lambda _: pause()
 
 
 def point_prompt(voxel: Sequence[float], positive: bool, shape: Sequence[int]) -> Point:

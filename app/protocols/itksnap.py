@@ -190,8 +190,8 @@ async def _prompted(guest: _Guest, make: Callable[[Shape], list[Prompt]]) -> dic
         def step(turn: Turn) -> bytes:
             prompts = make(drawing.volume.shape)
             if prompts:
-                drawing.add(prompts, pause=turn.pause)
-            return drawing.mask.tobytes()  # uint8 of 0 and 1 reads the same as int8; x runs fastest
+                drawing.add(*prompts, on_progress=lambda _: turn.pause())
+            return drawing.shown.tobytes()  # uint8 of 0 and 1 reads the same as int8; x runs fastest
 
         voxels: bytes = await guest.turn(step)
         packed = await run_in_threadpool(gzip.compress, voxels, FAST)

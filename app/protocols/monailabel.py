@@ -168,7 +168,7 @@ async def infer(
                 prompts = _prompts(params, drawing.volume.shape)
                 drawing.reset()
                 if prompts:
-                    drawing.add(prompts, pause=turn.pause)
+                    drawing.add(*prompts, on_progress=lambda _: turn.pause())
                 return _file(drawing, _ending(params), packed=output != "image")
 
             content = await in_turn(who.state, who.user, seat.token, step)
@@ -345,7 +345,7 @@ def _file(drawing: Drawing, ending: str, *, packed: bool) -> bytes:
     geometry: Geometry = drawing.volume.geometry
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"label{ending}"
-        sitk.WriteImage(to_sitk(drawing.mask, geometry), str(path), useCompression=packed)
+        sitk.WriteImage(to_sitk(drawing.shown, geometry), str(path), useCompression=packed)
         return path.read_bytes()
 
 

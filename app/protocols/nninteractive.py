@@ -37,7 +37,7 @@ from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.models.weights.registry import model_card
-from promptseg.prompts import Prompt
+from promptseg.prompts import MaskPrompt, Prompt
 from promptseg.volume.label_voxels import Changed
 
 __all__ = ["Place", "add", "capabilities"]
@@ -223,7 +223,7 @@ async def reset_interactions(guest: Guest) -> dict[str, Any]:
 @router.post("/undo")
 async def undo(guest: Guest) -> Response:
     """Take the last step back."""
-    return await _step(guest, lambda drawing, _: drawing.undo())
+    return await _step(guest, lambda drawing, _: (drawing.can_undo, drawing.undo()))
 
 
 @router.post("/predict")
@@ -231,7 +231,9 @@ async def predict(guest: Guest) -> Response:
     """Answer the prompts that wait."""
 
     def step(drawing: Drawing, turn: Turn) -> tuple[bool, Changed | None]:
-        return (True, drawing.run(pause=turn.pause)) if drawing.waiting else (False, None)
+        if not drawing.is_pending():
+            return False, None
+        return True, drawing.propagate(on_progress=lambda _: turn.pause())
 
     return await _step(guest, step)
 
@@ -295,7 +297,7 @@ async def add_initial_seg(request: Request, guest: Guest) -> Response:
     def step(drawing: Drawing, _: Turn) -> tuple[bool, Changed | None]:
         if mask.shape != drawing.volume.shape:
             raise PromptError(f"expected a mask of shape {list(drawing.volume.shape)}, got {list(mask.shape)}")
-        box = drawing.seed(mask)
+        box = drawing.add(MaskPrompt(mask != 0))
         return (True, box) if run else (False, None)
 
     return await _step(guest, step)
@@ -306,7 +308,9 @@ async def _prompted(guest: _Guest, data: Mapping[str, Any], make: Callable[[Shap
 
     def step(drawing: Drawing, turn: Turn) -> tuple[bool, Changed | None]:
         prompts = make(drawing.volume.shape)
-        return run, drawing.add(prompts, predict=run, pause=turn.pause) if prompts else None
+        if not prompts:
+            return run, None
+        return run, drawing.add(*prompts, predict=run, on_progress=lambda _: turn.pause())
 
     return await _step(guest, step)
 

@@ -94,7 +94,7 @@ def prediction(drawing: Drawing, dtype: np.dtype[Any] | None, ran: bool, box: Ch
     meta: dict[str, Any] = {"ran_prediction": ran, "bbox": None}
     content = b""
     if box is not None:
-        part = drawing.mask[as_slices(box)].astype(dtype or np.uint8)
+        part = drawing.shown[as_slices(box)].astype(dtype or np.uint8)
         meta.update(bbox=[list(span) for span in zip(*box, strict=True)], dtype=part.dtype.name, shape=list(part.shape))
         content = pack(part)
     header = json.dumps(meta, separators=(",", ":"))

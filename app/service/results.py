@@ -90,10 +90,7 @@ async def review(who: Who, session_id: str, label: Annotated[int | None, Query(g
 def _review(session: Session, label: int | None) -> list[dict[str, Any]]:
     if not session.labels:
         return []
-    return [
-        {"plane": one.plane.value, "index": one.index, "confidence": one.confidence, "reason": one.reason}
-        for one in session.review(label)
-    ]
+    return [{**vars(one), "plane": one.plane.value, "measured": vars(one.measured)} for one in session.review(label)]
 
 
 @router.get("/confidence", response_model=list[float | None])
@@ -111,7 +108,7 @@ def _confidence(session: Session, label: int | None, plane: str) -> list[float |
     if not session.labels:
         return []
     values = session.confidence(label, plane)
-    return [None if math.isnan(value) else round(float(value), 4) for value in values]
+    return [None if math.isnan(value) else float(value) for value in values]
 
 
 @router.get("/measurements", response_model=list[dict[str, Any]])

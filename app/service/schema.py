@@ -56,10 +56,11 @@ class WholeBodyIn(Strict):
 
 
 class TextIn(Strict):
-    """The name of a structure, English or Chinese."""
+    """The name of a structure, English or Chinese; it becomes a new label, or the mask of ``label``."""
 
     text: LabelName
     fast: bool = True
+    label: LabelValue | None = None
 
 
 class MergeIn(Strict):
@@ -140,6 +141,7 @@ class LabelOut(BaseModel):
     visible: bool
     opacity: float
     locked: bool
+    pending: bool
     volume_ml: float
     voxels: int
 
@@ -172,7 +174,7 @@ class Delta(Shown):
 
 
 class SessionState(Shown):
-    """A session."""
+    """A session. ``spacing_mm`` and ``origin`` are (x, y, z), LPS mm; ``direction`` is a row-major 3x3 matrix."""
 
     id: str
     study: str
@@ -183,6 +185,8 @@ class SessionState(Shown):
     model: str
     shape: list[int]
     spacing_mm: list[float]
+    origin: list[float]
+    direction: list[float]
     colour: bool
     modality: str | None
     window: WindowOut
@@ -214,6 +218,7 @@ class Carried(BaseModel):
     index: int
     confidence: float
     reason: str
+    measured: dict[str, Any]
 
 
 class JobOut(BaseModel):

@@ -23,16 +23,18 @@ from promptseg.app.service.schema import (
     SessionState,
     SessionSummary,
 )
-from promptseg.app.service.steps import AcceptIn, EditIn, PaintIn, PromptsIn, PropagateIn, ReplaceIn
-from promptseg.app.service.work import live, step, threaded
+from promptseg.app.service.steps import AcceptIn, EditIn, LabelsIn, PaintIn, PromptsIn, PropagateIn, ReplaceIn
+from promptseg.app.service.work import choose, live, step, threaded
 from promptseg.app.store import SessionRow
 from promptseg.app.studies.series import Content, Series
 from promptseg.check.finding import Finding
 from promptseg.engine.edits import edit_from_dict
-from promptseg.errors import PromptError
+from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.prompts import Plane, Prompt, prompt_from_dict
+from promptseg.session.replaying import labels_of
 from promptseg.session.session import Session
-from promptseg.volume.label_voxels import Changed
+from promptseg.volume import Labelmap
+from promptseg.volume.label_voxels import Changed, bounds
 
 __all__ = ["router"]
 
@@ -55,6 +57,8 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
         "model": served.session.model_id,
         "shape": list(volume.shape),
         "spacing_mm": list(volume.geometry.spacing),
+        "origin": list(volume.geometry.origin),
+        "direction": list(volume.geometry.direction),
         "colour": volume.is_rgb,
         "modality": volume.modality,
         "window": vars(volume.window),
@@ -129,17 +133,17 @@ async def close_session(who: Who, session_id: str) -> Response:
 # --- prompts and edits --------------------------------------------------------------------------------------------
 
 
-def _choose(session: Session, label: int | None) -> None:
-    """Select the label that a request names; label 1 comes into being by itself."""
-    if label is not None and label != session.selected and not (label == 1 and not session.labels):
-        session.select(label)
-
-
 def _prompt(data: Any, served: Served) -> Prompt:
     """Return a prompt; a mask of another shape is refused before its voxels take memory."""
-    if data.type == "mask" and tuple(data.shape) != served.session.volume.shape:
-        raise PromptError(f"expected a mask of the shape (z, y, x) {served.session.volume.shape}, got {data.shape}")
+    if data.type in ("mask", "text"):
+        _require_shape(data.shape if data.type == "mask" else data.mask.shape, served)
     return prompt_from_dict(data.model_dump(exclude_none=True))
+
+
+def _require_shape(shape: list[int], served: Served) -> None:
+    wanted = served.session.volume.shape
+    if tuple(shape) != wanted:
+        raise GeometryMismatchError(f"expected a mask of the volume's shape (z, y, x) {wanted}, got {tuple(shape)}")
 
 
 def _require_affordable(paint: PaintIn, served: Served) -> None:
@@ -160,10 +164,26 @@ async def add_prompts(who: Who, session_id: str, body: PromptsIn) -> Response:
     prompts = [_prompt(one, served) for one in body.prompts]
 
     def call(session: Session, turn: Turn) -> Changed | None:
-        _choose(session, body.label)
-        return session.add(*prompts, propagate=body.propagate, on_progress=lambda _: turn.pause())
+        choose(session, body.label)
+        how = {"propagate": body.propagate, "predict": body.predict}
+        return session.add(*prompts, **how, on_progress=lambda _: turn.pause())
 
     return await step(who, session_id, "prompt", call)
+
+
+@router.post("/{session_id}/segment", status_code=202, response_model=JobOut)
+async def segment(who: Who, session_id: str, body: PromptsIn) -> Any:
+    """Add prompts to a label and carry them to all slices, as one step; a job with progress."""
+    served = await live(who, session_id)
+    prompts = [_prompt(one, served) for one in body.prompts]
+
+    def call(session: Session, watch: Watch) -> Changed | None:
+        choose(session, body.label)
+        return session.add(*prompts, on_progress=watch)
+
+    job = await threaded(who.state.jobs.on_session, served, "segment", call)
+    who.state.audit.note(who.user, "prompt", served.session.volume.content_hash, session_id)
+    return shown_job(job)
 
 
 @router.put("/{session_id}/prompts/{prompt_id}", response_model=Delta)
@@ -217,7 +237,7 @@ async def edit(who: Who, session_id: str, body: EditIn) -> Response:
     wanted = edit_from_dict(body.edit.model_dump(exclude_none=True))
 
     def call(session: Session, _: Turn) -> Changed | None:
-        _choose(session, body.label)
+        choose(session, body.label)
         return session.edit(wanted)
 
     return await step(who, session_id, "edit", call)
@@ -228,7 +248,7 @@ async def accept(who: Who, session_id: str, body: AcceptIn) -> Response:
     """Say that a slice is right: later prompts elsewhere never change it."""
 
     def call(session: Session, _: Turn) -> Changed | None:
-        _choose(session, body.label)
+        choose(session, body.label)
         session.accept(body.index, body.plane)
         return None
 
@@ -245,6 +265,21 @@ async def new_label(who: Who, session_id: str, body: LabelIn | None = None) -> R
     def call(session: Session, _: Turn) -> Changed | None:
         session.new_label(None if body is None else body.name)
         return None
+
+    return await step(who, session_id, "label", call)
+
+
+@router.post("/{session_id}/labels/import", response_model=Delta)
+async def import_labels(who: Who, session_id: str, body: LabelsIn) -> Response:
+    """Add a label for every label of a labelmap that has voxels, as one step."""
+    served = await live(who, session_id)
+    _require_shape(body.shape, served)
+    array, known = await threaded(labels_of, body.model_dump())
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        before = session.labelmap.array
+        session.import_labels(Labelmap(array, session.geometry, known), body.only)
+        return bounds(session.labelmap.array != before)
 
     return await step(who, session_id, "label", call)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from promptseg.app.service.fields import Corners, LabelValue, Number, Pair, Plane, Strict, Triple, Whole
+from promptseg.app.service.fields import Corners, LabelName, LabelValue, Number, Pair, Plane, Strict, Triple, Whole
 
 __all__ = [
     "AcceptIn",
@@ -14,8 +14,11 @@ __all__ = [
     "BoxIn",
     "EditIn",
     "FillHolesIn",
+    "FoundIn",
     "GrowIn",
+    "ImportedIn",
     "InterpolateIn",
+    "LabelsIn",
     "LassoIn",
     "MaskIn",
     "PaintIn",
@@ -25,6 +28,7 @@ __all__ = [
     "PropagateIn",
     "RemoveIslandsIn",
     "ReplaceIn",
+    "RunsIn",
     "ScribbleIn",
     "SmoothIn",
     "ThresholdIn",
@@ -84,17 +88,34 @@ class LassoIn(Strict):
     positive: bool = True
 
 
-class MaskIn(Strict):
+Shape: TypeAlias = Annotated[list[Annotated[Whole, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)]
+Runs: TypeAlias = Annotated[list[Annotated[Whole, Field(ge=0, le=2**40)]], Field(max_length=MOST_RUNS)]
+
+
+class RunsIn(Strict):
     """A whole mask as run lengths in C order, the first run False."""
 
+    shape: Shape
+    runs: Runs
+
+
+class MaskIn(RunsIn):
+    """A whole mask: the label's as it is."""
+
     type: Literal["mask"]
-    shape: Annotated[list[Annotated[Whole, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)]
-    runs: Annotated[list[Annotated[Whole, Field(ge=0, le=2**40)]], Field(max_length=MOST_RUNS)]
     plane: Plane = "axial"
 
 
+class FoundIn(Strict):
+    """What a text engine found for words, as run lengths; words alone are POST /sessions/{id}/text."""
+
+    type: Literal["text"]
+    text: LabelName
+    mask: RunsIn
+
+
 PromptIn: TypeAlias = Annotated[
-    PointIn | BoxIn | ScribbleIn | LassoIn | MaskIn, Field(discriminator="type", title="Prompt")
+    PointIn | BoxIn | ScribbleIn | LassoIn | MaskIn | FoundIn, Field(discriminator="type", title="Prompt")
 ]
 
 
@@ -104,6 +125,25 @@ class PromptsIn(Strict):
     label: LabelValue | None = None
     prompts: Annotated[list[PromptIn], Field(min_length=1, max_length=1000)]
     propagate: bool = False
+    predict: bool = True
+
+
+class ImportedIn(Strict):
+    """A label that is imported."""
+
+    value: LabelValue
+    name: LabelName
+    color: Annotated[list[Annotated[Whole, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+
+
+class LabelsIn(Strict):
+    """A labelmap as one step: labels, and their values as run lengths in C order; ``only`` names those to take."""
+
+    labels: Annotated[list[ImportedIn], Field(max_length=255)]
+    shape: Shape
+    runs: Runs
+    values: Annotated[list[Annotated[Whole, Field(ge=0, le=255)]], Field(max_length=MOST_RUNS)]
+    only: Annotated[list[LabelName], Field(max_length=255)] = Field(default_factory=list)
 
 
 class ReplaceIn(Strict):

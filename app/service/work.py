@@ -18,7 +18,7 @@ from promptseg.app.live.sessions import Step
 from promptseg.errors import Cancelled
 from promptseg.session.session import Session
 
-__all__ = ["ask", "live", "step", "threaded"]
+__all__ = ["ask", "choose", "live", "step", "threaded"]
 
 T = TypeVar("T")
 
@@ -49,6 +49,12 @@ async def step(who: Caller, session_id: str, action: str, call: Step) -> Respons
             who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
             return await _delta(change)
     raise HeldElsewhereError("the session moved to another process; try again")
+
+
+def choose(session: Session, label: int | None) -> None:
+    """Select the label that a request names; label 1 comes into being by itself."""
+    if label is not None and label != session.selected and not (label == 1 and not session.labels):
+        session.select(label)
 
 
 async def ask(who: Caller, session_id: str, question: Callable[[Session], T], *, long: bool = False) -> T:

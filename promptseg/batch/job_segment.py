@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from promptseg.prompts import Prompt
     from promptseg.session.prompt_log import PromptLog
     from promptseg.volume import Labelmap, Volume
-    from promptseg.wholebody import WholeBody
-    from promptseg.wholebody.names import Anatomy
+    from promptseg.wholebody.by_name import Structures, Wanted
 
 __all__ = ["Prepared", "SegmentJob", "read_case"]
 
@@ -29,7 +28,7 @@ class Prepared:
     """An image, the structures to find in it by name, and the prompts to apply to it."""
 
     volume: Volume
-    named: tuple[Anatomy, ...]
+    named: tuple[Wanted, ...]
     log: PromptLog
 
 
@@ -50,16 +49,16 @@ class SegmentJob:
         self.texts: tuple[str, ...] = tuple(options.get("texts", ()))
         self._fast, self._fastest = bool(options.get("fast")), bool(options.get("fastest"))
         self._predictor: Any = None
-        self._engines: dict[str, WholeBody] = {}
-        self._usual = {_resolved(text, None).task for text in self.texts}
+        self._usual = [self._wanted(text, None) for text in self.texts]
+        self._structures: Structures | None = None
 
     def load(self) -> None:
         """Load the model, and the networks that the batch's texts usually need."""
         from promptseg.models.loading import load_predictor
 
         self._predictor = load_predictor(self.model, self.device)
-        for task in self._usual:
-            self._engine(task).load()
+        for wanted in self._usual:
+            self._engines().engine(self._engines().checked(wanted)).load()
 
     def warm(self) -> None:
         """Import what reading needs."""
@@ -79,48 +78,46 @@ class SegmentJob:
         """
         volume, boxes = read_case(case)
         texts = dict.fromkeys((*self.texts, *case.hints.texts))
-        named = tuple(_resolved(text, volume) for text in texts)
-        log = _log(case.hints, boxes, volume, len(named))
+        named = tuple(self._wanted(text, volume) for text in texts)
+        log = _log(case.hints, boxes, volume, named=bool(named))
         return Prepared(volume if log.window is None else replace(volume, window=log.window), named, log)
 
-    def infer(self, prepared: Prepared) -> tuple[Labelmap, PromptLog]:
-        """Find what was named, then apply the prompts; return the labels and the log that makes them again."""
-        from promptseg.prompts import MaskPrompt
-        from promptseg.session.prompt_log import PromptLog
+    def infer(self, prepared: Prepared) -> tuple[Labelmap, PromptLog, tuple[str, ...]]:
+        """Find what was named, then apply the prompts; return the labels, their log, and what was not found."""
         from promptseg.session.restoring import repeat, restore
+        from promptseg.wholebody.by_name import land
 
-        named = PromptLog((), options=prepared.log.options) if prepared.named else prepared.log
-        session = restore(prepared.volume, named, self._predictor)
-        found: dict[str, Labelmap] = {}
-        for anatomy in prepared.named:
-            if anatomy.task not in found:
-                found[anatomy.task] = self._engine(anatomy.task).segment(prepared.volume)
-            session.new_label(anatomy.class_name)
-            session.add(MaskPrompt(found[anatomy.task].mask(anatomy.class_name)))
-        if prepared.named:  # then the prompts are a person's list, never a log
-            repeat(session, prepared.log.entries)
-        return session.labelmap, session.prompt_log()
+        if not prepared.named:
+            session = restore(prepared.volume, prepared.log, self._predictor)
+            return session.labelmap, session.prompt_log(), ()
+        session = restore(prepared.volume, replace(prepared.log, entries=()), self._predictor)
+        missing = []
+        for wanted in prepared.named:
+            found = self._engines().segment(prepared.volume, self._engines().checked(wanted))
+            if not land(session, found, wanted.only, missing_ok=True):
+                missing.append(f"{wanted.only[0]} was not found in this image")
+        first = max(session.labels, default=0)
+        repeat(session, [{**e, "label": e["label"] + first} if "label" in e else e for e in prepared.log.entries])
+        return session.labelmap, session.prompt_log(), tuple(missing)
 
-    def finish(self, prepared: Prepared, inferred: tuple[Labelmap, PromptLog]) -> Result:
+    def finish(self, prepared: Prepared, inferred: tuple[Labelmap, PromptLog, tuple[str, ...]]) -> Result:
         """Hand everything over."""
-        labelmap, log = inferred
-        return Result(prepared.volume, labelmap, log, log.model_id or "", prepared.volume.findings)
+        labelmap, log, missing = inferred
+        return Result(prepared.volume, labelmap, log, log.model_id or "", (*prepared.volume.findings, *missing))
 
-    def _engine(self, task: str) -> WholeBody:
-        """Return a task's networks, loaded once."""
-        if task not in self._engines:
-            from promptseg.wholebody import WholeBody
+    def _wanted(self, text: str, volume: Volume | None) -> Wanted:
+        from promptseg.wholebody.by_name import Wanted, anatomy_of
 
-            self._engines[task] = WholeBody(task, fast=self._fast, fastest=self._fastest, device=self.device)
-        return self._engines[task]
+        anatomy = anatomy_of(text, volume)
+        return Wanted(anatomy.task, self._fast, self._fastest, (anatomy.class_name,))
 
+    def _engines(self) -> Structures:
+        """Return the networks, each loaded once."""
+        if self._structures is None:
+            from promptseg.wholebody.by_name import Structures
 
-def _resolved(text: str, volume: Volume | None) -> Anatomy:
-    from promptseg.wholebody.modality import guess_modality
-    from promptseg.wholebody.names import resolve
-
-    modality = guess_modality(volume) if volume is not None else None
-    return resolve(text, modality=modality if modality in ("CT", "MR") else None)
+            self._structures = Structures(self.device)
+        return self._structures
 
 
 def read_case(case: Case) -> tuple[Volume, tuple[Prompt, ...]]:
@@ -135,8 +132,10 @@ def read_case(case: Case) -> tuple[Volume, tuple[Prompt, ...]]:
     return read_volume(where, series=case.series, frame=case.frame), ()
 
 
-def _log(hints: Hints, boxes: tuple[Prompt, ...], volume: Volume, named: int) -> PromptLog:
-    """Return every prompt of a case as one log: a log's own labels, else a label per object behind ``named`` others.
+def _log(hints: Hints, boxes: tuple[Prompt, ...], volume: Volume, *, named: bool) -> PromptLog:
+    """Return every prompt of a case as one log: a log's own labels, else a label per object, from 1 on.
+
+    ``named``: structures are looked for by name too, so there need not be a prompt.
 
     Raises:
         PromptError: there is no prompt.
@@ -163,7 +162,7 @@ def _log(hints: Hints, boxes: tuple[Prompt, ...], volume: Volume, named: int) ->
             "or into a file beside the image (scan.nii.gz: scan.prompts.json)"
         )
     entries: list[Mapping[str, Any]] = []
-    for value, (name, prompts) in enumerate(objects, start=named + 1):
+    for value, (name, prompts) in enumerate(objects, start=1):
         entries.append({"op": "label", "name": name})
         entries.append({"op": "prompt", "label": value, "propagate": True, "prompts": prompts})
     return PromptLog(tuple(entries))

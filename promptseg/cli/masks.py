@@ -54,8 +54,10 @@ def export(
 ) -> None:
     """Write a mask as DICOM SEG or RTSTRUCT (for its DICOM image), a SEG's measurements, or a surface (STL, OBJ)."""
     from promptseg.export.masks import ExportRequest, export_mask
+    from promptseg.session.prompt_log import read_log
 
-    request = ExportRequest(image, kind, log, holes, tuple(label or ()), keep_identity, series, frame)
+    logged = read_log(log) if log is not None else None
+    request = ExportRequest(image, kind, logged, holes, tuple(label or ()), keep_identity, series, frame)
     lines, notes = export_mask(mask, output, request)
     _tell(notes)
     for line in lines:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import WriteError, did_you_mean
-from promptseg.measure.rows import _key
+from promptseg.export.provenance import Logged
 
 if TYPE_CHECKING:
     from promptseg.export.read import ImportOptions
@@ -27,7 +27,7 @@ class ExportRequest:
 
     image: Path | None = None
     kind: str = "seg"
-    log: Path | None = None
+    log: Logged | None = None
     holes: str = "keyhole"
     labels: tuple[str, ...] = ()
     keep_identity: bool = False
@@ -58,7 +58,7 @@ def export_mask(mask: Path, output: Path, request: ExportRequest) -> tuple[list[
         return [f"wrote {output}"], _export_sr(mask, output, request)
     labelmap = read_labelmap(mask)
     if extension != ".dcm":
-        keys = [_key(label) for label in request.labels] or None
+        keys = request.labels or None
         return [f"wrote {path}" for path in write_mesh(labelmap, output, labels=keys)], ()
     findings = _export_dicom(labelmap, output, request)
     return [f"wrote {output}"], findings
@@ -67,12 +67,11 @@ def export_mask(mask: Path, output: Path, request: ExportRequest) -> tuple[list[
 def _export_dicom(labelmap: Labelmap, output: Path, request: ExportRequest) -> tuple[str, ...]:
     from promptseg.export import provenance_of, read_source, write_dicom_seg, write_rtstruct
     from promptseg.export.source import HOW_TO_GO_ON
-    from promptseg.session.prompt_log import read_log
 
     if request.image is None:
         raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
     source = read_source(request.image, series=request.series, frame=request.frame)
-    made = provenance_of(read_log(request.log)) if request.log is not None else None
+    made = provenance_of(request.log) if request.log is not None else None
     keep = request.keep_identity
     if request.kind == "rtstruct":
         write_rtstruct(labelmap, output, source, provenance=made, holes=request.holes, keep_identity=keep)

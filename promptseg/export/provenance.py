@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from promptseg.errors import SettingsError
-
-if TYPE_CHECKING:
-    from promptseg.session.prompt_log import PromptLog
 
 __all__ = ["ALGORITHMS", "CONTENT_DESCRIPTION", "MANUFACTURER", "Provenance", "model_hash", "provenance_of", "software"]
 
@@ -27,6 +24,25 @@ PROMPT_CHARACTERS = 8000  # of one label's prompts as JSON; Algorithm Parameters
 def software() -> str:
     """Return name and version of this program."""
     return f"promptseg {version('promptseg')}"
+
+
+class Logged(Protocol):
+    """What a ``PromptLog`` tells here."""
+
+    @property
+    def entries(self) -> tuple[Mapping[str, Any], ...]:
+        """The log's entries, oldest first."""
+        ...
+
+    @property
+    def model_id(self) -> str | None:
+        """The model that answered."""
+        ...
+
+    @property
+    def image_sha256(self) -> str | None:
+        """``Volume.content_hash`` of the image."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,7 @@ class Provenance:
         return found
 
 
-def provenance_of(log: PromptLog) -> Provenance:
+def provenance_of(log: Logged) -> Provenance:
     """Return the provenance that a prompt log tells.
 
     Labels that were only edited by hand count as semi-automatic too: the log's model answered for the whole.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import PromptError, ReadError, did_you_mean
+from promptseg.errors import PromptError, ReadError
 from promptseg.volume.geometry import Geometry
-from promptseg.volume.labelmap import Label, Labelmap
+from promptseg.volume.labelmap import Label, Labelmap, find_label
 
 __all__ = ["Segment", "SegmentSet"]
 
@@ -63,11 +63,8 @@ class SegmentSet:
         Raises:
             PromptError: there is none; near names are listed.
         """
-        for segment in self.segments:
-            if key in (segment.label.value, segment.label.name):
-                return segment
-        names = [segment.label.name for segment in self.segments]
-        raise PromptError(f"no label {key!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(key), names)}")
+        value = find_label(self.labels, key).value
+        return next(segment for segment in self.segments if segment.label.value == value)
 
     def mask(self, key: int | str) -> BoolArray:
         """Return bool (z, y, x) of one object on the whole grid."""

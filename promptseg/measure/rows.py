@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from promptseg.errors import PromptError, did_you_mean
+from promptseg.errors import PromptError
+from promptseg.volume.labelmap import find_label
 
 if TYPE_CHECKING:
     from promptseg.measure.quantity import Quantity
@@ -48,7 +49,7 @@ def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest |
         volume.geometry.require_same(masks.geometry, "the image and the mask")
     request = request or MeasureRequest()
     labels = request.labels
-    chosen = [_value(masks, label) for label in labels] or list(masks.labels)
+    chosen = [find_label(masks.labels, label).value for label in labels] or list(masks.labels)
     rows: list[dict[str, Any]] = []
     for value in chosen:
         mask = masks.mask(value)
@@ -77,10 +78,10 @@ def _over_time(masks: Masks, value: int, request: MeasureRequest) -> list[Quanti
     name, found = masks.labels[value].name, []
     if request.end_systole is not None:
         systole = request.end_systole
-        found.append(ejection_fraction(_ml(masks, value), _ml(systole, _value(systole, name))))
+        found.append(ejection_fraction(_ml(masks, value), _ml(systole, find_label(systole.labels, name).value)))
     if request.earlier is not None:
         before = request.earlier
-        other = _value(before, name)
+        other = find_label(before.labels, name).value
         for quantity in change(_ml(before, other), _ml(masks, value), "ml"):
             found.append(replace(quantity, name=f"volume_{quantity.name}"))
         first, last = (measure_shape(m.mask(v), m.geometry).axial.long for m, v in ((before, other), (masks, value)))
@@ -97,27 +98,8 @@ def _pair(masks: Masks, text: str, form: str) -> tuple[Any, Any]:
     first, separator, second = text.partition(":")
     if not separator:
         raise PromptError(f"expected {form}, got {text!r}")
-    return masks.mask(_value(masks, first)), masks.mask(_value(masks, second))
+    return masks.mask(find_label(masks.labels, first).value), masks.mask(find_label(masks.labels, second).value)
 
 
 def _row(label: str, quantity: Quantity) -> dict[str, Any]:
     return {"label": label, **quantity.to_dict(), "text": quantity.text()}
-
-
-def _key(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
-
-
-def _value(masks: Masks, text: str) -> int:
-    """Return the value of the label with this name or number.
-
-    Raises:
-        PromptError: there is none.
-    """
-    for value, label in masks.labels.items():
-        if text == label.name:
-            return value
-    if text.isdigit() and int(text) in masks.labels:
-        return int(text)
-    names = [label.name for label in masks.labels.values()]
-    raise PromptError(f"no label {text!r}; known: {', '.join(names) or 'none'}{did_you_mean(text, names)}")

@@ -94,7 +94,10 @@ class Tools:
             "label": label,
             "voxels": int(session.mask(label).sum()),
             "volume_ml": round(session.volume_ml(label), 3),
-            "look_at_first": session.review(label)[:REVIEWED],
+            "look_at_first": [
+                {"plane": one.plane.value, "index": one.index, "confidence": one.confidence, "reason": one.reason}
+                for one in session.review(label)[:REVIEWED]
+            ],
         }
 
 

@@ -18,8 +18,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.errors import MissingExtraError, PromptsegError, ReadError, RemoteError
-from promptseg.remote.session import RemoteSession, told_error
+from promptseg.errors import MissingExtraError, ReadError, RemoteError
+from promptseg.remote.connection import refusal_of
+from promptseg.remote.session import RemoteSession
 
 if TYPE_CHECKING:
     import httpx
@@ -158,13 +159,3 @@ class Client:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
                     yield dict(json.loads(line[5:]))
-
-
-def refusal_of(answer: httpx.Response) -> PromptsegError:
-    """Return the error that an answer stands for: the one that a local call raises, where this package has it."""
-    try:
-        told = dict(answer.json())
-    except (ValueError, TypeError):
-        told = {}
-    told.setdefault("detail", f"the server answered {answer.status_code}")
-    return told_error(told, answer.status_code)

@@ -1,71 +1,50 @@
-"""A session on a server: the verbs of the local ``Session``, each a request of ``promptseg.remote.client.Client``."""
+"""A session on a server, with the verbs of one here (``promptseg.session.verbs.SessionVerbs``): each is a request."""
 
 from __future__ import annotations
 
 import base64
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.errors import Cancelled, PromptError, PromptsegError, RemoteError, WriteError, error_of
-from promptseg.prompts import Plane, Prompt, prompt_from_dict, prompt_to_dict
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.progress import OnProgress, Progress
+from promptseg.errors import Cancelled, PromptError, RemoteError
+from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
+from promptseg.remote.connection import Connection, told_error
+from promptseg.session.verbs import KeptPrompt, SliceReview
+from promptseg.volume.geometry import Geometry
+from promptseg.volume.label_voxels import Changed, as_slices
+from promptseg.volume.labelmap import Label, Labelmap, colour, find_label
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from promptseg.engine.edits import Edit
-    from promptseg.remote.client import Client
-    from promptseg.volume import Label
-    from promptseg.volume.label_voxels import Changed
 
-__all__ = ["OnProgress", "RemoteProgress", "RemoteSession", "told_error"]
+__all__ = ["RemoteSession"]
 
 NIFTI_HEADER_BYTES = 352
-EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".stl", ".obj", ".png", ".csv", ".json")
-
-
-def told_error(told: Mapping[str, Any], status: int = 0) -> PromptsegError:
-    """Return the error that a server told of as {"code", "detail", ...}; a value that its schema refuses is a prompt's.
-
-    One of a kind that this package does not have is a ``RemoteError``.
-    """
-    code, detail = str(told.get("code", "")), str(told.get("detail", ""))
-    facts = {key: value for key, value in told.items() if key not in ("code", "detail", "kind", "delta", "status")}
-    if code == "invalid":
-        return PromptError(detail, **facts)
-    return error_of(code, detail, facts) or RemoteError(detail, status, code=code, **facts)
-
-
-@dataclass(frozen=True)
-class RemoteProgress:
-    """Where a long call stands: ``done`` of at most ``total`` slices, about ``left_s`` seconds to go."""
-
-    done: int
-    total: int
-    left_s: float
-
-
-OnProgress = Callable[[RemoteProgress], None]
+OF_A_STEP = ("changed", "voxels", "seconds")  # what a Delta says beside the session's state
+LabelKey = int | str | None
 
 
 class RemoteSession:
-    """A session on a server: the verbs of ``promptseg.session.session.Session``. Made by ``Client``.
+    """A session on a server. Made by ``Client``.
 
-    ``mask`` and ``labels`` are as of the last answer: the masks are kept here and brought up to date by what each
-    step changed.
+    ``mask``, ``labels`` and ``labelmap`` are as of the last answer: the masks are kept here and brought up to date by
+    what each step changed. ``review``, ``confidence``, ``log`` and ``measurements`` ask the server.
     """
 
-    def __init__(self, client: Client, state: Mapping[str, Any]) -> None:
-        import numpy as np
-
-        self._client = client
+    def __init__(self, connection: Connection, state: Mapping[str, Any]) -> None:
+        self._connection = connection
         self.id: str = state["id"]
         self.model_id: str = state["model"]
         self.study_id: str = state["study"]
         self.shape: tuple[int, int, int] = (state["shape"][0], state["shape"][1], state["shape"][2])
+        self.geometry = Geometry(self.shape, *(tuple(state[key]) for key in ("spacing_mm", "origin", "direction")))
         self._path = f"/sessions/{self.id}"
         self._state: dict[str, Any] = dict(state)
         self._array: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
@@ -77,13 +56,12 @@ class RemoteSession:
     @property
     def labels(self) -> Mapping[int, Label]:
         """All labels by value."""
-        from promptseg.volume import Label
+        return {one["value"]: Label(one["value"], one["name"], _rgb(one["colour"])) for one in self._state["labels"]}
 
-        found = {}
-        for label in self._state["labels"]:
-            red, green, blue = bytes.fromhex(label["colour"][1:])
-            found[label["value"]] = Label(label["value"], label["name"], (red, green, blue))
-        return found
+    @property
+    def locked(self) -> frozenset[int]:
+        """Values of the protected labels."""
+        return frozenset(one["value"] for one in self._state["labels"] if one["locked"])
 
     @property
     def selected(self) -> int:
@@ -96,9 +74,24 @@ class RemoteSession:
         return int(self._state["revision"])
 
     @property
-    def prompts(self) -> tuple[tuple[int, int, Prompt], ...]:
-        """Prompts in force as (id, label, prompt), oldest first."""
-        return tuple((one["id"], one["label"], prompt_from_dict(one["prompt"])) for one in self._state["prompts"])
+    def prompts(self) -> tuple[KeptPrompt, ...]:
+        """The prompts in force, oldest first, as (id, label, prompt); masks among them are fetched with the log."""
+        items = self._state["prompts"]
+        masks = self._masks_by_id() if any(one["prompt"]["type"] in ("mask", "text") for one in items) else {}
+        return tuple(
+            KeptPrompt(one["id"], one["label"], prompt_from_dict(masks.get(one["id"], one["prompt"]))) for one in items
+        )
+
+    @property
+    def labelmap(self) -> Labelmap:
+        """A copy of all labels on the image's grid."""
+        return Labelmap(self._array.copy(), self.geometry, self.labels)
+
+    @property
+    def log(self) -> tuple[dict[str, Any], ...]:
+        """The entries that made the present state, oldest first, as plain JSON types."""
+        log = self._connection.request("GET", f"{self._path}/export", params={"format": "prompts"}).json()
+        return tuple(log["entries"])
 
     @property
     def can_undo(self) -> bool:
@@ -110,31 +103,43 @@ class RemoteSession:
         """True when there is an entry to redo."""
         return bool(self._state["can_redo"])
 
-    def mask(self, label: int | str | None = None) -> NDArray[np.bool_]:
+    def mask(self, label: LabelKey = None) -> NDArray[np.bool_]:
         """Return bool (z, y, x) of one label (default: the selected one).
 
         Raises:
             PromptError: no such label.
         """
-        import numpy as np
-
         if label is None and self.selected == 0:
             return np.zeros(self.shape, np.bool_)
         return np.asarray(self._array == self._value(label))
 
-    def volume_ml(self, label: int | str | None = None) -> float:
-        """Return a label's volume in ml."""
-        value = self._value(label)
-        return float(next(one["volume_ml"] for one in self._state["labels"] if one["value"] == value))
+    def is_pending(self, label: LabelKey = None) -> bool:
+        """True when ``propagate`` has something to do for the label."""
+        return bool(self._shown(label)["pending"])
 
-    def review(self, label: int | str | None = None) -> list[dict[str, Any]]:
-        """Return {"plane", "index", "confidence", "reason"} per slice, least confident first."""
-        query = {} if label is None else {"label": self._value(label)}
-        return list(self._client.request("GET", f"{self._path}/review", params=query).json())
+    def volume_ml(self, label: LabelKey = None) -> float:
+        """Return a label's volume in ml."""
+        return float(self._shown(label)["volume_ml"])
+
+    def review(self, label: LabelKey = None) -> tuple[SliceReview, ...]:
+        """Return what the walks measured on the label's slices, least confident first."""
+        from promptseg.engine.checks import Carried
+
+        found = self._connection.request("GET", f"{self._path}/review", params={"label": self._value(label)}).json()
+        return tuple(
+            SliceReview(Plane(one["plane"]), one["index"], one["confidence"], one["reason"], Carried(**one["measured"]))
+            for one in found
+        )
+
+    def confidence(self, label: LabelKey = None, plane: Plane | str = Plane.AXIAL) -> NDArray[np.float32]:
+        """Return (n slices,) of the plane: 0 ... 1, NaN where nothing is known."""
+        query = {"label": self._value(label), "plane": parse_plane(plane).value}
+        found = self._connection.request("GET", f"{self._path}/confidence", params=query).json()
+        return np.array([np.nan if value is None else value for value in found], np.float32)
 
     def measurements(self) -> list[dict[str, Any]]:
         """Return one row per label and quantity."""
-        return list(self._client.request("GET", f"{self._path}/measurements").json())
+        return list(self._connection.request("GET", f"{self._path}/measurements").json())
 
     # --- labels -------------------------------------------------------------------------------------------------
 
@@ -145,6 +150,8 @@ class RemoteSession:
 
     def select(self, label: int | str) -> int:
         """Make a label, by value or name, the one that prompts go to; return its value."""
+        if label == 1 and not self.labels:
+            return self.new_label()
         value = self._value(label)
         self._do("PATCH", f"labels/{value}", {"selected": True})
         return value
@@ -155,7 +162,8 @@ class RemoteSession:
 
     def recolour(self, label: int | str, color: Sequence[int]) -> None:
         """Give a label another sRGB colour, 0 ... 255 each."""
-        self._do("PATCH", f"labels/{self._value(label)}", {"colour": "#" + bytes(color).hex()})
+        value = self._value(label)
+        self._do("PATCH", f"labels/{value}", {"colour": "#" + bytes(colour(color)).hex()})
 
     def lock(self, label: int | str, locked: bool = True) -> None:
         """Protect a label, or free it."""
@@ -169,34 +177,51 @@ class RemoteSession:
         """Give a label's voxels to another one and delete it; return the changed box."""
         return self._do("POST", f"labels/{self._value(label)}/merge", {"into": self._value(into)})
 
+    def import_labels(self, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
+        """Add a label for every label of a labelmap that has voxels, as one step; return the new values."""
+        from promptseg.session.replaying import import_entry
+
+        self.geometry.require_same(labelmap.geometry, "the session's image and the labels")
+        before = set(self.labels)
+        body = {key: value for key, value in import_entry(labelmap).items() if key != "op"}
+        self._do("POST", "labels/import", {**body, "only": list(only)})
+        return tuple(value for value in self.labels if value not in before)
+
     # --- prompts ------------------------------------------------------------------------------------------------
 
-    def add(self, *prompts: Prompt, propagate: bool = True, on_progress: OnProgress | None = None) -> Changed | None:
-        """Add prompts to the selected label and bring its mask up to date; return the changed box (z, y, x).
+    def add(
+        self, *prompts: Prompt, propagate: bool = True, predict: bool = True, on_progress: OnProgress | None = None
+    ) -> Changed | None:
+        """Add prompts to the selected label as one step and bring its mask up to date; return the changed box.
 
-        With ``propagate`` the slices are answered first, then carried on; ``on_progress`` may raise ``Cancelled``:
-        the prompted slices then stay.
+        As ``Session.add``: ``Cancelled`` raised in ``on_progress`` leaves the session as it was.
         """
-        body = {"prompts": [prompt_to_dict(prompt) for prompt in prompts], "propagate": False}
-        changed = self._do("POST", "prompts", body)
-        return _union(changed, self.propagate(on_progress=on_progress)) if propagate else changed
+        if not prompts:
+            raise PromptError("expected at least one prompt, got none")
+        first = prompts[0]
+        if isinstance(first, TextPrompt) and first.mask is None and len(prompts) == 1:
+            return self._follow("text", {"text": first.text, "label": self.selected or 1}, on_progress)
+        body = {"prompts": [prompt_to_dict(prompt) for prompt in prompts], "propagate": propagate, "predict": predict}
+        quick = not (propagate and predict) or isinstance(first, MaskPrompt | TextPrompt)
+        return self._do("POST", "prompts", body) if quick else self._follow("segment", body, on_progress)
 
-    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+    def propagate(self, label: LabelKey = None, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Carry the prompted slices of a label on to their neighbours; return the changed box."""
-        body = {} if label is None else {"label": self._value(label)}
-        return self._follow("propagate", body, on_progress)
+        return self._follow("propagate", {"label": self._value(label)}, on_progress)
 
-    def remove_prompt(self, prompt_id: int) -> Changed | None:
-        """Take a prompt away as if it had never been; return the changed box."""
+    def remove_prompt(self, prompt_id: int, *, on_progress: OnProgress | None = None) -> Changed | None:
+        """Take a prompt away as if it had never been; return the changed box. It is not told how far it is."""
         return self._do("DELETE", f"prompts/{int(prompt_id)}")
 
-    def replace_prompt(self, prompt_id: int, prompt: Prompt) -> Changed | None:
-        """Put another prompt in a prompt's place; return the changed box."""
+    def replace_prompt(
+        self, prompt_id: int, prompt: Prompt, *, on_progress: OnProgress | None = None
+    ) -> Changed | None:
+        """Put another prompt in a prompt's place; return the changed box. It is not told how far it is."""
         return self._do("PUT", f"prompts/{int(prompt_id)}", {"prompt": prompt_to_dict(prompt)})
 
     def accept(self, index: int, plane: Plane | str = Plane.AXIAL) -> None:
         """Make a slice of the selected label an anchor as it is."""
-        self._do("POST", "accept", {"index": int(index), "plane": str(plane)})
+        self._do("POST", "accept", {"index": int(index), "plane": parse_plane(plane).value})
 
     def edit(self, edit: Edit) -> Changed | None:
         """Apply an edit by hand to the selected label; return the changed box."""
@@ -214,6 +239,12 @@ class RemoteSession:
 
     # --- results ------------------------------------------------------------------------------------------------
 
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write all labels to a file, format by extension; return every file written."""
+        from promptseg.export.formats import write_labels
+
+        return write_labels(self.labelmap, path)
+
     def export(self, kind: str, path: str | Path, *, label: int | str | None = None) -> Path:
         """Write what the server exports (e.g. "nii.gz", "dicom-seg", "report.pdf") to a file; return it.
 
@@ -223,23 +254,11 @@ class RemoteSession:
         from promptseg.io.atomic import all_or_nothing
 
         query: dict[str, Any] = {"format": kind} if label is None else {"format": kind, "label": self._value(label)}
-        content = self._client.request("GET", f"{self._path}/export", params=query).content
+        content = self._connection.request("GET", f"{self._path}/export", params=query).content
         path = Path(path).expanduser()
         with all_or_nothing(path) as folder:
             (folder / path.name).write_bytes(content)
         return path
-
-    def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write all labels to a file, format by extension; return every file written.
-
-        Raises:
-            WriteError: an extension that the server does not export.
-        """
-        name = Path(path).name.lower()
-        extension = next((one for one in EXTENSIONS if name.endswith(one)), None)
-        if extension is None:
-            raise WriteError(f"cannot write {path}: expected a name that ends with one of {', '.join(EXTENSIONS)}")
-        return (self.export(extension[1:], path),)
 
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
@@ -247,11 +266,11 @@ class RemoteSession:
 
     def close(self) -> None:
         """Free the server's memory; nothing is lost."""
-        self._client.request("POST", f"{self._path}/close")
+        self._connection.request("POST", f"{self._path}/close")
 
     def delete(self) -> None:
         """Delete the session for good."""
-        self._client.request("DELETE", self._path)
+        self._connection.request("DELETE", self._path)
 
     # --- whole body ---------------------------------------------------------------------------------------------
 
@@ -263,7 +282,7 @@ class RemoteSession:
         What is labelled already stays as it is. Without a task the one for the image's modality is taken.
 
         Raises:
-            PromptError: no such task. RemoteError: weights are missing, or the image cannot be segmented.
+            ModelError: no such task, or its weights are missing. PromptError: nothing new was found.
         """
         body: dict[str, Any] = {"fast": fast} if task is None else {"task": task, "fast": fast}
         before = set(self.labels)
@@ -271,11 +290,11 @@ class RemoteSession:
         return tuple(value for value in self.labels if value not in before)
 
     def segment_text(self, text: str, *, fast: bool = True, on_progress: OnProgress | None = None) -> int:
-        """Make the structure that a text names a label and select it; return its value.
+        """Make the structure that a text names a new label and select it; return its value.
 
         Raises:
-            PromptError: nothing, or several structures, have this name; the message lists the choices.
-            RemoteError: weights are missing, or the structure is not in the image.
+            UnknownNameError: nothing, or several structures, have this name; ``choices`` has them.
+            ModelError: weights are missing. PromptError: the structure is not in the image.
         """
         self._follow("text", {"text": text, "fast": fast}, on_progress)
         return self.selected
@@ -284,56 +303,79 @@ class RemoteSession:
 
     def _follow(self, verb: str, body: Mapping[str, Any], on_progress: OnProgress | None) -> Changed | None:
         """Start a job and take what it changed; an ``on_progress`` that raises ``Cancelled`` cancels it."""
-        job = self._client.request("POST", f"{self._path}/{verb}", json=body).json()["id"]
-        for event in self._client.events(job):
-            if event["kind"] == "progress" and on_progress is not None:
+        job = self._connection.request("POST", f"{self._path}/{verb}", json=body).json()["id"]
+        told = None if on_progress is None else _Told(on_progress, self._array)
+        for event in self._connection.events(job):
+            if event["kind"] == "progress" and told is not None:
                 try:
-                    on_progress(RemoteProgress(event["done"], event["total"], event["left_s"]))
+                    told(event)
                 except Cancelled:
-                    self._client.request("DELETE", f"/jobs/{job}")
+                    self._connection.request("DELETE", f"/jobs/{job}")
             if event["kind"] == "done":
                 return self._take(event["delta"])
             if event["kind"] == "cancelled":
                 raise Cancelled("the job was cancelled; the session is as it was before")
             if event["kind"] == "failed":
                 raise told_error(event)
-        raise RemoteError("the server stopped before the job ended; the prompts are kept, start it again")
+        raise RemoteError("the server stopped before the job ended; the session is as it was, start it again")
 
     def _do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Changed | None:
         options: dict[str, Any] = {} if body is None else {"json": body}
-        return self._take(self._client.request(method, f"{self._path}/{path}", **options).json())
+        return self._take(self._connection.request(method, f"{self._path}/{path}", **options).json())
 
     def _take(self, delta: Mapping[str, Any]) -> Changed | None:
-        import numpy as np
-
-        self._state.update({key: delta[key] for key in delta if key not in ("changed", "voxels", "seconds")})
-        if delta["changed"] is None:
-            return None
-        low, high = (tuple(int(v) for v in corner) for corner in delta["changed"])
-        raw = zlib.decompress(base64.b64decode(delta["voxels"]))
-        shape = [b - a for a, b in zip(low, high, strict=True)]
-        where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        self._array[where] = np.frombuffer(raw, np.uint8).reshape(shape)
-        return ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        self._state.update({key: delta[key] for key in delta if key not in OF_A_STEP})
+        return _lay(delta, self._array)
 
     def _load(self) -> None:
-        import numpy as np
-
-        raw = self._client.request("GET", f"{self._path}/labels.nii").content
+        raw = self._connection.request("GET", f"{self._path}/labels.nii").content
         self._array = np.frombuffer(raw, np.uint8, offset=NIFTI_HEADER_BYTES).reshape(self.shape).copy()
 
-    def _value(self, label: int | str | None) -> int:
-        if label is None:
-            label = self.selected
-        for known in self._state["labels"]:
-            if label in (known["value"], known["name"]):
-                return int(known["value"])
-        names = ", ".join(known["name"] for known in self._state["labels"])
-        raise PromptError(f"no label {label!r}; known: {names or 'none'}")
+    def _masks_by_id(self) -> dict[int, dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        for entry in self.log:
+            if entry["op"] == "prompt":
+                found.update(zip(entry["ids"], entry["prompts"], strict=True))
+            elif entry["op"] == "replace_prompt":
+                found[entry["id"]] = entry["prompt"]
+        return found
+
+    def _value(self, label: LabelKey) -> int:
+        return find_label(self.labels, self.selected if label is None else label).value
+
+    def _shown(self, label: LabelKey) -> dict[str, Any]:
+        value = self._value(label)
+        return next(one for one in self._state["labels"] if one["value"] == value)
 
 
-def _union(one: Changed | None, other: Changed | None) -> Changed | None:
-    from promptseg.volume.label_voxels import union
+class _Told:
+    """Tells how far a job is, as a ``Progress`` with the voxels that have changed so far."""
 
-    boxes = [box for box in (one, other) if box is not None]
-    return union(boxes) if boxes else None
+    def __init__(self, on_progress: OnProgress, array: NDArray[np.uint8]) -> None:
+        self._on_progress: Callable[[Progress], None] = on_progress
+        self._array, self._began = array.copy(), time.perf_counter()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        changed = None if event.get("delta") is None else _lay(event["delta"], self._array)
+        elapsed_s = time.perf_counter() - self._began
+        progress = Progress(event["done"], event["total"], elapsed_s, changed=changed, _labels_in=self._labels_in)
+        self._on_progress(progress)
+
+    def _labels_in(self, box: Changed) -> NDArray[np.uint8]:
+        return self._array[as_slices(box)].copy()
+
+
+def _lay(delta: Mapping[str, Any], array: NDArray[np.uint8]) -> Changed | None:
+    """Write a Delta's voxels into an array (z, y, x); return the half-open box."""
+    if delta["changed"] is None:
+        return None
+    (z0, y0, x0), (z1, y1, x1) = delta["changed"]
+    box: Changed = ((z0, y0, x0), (z1, y1, x1))
+    part = array[as_slices(box)]
+    part[...] = np.frombuffer(zlib.decompress(base64.b64decode(delta["voxels"])), np.uint8).reshape(part.shape)
+    return box
+
+
+def _rgb(text: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(text[1:])
+    return (red, green, blue)

@@ -20,7 +20,8 @@ from promptseg.volume import Labelmap, Volume
 from promptseg.volume.masks import Masks
 
 if TYPE_CHECKING:
-    from promptseg.session.session import Session, SliceReview
+    from promptseg.session.session import Session
+    from promptseg.session.verbs import SliceReview
 
 __all__ = ["NEAR_LIMIT", "ReportOptions", "build_report", "session_report"]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from promptseg.errors import PromptError, SettingsError
+from promptseg.errors import PromptError, SettingsError, UnknownNameError
 from promptseg.score.metrics import dice, iou, surface_distances, volume_error
 from promptseg.volume.geometry import Geometry
+from promptseg.volume.labelmap import find_label
 from promptseg.volume.masks import BoolArray, Masks
 
 __all__ = ["DEFAULT_TOLERANCE_MM", "LabelScore", "evaluate", "resample_mask"]
@@ -122,11 +123,11 @@ def _named_pairs(labels: Sequence[str], prediction: Masks, truth: Masks) -> list
 
 
 def _find(masks: Masks, key: str) -> int | None:
-    """Return the value of the label with this name, or with this number."""
-    by_name = next((value for value, label in masks.labels.items() if label.name == key), None)
-    if by_name is not None:
-        return by_name
-    return int(key) if key.isdigit() and int(key) in masks.labels else None
+    """Return the value of the label with this name or number, None where there is none: the other mask may have it."""
+    try:
+        return find_label(masks.labels, key).value
+    except UnknownNameError:
+        return None
 
 
 def _all_pairs(prediction: Masks, truth: Masks) -> list[_Pair]:

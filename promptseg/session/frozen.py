@@ -20,7 +20,8 @@ from promptseg.engine.hints import Hint, PlacedPrompt
 from promptseg.engine.propagate import LabelState
 from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Scribble, TextPrompt
-from promptseg.session.history import KeptPrompt, Past, State, Step
+from promptseg.session.history import Past, State, Step
+from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label
 from promptseg.volume.label_voxels import Patch
 

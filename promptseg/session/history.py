@@ -18,21 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.propagate import LabelState
-from promptseg.prompts import Prompt
+from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label
 from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
 
-__all__ = ["History", "KeptPrompt", "Past", "Record", "State", "Step"]
+__all__ = ["History", "Past", "Record", "State", "Step"]
 
 Record: TypeAlias = Callable[[Mapping[str, Any]], None]
-
-
-class KeptPrompt(NamedTuple):
-    """A prompt in force: its ``id`` (1 ... , stable while the session lives), the label's value, and the prompt."""
-
-    id: int
-    label: int
-    prompt: Prompt
 
 
 @dataclass(frozen=True)

@@ -12,29 +12,15 @@ from promptseg.engine.answer import Anchor
 from promptseg.engine.carry import mask_logits
 from promptseg.engine.hints import merge_hints
 from promptseg.engine.propagate import EMPTY_STATE, LabelState
-from promptseg.errors import PromptError, did_you_mean
+from promptseg.errors import PromptError
 from promptseg.prompts import Plane
 from promptseg.session.history import State
 from promptseg.volume import Label, Labelmap
+from promptseg.volume.labelmap import colour
 
-__all__ = ["MAX_LABEL", "deleted", "find_label", "imported", "merged", "new_label", "recoloured", "renamed", "unlocked"]
+__all__ = ["MAX_LABEL", "deleted", "imported", "merged", "new_label", "recoloured", "renamed", "unlocked"]
 
 MAX_LABEL = 255
-
-
-def find_label(state: State, label: int | str | None) -> int:
-    """Return the value of a label given by value or name; None: the selected one.
-
-    Raises:
-        PromptError: no such label; near names are listed.
-    """
-    if label is None:
-        label = state.selected
-    for known in state.labels.values():
-        if label in (known.value, known.name):
-            return known.value
-    names = [known.name for known in state.labels.values()]
-    raise PromptError(f"no label {label!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(label), names)}")
 
 
 def unlocked(state: State, value: int) -> int:
@@ -109,13 +95,7 @@ def recoloured(state: State, value: int, color: Sequence[int]) -> State:
     Raises:
         PromptError: not a colour.
     """
-    try:
-        red, green, blue = (int(part) for part in color)
-    except (TypeError, ValueError):
-        raise PromptError(f"expected a colour as three integers from 0 to 255, got {color!r}") from None
-    if not all(0 <= part <= 255 for part in (red, green, blue)):
-        raise PromptError(f"expected a colour as three integers from 0 to 255, got {color!r}")
-    label = replace(state.labels[value], color=(red, green, blue))
+    label = replace(state.labels[value], color=colour(color))
     return replace(state, labels={**state.labels, value: label})
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.checks import Carried
 from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.propagate import EMPTY_STATE, LabelState
@@ -17,32 +15,15 @@ from promptseg.errors import ModelError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane, parse_plane
 from promptseg.session import label_steps as labelling
-from promptseg.session.history import History, KeptPrompt, Record, State
+from promptseg.session.history import History, Record, State
 from promptseg.session.one_at_a_time import Occupied, one_at_a_time
 from promptseg.session.prompt_log import PromptLog
-from promptseg.volume import Label, Labelmap, Volume
+from promptseg.session.verbs import KeptPrompt, SliceReview
+from promptseg.volume import Geometry, Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Layers, as_slices
+from promptseg.volume.labelmap import find_label
 
-__all__ = ["SessionView", "SliceReview"]
-
-
-@dataclass(frozen=True)
-class SliceReview:
-    """A slice to look at.
-
-    Attributes:
-        plane: the plane that was walked in.
-        index: slice index.
-        confidence: 0 ... 1.
-        reason: why the walk ended here, or "".
-        measured: what was measured there.
-    """
-
-    plane: Plane
-    index: int
-    confidence: float
-    reason: str
-    measured: Carried
+__all__ = ["SessionView"]
 
 
 @one_at_a_time
@@ -63,6 +44,11 @@ class SessionView(Occupied):
         self._predictor = Interruptible(predictor)
         self._layers = Layers(volume.shape, options.overlap)
         self._history = History(self._layers, record)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The image's frame."""
+        return self.volume.geometry
 
     @property
     def model_id(self) -> str:
@@ -177,7 +163,7 @@ class SessionView(Occupied):
         return self._state.engine.get(value, EMPTY_STATE)
 
     def _value(self, label: int | str | None) -> int:
-        return labelling.find_label(self._state, label)
+        return find_label(self._state.labels, self._state.selected if label is None else label).value
 
     def _writable(self, label: int | str | None = None) -> int:
         return labelling.unlocked(self._state, self._value(label))

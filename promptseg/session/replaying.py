@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,15 @@ from promptseg.engine.edits import edit_from_dict
 from promptseg.engine.progress import OnProgress
 from promptseg.errors import PromptError, ReplayError
 from promptseg.prompts import parse_plane, prompt_from_dict
+from promptseg.session.verbs import SessionVerbs
 from promptseg.volume import Label, Labelmap
 
-if TYPE_CHECKING:
-    from promptseg.session.session import Session
-
-__all__ = ["KNOWN_OPS", "check_entry", "import_entry", "perform"]
+__all__ = ["KNOWN_OPS", "check_entry", "import_entry", "labels_of", "perform"]
 
 Entry = Mapping[str, Any]
 
 
-def perform(session: Session, entry: Entry, on_progress: OnProgress | None = None) -> None:
+def perform(session: SessionVerbs, entry: Entry, on_progress: OnProgress | None = None) -> None:
     """Do what an entry says; the session logs it again.
 
     Raises:
@@ -56,7 +54,7 @@ def check_entry(entry: Entry) -> None:
     if op == "edit":
         edit_from_dict(entry["edit"])
     elif op == "import_labels":
-        _decoded(entry)
+        labels_of(entry)
     elif op == "accept":
         parse_plane(entry["plane"])
         int(entry["index"])
@@ -81,7 +79,13 @@ def import_entry(labelmap: Labelmap) -> dict[str, Any]:
     }
 
 
-def _decoded(entry: Entry) -> tuple[NDArray[np.uint8], dict[int, Label]]:
+def labels_of(entry: Entry) -> tuple[NDArray[np.uint8], dict[int, Label]]:
+    """Return what ``import_entry`` was given: values (z, y, x), and the labels by value.
+
+    Raises:
+        PromptError: its runs do not fit its shape.
+        KeyError, TypeError, ValueError: a missing or impossible value.
+    """
     shape = tuple(int(n) for n in entry["shape"])
     runs, values = np.asarray(entry["runs"], np.int64), np.asarray(entry["values"], np.uint8)
     whole = len(shape) == 3 and len(runs) == len(values) and min((*shape, *runs.tolist()), default=0) >= 0
@@ -94,22 +98,22 @@ def _decoded(entry: Entry) -> tuple[NDArray[np.uint8], dict[int, Label]]:
     return np.repeat(values, runs).reshape(shape), labels
 
 
-def _import(session: Session, entry: Entry, _: OnProgress | None) -> None:
-    array, labels = _decoded(entry)
-    session.import_labels(Labelmap(array, session.volume.geometry, labels))
+def _import(session: SessionVerbs, entry: Entry, _: OnProgress | None) -> None:
+    array, labels = labels_of(entry)
+    session.import_labels(Labelmap(array, session.geometry, labels))
 
 
-def _prompt(session: Session, entry: Entry, on_progress: OnProgress | None) -> None:
+def _prompt(session: SessionVerbs, entry: Entry, on_progress: OnProgress | None) -> None:
     prompts = [prompt_from_dict(item) for item in entry["prompts"]]
     propagate, predict = bool(entry.get("propagate", True)), bool(entry.get("predict", True))
     session.add(*prompts, propagate=propagate, predict=predict, on_progress=on_progress)
 
 
-def _replace(session: Session, entry: Entry, on_progress: OnProgress | None) -> None:
+def _replace(session: SessionVerbs, entry: Entry, on_progress: OnProgress | None) -> None:
     session.replace_prompt(int(entry["id"]), prompt_from_dict(entry["prompt"]), on_progress=on_progress)
 
 
-_OPS: dict[str, Callable[[Session, Entry, OnProgress | None], object]] = {
+_OPS: dict[str, Callable[[SessionVerbs, Entry, OnProgress | None], object]] = {
     "label": lambda s, e, _: s.new_label(e["name"]),
     "rename": lambda s, e, _: s.rename(int(e["label"]), e["name"]),
     "recolour": lambda s, e, _: s.recolour(int(e["label"]), e["color"]),

@@ -26,17 +26,17 @@ from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.session import label_steps as labelling
-from promptseg.session.history import KeptPrompt, Record, Step
+from promptseg.session.history import Record, Step
 from promptseg.session.kept import KeptSession
 from promptseg.session.one_at_a_time import one_at_a_time
 from promptseg.session.prompt_log import write_log
-from promptseg.session.reading import SliceReview
 from promptseg.session.replaying import import_entry, perform
 from promptseg.session.text_engines import TextEngine, resolve_text
+from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Patch
 
-__all__ = ["Session", "SliceReview"]
+__all__ = ["Session"]
 
 
 @one_at_a_time
@@ -294,11 +294,13 @@ class Session(KeptSession):
         return self._history.commit({**entry, **made}, after, _some(patch))
 
     def _imported(self, prompt: MaskPrompt | TextPrompt, value: int) -> Patch | None:
+        """Return the change to a given mask; one that was found by its name takes no voxel from another label."""
         if prompt.mask is None or prompt.mask.shape != self.volume.shape:
             raise GeometryMismatchError(
                 f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {np.shape(prompt.mask)}"  # type: ignore[arg-type]
             )
-        return self._layers.patch_to(value, prompt.mask, self._state.locked)
+        kept = self._state.locked if isinstance(prompt, MaskPrompt) else frozenset(self._state.labels) - {value}
+        return self._layers.patch_to(value, prompt.mask, kept)
 
     def _rewrite(
         self, entry: Mapping[str, Any], prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
@@ -383,10 +385,10 @@ class Session(KeptSession):
     # --- results ------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write all labels to a file (format by extension); return every file written."""
-        from promptseg.io import write_labelmap
+        """Write all labels to a mask file or a surface, format by extension; return every file written."""
+        from promptseg.export.formats import write_labels
 
-        return write_labelmap(self.labelmap, Path(path))
+        return write_labels(self.labelmap, path)
 
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""

@@ -19,7 +19,7 @@ from promptseg.errors import GeometryMismatchError, MissingExtraError, PromptErr
 from promptseg.prompts import TextPrompt
 from promptseg.volume import Volume
 
-__all__ = ["TextEngine", "resolve_text"]
+__all__ = ["TextEngine", "found_prompt", "resolve_text"]
 
 GROUP = "promptseg.text_engines"
 
@@ -60,9 +60,18 @@ def resolve_text(
     mask = _asked([engine] if engine is not None else _installed(), prompt.text, volume, on_progress)
     if mask.shape != volume.shape:
         raise GeometryMismatchError(f"expected a mask of the volume's shape {volume.shape}, got {mask.shape}")
+    return found_prompt(prompt.text, mask)
+
+
+def found_prompt(text: str, mask: NDArray[np.bool_]) -> TextPrompt:
+    """Return words with what an engine found for them.
+
+    Raises:
+        PromptError: it found nothing.
+    """
     if not mask.any():
-        raise PromptError(f"expected {prompt.text!r} in this image, but nothing of it was found")
-    return TextPrompt(prompt.text, mask)
+        raise PromptError(f"expected {text!r} in this image, but nothing of it was found; click on it instead")
+    return TextPrompt(text, mask)
 
 
 def _installed() -> list[TextEngine]:

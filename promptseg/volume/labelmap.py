@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import GeometryMismatchError, PromptError, did_you_mean
+from promptseg.errors import GeometryMismatchError, PromptError, UnknownNameError, did_you_mean
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["DEFAULT_COLORS", "Label", "Labelmap"]
+__all__ = ["DEFAULT_COLORS", "Label", "Labelmap", "colour", "find_label"]
 
 # Okabe & Ito, "Color Universal Design" (2008): distinguishable with every common colour vision deficiency.
 DEFAULT_COLORS: tuple[tuple[int, int, int], ...] = (
@@ -38,6 +38,38 @@ class Label:
     def default(value: int, name: str | None = None) -> Label:
         """Return a label with the palette's colour for ``value``."""
         return Label(value, name or f"label {value}", DEFAULT_COLORS[(value - 1) % len(DEFAULT_COLORS)])
+
+
+def find_label(labels: Mapping[int, Label], key: int | str) -> Label:
+    """Return the label of this name or value; a value may be written out, as on a command line.
+
+    Raises:
+        UnknownNameError: there is none; ``choices`` has all names, the message the near ones too.
+    """
+    named = next((label for label in labels.values() if label.name == key), None)
+    value = int(key) if isinstance(key, int) or key.isdigit() else 0
+    found = named or labels.get(value)
+    if found is not None:
+        return found
+    names = [label.name for label in labels.values()]
+    raise UnknownNameError(
+        f"no label {key!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(key), names)}", choices=tuple(names)
+    )
+
+
+def colour(given: Sequence[int]) -> tuple[int, int, int]:
+    """Return an sRGB colour.
+
+    Raises:
+        PromptError: not three of 0 ... 255.
+    """
+    try:
+        red, green, blue = (int(part) for part in given)
+    except (TypeError, ValueError):
+        raise PromptError(f"expected a colour as three integers from 0 to 255, got {given!r}") from None
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        raise PromptError(f"expected a colour as three integers from 0 to 255, got {given!r}")
+    return (red, green, blue)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +102,12 @@ class Labelmap:
         Raises:
             PromptError: no such label; near names are listed.
         """
-        for label in self.labels.values():
-            if key in (label.value, label.name):
-                return label
-        if isinstance(key, int) and key > 0 and bool((self.array == key).any()):
-            return Label.default(key)
-        names = [label.name for label in self.labels.values()]
-        raise PromptError(f"no label {key!r}; known: {', '.join(names) or 'none'}{did_you_mean(str(key), names)}")
+        try:
+            return find_label(self.labels, key)
+        except UnknownNameError:
+            if str(key).isdigit() and int(key) > 0 and bool((self.array == int(key)).any()):
+                return Label.default(int(key))
+            raise
 
     def mask(self, key: int | str | None = None) -> NDArray[np.bool_]:
         """Return bool (z, y, x) of one label, by value or name; of the only one when ``key`` is None.

@@ -14,7 +14,7 @@ from wholebody_phantoms import CLASSES, blocks
 import promptseg
 from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.volume import Geometry, Label, Labelmap
-from promptseg.wholebody.by_name import WholeBodyText
+from promptseg.wholebody.by_name import Structures, StructuresByText, land
 
 GEOMETRY = Geometry((14, 40, 44), (3.0, 3.0, 3.0), (12.0, -7.5, 100.0))
 
@@ -111,6 +111,35 @@ def test_labels_of_another_grid_are_refused(labelmap: Labelmap) -> None:
     assert not session.labels
 
 
+def test_what_is_labelled_already_stays_and_a_known_name_is_left_out(labelmap: Labelmap) -> None:
+    session = promptseg.open_session(blocks(GEOMETRY), model="classical")
+    own = np.zeros(GEOMETRY.shape, np.bool_)
+    own[3:9, 10:30, 12:20] = True
+    session.new_label("aorta")
+    session.add(promptseg.MaskPrompt(own))
+    values = land(session, labelmap, ("liver", "aorta", "spleen"))
+    assert [session.labels[value].name for value in values] == ["spleen", "liver"]
+    np.testing.assert_array_equal(session.mask("aorta"), own)
+    np.testing.assert_array_equal(session.mask("liver"), labelmap.mask("liver") & ~own)
+    assert [entry["op"] for entry in session.log] == ["label", "prompt", "import_labels"]
+    with pytest.raises(PromptError, match="has liver already"):
+        land(session, labelmap, ("liver",))
+    with pytest.raises(PromptError, match="pancreas was not found"):
+        land(session, labelmap, ("pancreas",))
+    assert land(session, labelmap, ("pancreas",), missing_ok=True) == []
+
+
+def test_words_take_no_voxel_of_another_label(labelmap: Labelmap) -> None:
+    session = promptseg.open_session(blocks(GEOMETRY), model="classical")
+    own = np.zeros(GEOMETRY.shape, np.bool_)
+    own[3:9, 10:30, 12:20] = True
+    session.add(promptseg.MaskPrompt(own))
+    session.new_label("liver")
+    session.add(promptseg.TextPrompt("liver", labelmap.mask("liver")))
+    np.testing.assert_array_equal(session.mask(1), own)
+    np.testing.assert_array_equal(session.mask("liver"), labelmap.mask("liver") & ~own)
+
+
 @pytest.fixture
 def bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny weights of the task total, fast."""
@@ -131,7 +160,7 @@ def test_a_text_adds_a_structure_and_the_second_one_is_there_already(
 ) -> None:
     volume = blocks(GEOMETRY)
     session = promptseg.open_session(volume, model="classical")
-    texts = WholeBodyText(device="cpu")
+    texts = StructuresByText(Structures("cpu"))
     left = texts.add(session, "left kidney")
     assert session.labels[left].name == "kidney_left"
     assert session.selected == left
@@ -143,7 +172,7 @@ def test_a_text_adds_a_structure_and_the_second_one_is_there_already(
         texts.add(session, "kidney")
     with pytest.raises(PromptError, match="not found in this image"):
         texts.add(session, "gallbladder")
-    with pytest.raises(PromptError, match="exists already"):
+    with pytest.raises(PromptError, match="has kidney_left already"):
         texts.add(session, "Kidney_L")
     assert len(session.labels) == 2
 
@@ -153,7 +182,7 @@ def test_a_text_prompt_finds_the_installed_engine_and_its_log_needs_none(bands: 
     session = promptseg.open_session(volume, model="classical")
     told: list[promptseg.Progress] = []
     session.add(promptseg.TextPrompt("left kidney"), on_progress=told.append)
-    np.testing.assert_array_equal(session.mask(), WholeBodyText(device="cpu").segment(volume, "kidney_left"))
+    np.testing.assert_array_equal(session.mask(), StructuresByText(Structures("cpu")).segment(volume, "kidney_left"))
     assert session.mask().any()
     assert told
     session.export_prompts(tmp_path / "log.json")

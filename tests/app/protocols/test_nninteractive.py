@@ -280,7 +280,7 @@ def test_11_after_any_sequence_both_sides_hold_the_same(listen: Callable[..., st
             session.add_initial_seg_interaction((rng.random(SHAPE) < 0.1).astype(np.uint8), run_prediction=run)
         else:
             session.reset_interactions()
-        np.testing.assert_array_equal(session.target_buffer, place.drawing.mask)
+        np.testing.assert_array_equal(session.target_buffer, place.drawing.shown)
     session.close()
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from promptseg.app.settings import ServeSettings
-from promptseg.errors import Cancelled, PromptError
+from promptseg.errors import Cancelled, ModelError, PromptError, UnknownNameError
 from promptseg.io import write_volume
-from promptseg.prompts import Point
-from promptseg.remote.client import Client, RemoteError, RemoteSession
+from promptseg.prompts import Point, TextPrompt
+from promptseg.remote.client import Client, RemoteSession
 from promptseg.volume import Geometry
 
 from ..servers import InThread
@@ -94,15 +94,29 @@ def test_a_text_becomes_one_label(session: RemoteSession) -> None:
     assert not session.mask().any()
 
 
+def test_words_are_a_prompt_for_the_selected_label(session: RemoteSession) -> None:
+    session.new_label("mine")
+    session.add(TextPrompt("left kidney"))
+    assert [label.name for label in session.labels.values()] == ["mine"]
+    right = expected(SHAPE, (2, 3, 3))
+    assert session.mask("mine")[right == 3].all()
+    assert session.prompts[0].prompt == TextPrompt("left kidney", session.mask("mine"))
+    assert len(session.log) == 2
+    session.undo()
+    assert not session.mask().any()
+
+
 def test_a_text_that_means_nothing_or_too_much_is_told_with_the_choices(session: RemoteSession) -> None:
-    with pytest.raises(PromptError, match=r"several structures.*: .*kidney_left.*; name one of them"):
+    with pytest.raises(UnknownNameError, match=r"several structures.*: .*kidney_left.*; name one of them") as caught:
         session.segment_text("kidney")
-    with pytest.raises(PromptError, match="did you mean 'liver'"):
+    assert {"kidney_left", "kidney_right"} <= set(caught.value.choices)
+    with pytest.raises(UnknownNameError, match="did you mean 'liver'") as caught:
         session.segment_text("livr")
-    with pytest.raises(RemoteError, match="gallbladder was not found in this image"):
+    assert caught.value.choices[0] == "liver"
+    with pytest.raises(PromptError, match="gallbladder was not found in this image"):
         session.segment_text("gallbladder")
     session.segment_text("liver")
-    with pytest.raises(RemoteError, match="has liver already"):
+    with pytest.raises(PromptError, match="has liver already"):
         session.segment_text("liver")
     with pytest.raises(PromptError, match="'totl'"):
         session.segment_whole_body("totl")
@@ -131,7 +145,7 @@ def test_a_cancelled_run_leaves_nothing_while_clicks_go_on(server: Client, tmp_p
 
 
 def test_missing_weights_are_told_with_what_to_do(session: RemoteSession) -> None:
-    with pytest.raises(RemoteError, match="promptseg models pull"):
+    with pytest.raises(ModelError, match="promptseg models pull"):
         session.segment_whole_body("lung_vessels")
 
 
@@ -140,5 +154,5 @@ def test_a_picture_is_refused(server: Client, tmp_path: Path) -> None:
 
     Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(tmp_path / "photo.png")
     session = server.open_session(tmp_path / "photo.png", "classical")
-    with pytest.raises(RemoteError, match="expects a grey volume"):
+    with pytest.raises(ModelError, match="expects a grey volume"):
         session.segment_whole_body("total")
