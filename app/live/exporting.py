@@ -1,45 +1,53 @@
-"""A session's labels as files to take away: every format that the engine writes."""
+"""A session's labels as files to take away: every format that labels and sessions are written in."""
 
 from __future__ import annotations
 
 import io
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from promptseg.app.live.served import Served
 from promptseg.app.store import SessionRow, Study
-from promptseg.app.studies.series import Content, Series
+from promptseg.app.studies.series import Content as StudyContent
 from promptseg.errors import WriteError
+from promptseg.export.formats import FORMATS, Content, Format
+from promptseg.io.label_values import present_values
 
-__all__ = ["FORMATS", "OF_THE_ENGINE", "export"]
+__all__ = ["EXPORTS", "ZIP", "export", "reads_the_log"]
 
-LABELMAPS = ("nii.gz", "nii", "nrrd", "seg.nrrd", "mha")
-FORMATS = (
-    *LABELMAPS,
-    "dicom-seg",
-    "rtstruct",
-    "stl",
-    "obj",
-    "png",
-    "prompts",
-    "csv",
-    "json",
-    "report.html",
-    "report.pdf",
+MASKS = ("nii.gz", "nii", "nrrd", "seg.nrrd", "mha")
+OFFERED = (*MASKS, "dicom-seg", "rtstruct", "stl", "obj", "png", "prompts", "csv", "json", "report.html", "report.pdf")
+ZIP = "application/zip"
+
+
+def _overlay(served: Served, path: Path) -> None:
+    from promptseg.report.overlay import write_overlay_png
+
+    write_overlay_png(served.session.volume, served.labelmap(), path)
+
+
+def _report(served: Served, path: Path) -> None:
+    from promptseg.report import session_report, write_report
+
+    write_report(session_report(served.session), path)
+
+
+_OF_SESSIONS: tuple[Format[Served], ...] = (
+    Format("png", ".png", "image/png", _overlay, "image", "overlay"),
+    Format("prompts", ".json", "application/json", lambda s, path: s.session.export_prompts(path), "log", "prompts"),
+    Format("report.html", ".html", "text/html; charset=utf-8", _report, "log", "report"),
+    Format("report.pdf", ".pdf", "application/pdf", _report, "log", "report"),
 )
-OF_THE_ENGINE = ("dicom-seg", "rtstruct", "prompts", "report.html", "report.pdf")  # they read the log itself
-KINDS = {
-    ".json": "application/json",
-    ".csv": "text/csv; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".stl": "model/stl",
-    ".dcm": "application/dicom",
-    ".zip": "application/zip",
+SESSIONS = {one.name: one for one in _OF_SESSIONS}
+EXPORTS: dict[str, Format[Content] | Format[Served]] = {
+    name: SESSIONS[name] if name in SESSIONS else FORMATS[name] for name in OFFERED
 }
+
+
+def reads_the_log(kind: str) -> bool:
+    """Return True for a format that reads the engine's session itself, which only its own thread may."""
+    return EXPORTS[kind].needs in ("dicom", "log")
 
 
 def export(served: Served, row: SessionRow, study: Study, kind: str, label: int | None) -> tuple[str, bytes, str]:
@@ -49,7 +57,7 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
         served: the session.
         row: its row in the store.
         study: its study.
-        kind: one of ``FORMATS``.
+        kind: one of ``EXPORTS``.
         label: only this one, for surfaces.
 
     Returns:
@@ -59,30 +67,45 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
         WriteError: the format does not hold this mask.
     """
     with tempfile.TemporaryDirectory(prefix="promptseg-") as name:
-        folder = Path(name)
-        if kind in LABELMAPS:
-            from promptseg.io import write_labelmap
-
-            _, *others = write_labelmap(served.labelmap(), folder / f"labels.{kind}")
-            for other in others:  # names and colours for ITK-SNAP; the other formats hold them inside
-                other.unlink()
+        folder, wanted = Path(name), EXPORTS[kind]
+        if kind in SESSIONS:
+            SESSIONS[kind].write(served, folder / wanted.file_name())
         else:
-            source = _Source(served, study, Content.from_dict(study.content).get(row.series), row.frame)
-            WRITERS[kind](source, folder, label)
+            _write(FORMATS[kind], _content(served, row, study, FORMATS[kind], label), folder)
         files = sorted(file for file in folder.iterdir() if file.is_file())
         if len(files) == 1:
-            file = files[0]
-            return file.name, file.read_bytes(), KINDS.get(file.suffix, "application/octet-stream")
-        return f"{kind.replace('.', '-')}.zip", _zipped(files), KINDS[".zip"]
+            return files[0].name, files[0].read_bytes(), wanted.media_type
+        return f"{kind.replace('.', '-')}.zip", _zipped(files), ZIP
 
 
-class _Source:
-    """What the writers need."""
+def _content(served: Served, row: SessionRow, study: Study, wanted: Format[Content], label: int | None) -> Content:
+    only = () if label is None else (label,)
+    if wanted.needs != "dicom":
+        volume = None if served.session.volume.is_rgb else served.session.volume
+        return Content(served.labelmap(), volume, only=only)
+    from promptseg.export import provenance_of, read_source
 
-    def __init__(self, served: Served, study: Study, series: Series, frame: int | None) -> None:
-        self.served, self.session, self.labelmap = served, served.session, served.labelmap()
-        self.series, self.frame = series, frame
-        self.path = Path(study.folder) / series.file if series.file else Path(study.folder)
+    series = StudyContent.from_dict(study.content).get(row.series)
+    images = None
+    if series.dicom is not None:
+        path = Path(study.folder) / series.file if series.file else Path(study.folder)
+        images = read_source(path, series=series.dicom, frame=row.frame if series.frames > 1 else None)
+    return Content(served.labelmap(), images=images, made=provenance_of(served.session.prompt_log()))
+
+
+def _write(wanted: Format[Content], content: Content, folder: Path) -> None:
+    if not wanted.single:
+        _, *others = wanted.write(content, folder / wanted.file_name())
+        if wanted.name in MASKS:
+            for other in others:  # names and colours for ITK-SNAP; the other formats hold them inside
+                other.unlink()
+        return
+    values = content.only or tuple(present_values(content.labelmap.array))
+    if not values:
+        raise WriteError("there is no label with a voxel, so there is no surface")
+    for value in values:
+        one = Content(content.labelmap, only=(value,))
+        wanted.write(one, folder / wanted.file_name(f"label-{value}"))
 
 
 def _zipped(files: list[Path]) -> bytes:
@@ -91,76 +114,3 @@ def _zipped(files: list[Path]) -> bytes:
         for file in files:
             archive.write(file, file.name)
     return buffer.getvalue()
-
-
-def _dicom(source: _Source, target: Path, *, contours: bool) -> None:
-    from promptseg.export import provenance_of, read_source, write_dicom_seg, write_rtstruct
-    from promptseg.session.prompt_log import read_log
-
-    if source.series.dicom is None:
-        raise WriteError("a DICOM object refers to DICOM images, and this image came as another kind of file")
-    images = read_source(
-        source.path, series=source.series.dicom, frame=source.frame if source.series.frames > 1 else None
-    )
-    log = source.session.export_prompts(target.with_suffix(".log.json"))
-    made = provenance_of(read_log(log))
-    log.unlink()
-    if contours:
-        write_rtstruct(source.labelmap, target, images, provenance=made)
-    else:
-        write_dicom_seg(source.labelmap, target, images, provenance=made)
-
-
-def _stl(source: _Source, folder: Path, label: int | None) -> None:
-    from promptseg.export import write_mesh
-
-    present = [v for v in source.labelmap.labels if bool((source.labelmap.array == v).any())]
-    wanted = present if label is None else [label]
-    if not wanted:
-        raise WriteError("there is no label with a voxel, so there is no surface")
-    for value in wanted:
-        write_mesh(source.labelmap, folder / f"label-{value}.stl", labels=[value])
-
-
-def _obj(source: _Source, folder: Path, label: int | None) -> None:
-    from promptseg.export import write_mesh
-
-    write_mesh(source.labelmap, folder / "labels.obj", labels=None if label is None else [label])
-
-
-def _png(source: _Source, folder: Path, _: int | None) -> None:
-    from promptseg.report.overlay import write_overlay_png
-
-    write_overlay_png(source.session.volume, source.labelmap, folder / "overlay.png")
-
-
-def _prompts(source: _Source, folder: Path, _: int | None) -> None:
-    source.session.export_prompts(folder / "prompts.json")
-
-
-def _table(source: _Source, target: Path) -> None:
-    from promptseg.measure.rows import measure_masks
-    from promptseg.measure.tables import write_table
-
-    volume = None if source.session.volume.is_rgb else source.session.volume
-    write_table(measure_masks(source.labelmap, volume), target)
-
-
-def _report(source: _Source, target: Path) -> None:
-    from promptseg.report import session_report, write_report
-
-    write_report(session_report(source.session), target)
-
-
-WRITERS: dict[str, Callable[[_Source, Path, int | None], None]] = {
-    "dicom-seg": lambda source, folder, _: _dicom(source, folder / "segmentation.dcm", contours=False),
-    "rtstruct": lambda source, folder, _: _dicom(source, folder / "structures.dcm", contours=True),
-    "stl": _stl,
-    "obj": _obj,
-    "png": _png,
-    "prompts": _prompts,
-    "csv": lambda source, folder, _: _table(source, folder / "measurements.csv"),
-    "json": lambda source, folder, _: _table(source, folder / "measurements.json"),
-    "report.html": lambda source, folder, _: _report(source, folder / "report.html"),
-    "report.pdf": lambda source, folder, _: _report(source, folder / "report.pdf"),
-}

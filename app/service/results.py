@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
-from promptseg.app.live.exporting import FORMATS, KINDS, OF_THE_ENGINE, export
+from promptseg.app.live.exporting import EXPORTS, ZIP, export, reads_the_log
 from promptseg.app.live.served import Served
 from promptseg.app.service.fields import Plane
 from promptseg.app.service.schema import Carried
@@ -28,7 +28,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/sessions/{session_id}", tags=["results"], responses=ERRORS)
 NIFTI = "application/octet-stream"
 BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {NIFTI: {}}, "description": "NIfTI-1, uncompressed"}}
-EXPORTED: dict[str, Any] = {kind.partition(";")[0]: {} for kind in (NIFTI, *KINDS.values())}
+EXPORTED: dict[str, Any] = {kind.partition(";")[0]: {} for kind in (ZIP, *(one.media_type for one in EXPORTS.values()))}
 BLOCK = 1024**2
 
 
@@ -136,14 +136,14 @@ def _measure(served: Served) -> list[dict[str, Any]]:
 async def export_labels(
     who: Who,
     session_id: str,
-    format: Annotated[Literal[FORMATS], Query()],  # type: ignore[valid-type]  # a tuple of names, as Literal takes it
+    format: Annotated[Literal[tuple(EXPORTS)], Query()],  # type: ignore[valid-type]  # a tuple of names, as Literal takes it
     label: Annotated[int | None, Query(ge=1, le=255)] = None,
 ) -> Response:
     """Take the labels away as a file."""
     served = await live(who, session_id)
     row = await threaded(who.state.sessions.row, who.user, session_id)
     study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
-    if format in OF_THE_ENGINE:
+    if reads_the_log(format):
         made = await ask(who, session_id, lambda _: export(served, row, study, format, label), long=True)
     else:
         made = await threaded(export, served, row, study, format, label)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS, Error
-from promptseg.app.live.exporting import FORMATS
+from promptseg.app.live.exporting import EXPORTS
 from promptseg.app.live.jobs import Report
 from promptseg.app.live.queueing import Priority
 from promptseg.app.service.jobs import shown_job
@@ -100,7 +100,7 @@ async def config(who: Who) -> Any:
         "dicom_sources": list(settings.dicom_sources),
         "extras": here,
         "install": missing,
-        "formats": [name for name in FORMATS if name != "report.pdf" or here["report_pdf"]],
+        "formats": [name for name in EXPORTS if name != "report.pdf" or here["report_pdf"]],
     }
 
 

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from promptseg.session.prompt_log import PromptLog
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["DICOM_FORMATS", "FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]
+__all__ = ["FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]
 
-DICOM_FORMATS = {"dicom-seg": "binary", "dicom-labelmap": "labelmap"}  # name to the kind of SEG
-FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", *DICOM_FORMATS)
+FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", "dicom-seg", "dicom-labelmap")  # of promptseg.export.formats
 OUR_JOBS = {
     "segment": "promptseg.batch.job_segment:SegmentJob",
     "wholebody": "promptseg.batch.job_wholebody:WholeBodyJob",

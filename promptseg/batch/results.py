@@ -14,9 +14,9 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from promptseg.batch.case import Case
-from promptseg.batch.job import DICOM_FORMATS, Result
+from promptseg.batch.job import Result
 from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
-from promptseg.io import write_labelmap
+from promptseg.export.formats import FORMATS, Content
 from promptseg.measure import measure_intensity
 from promptseg.report.overlay import render_planes
 from promptseg.session.prompt_log import write_log
@@ -25,7 +25,6 @@ from promptseg.volume import Geometry, Label, Labelmap, Volume
 __all__ = ["measured", "write_results"]
 
 MASK_STEM = "mask"
-DICOM_NAMES = {"dicom-seg": f"{MASK_STEM}.dcm", "dicom-labelmap": f"{MASK_STEM}-labelmap.dcm"}
 THUMBNAIL_PX = (720, 260)  # width, height that the three cuts fit into
 GAP_PX = 8  # between the cuts
 JPEG_QUALITY = 85
@@ -43,12 +42,12 @@ def write_results(result: Result, case: Case, formats: Sequence[str], folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     findings = list(result.findings)
     for name in formats:
-        if name not in DICOM_FORMATS:
-            write_labelmap(result.labelmap, folder / f"{MASK_STEM}.{name}")
-        elif result.labelmap.array.any():
-            _write_dicom_seg(result, case, DICOM_FORMATS[name], folder / DICOM_NAMES[name])
-        else:
+        wanted = FORMATS[name]
+        if wanted.needs == "dicom" and not result.labelmap.array.any():
             findings.append("no voxel belongs to any label: no DICOM SEG was written")
+            continue
+        content = _of_dicom(result, case) if wanted.needs == "dicom" else Content(result.labelmap)
+        wanted.write(content, folder / wanted.file_name(MASK_STEM))
     if result.log is not None:
         write_log(result.log, folder / PROMPTS_NAME)
     _write_thumbnail(result, folder / THUMBNAIL_NAME)
@@ -82,12 +81,12 @@ def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_dicom_seg(result: Result, case: Case, kind: str, path: Path) -> None:
-    from promptseg.export import Provenance, provenance_of, read_source, write_dicom_seg
+def _of_dicom(result: Result, case: Case) -> Content:
+    from promptseg.export import Provenance, provenance_of, read_source
 
     source = read_source(case.image, series=case.series, frame=case.frame)
     made = provenance_of(result.log) if result.log is not None else Provenance("AUTOMATIC", model_id=result.algorithm)
-    write_dicom_seg(result.labelmap, path, source, provenance=made, kind=kind)
+    return Content(result.labelmap, images=source, made=made)
 
 
 def _write_thumbnail(result: Result, path: Path) -> None:

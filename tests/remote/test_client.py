@@ -6,18 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import promptseg
 from promptseg.app.settings import ServeSettings
-from promptseg.engine.edits import Grow
-from promptseg.errors import Cancelled, PromptError, ReadError, UnknownModelError, WriteError
+from promptseg.errors import Cancelled, PromptError, ReadError, RemoteError, UnknownModelError, WriteError
 from promptseg.example import example_path
-from promptseg.prompts import Box, Point, Scribble
-from promptseg.remote.client import Client, RemoteError, RemoteSession
+from promptseg.prompts import Point
+from promptseg.remote.client import Client, RemoteSession
 from promptseg.session.session import Session
 
 from ..app.servers import InThread
@@ -37,43 +35,10 @@ def both(client: Client) -> tuple[Session, RemoteSession]:
 
 
 def same(local: Session, remote: RemoteSession) -> None:
-    np.testing.assert_array_equal(
-        local.labelmap.array, sum(v * remote.mask(v).astype(np.uint8) for v in remote.labels) if remote.labels else 0
-    )
+    np.testing.assert_array_equal(local.labelmap.array, remote.labelmap.array)
     assert dict(local.labels) == dict(remote.labels)
-    assert local.selected == remote.selected
-    assert [(p.id, p.label) for p in local.prompts] == [(number, label) for number, label, _ in remote.prompts]
-    assert (local.can_undo, local.can_redo) == (remote.can_undo, remote.can_redo)
-
-
-def script(session: Any) -> list[Any]:
-    """A person's work; the very same lines for a session here and one on a server."""
-    told = [session.new_label("liver")]
-    told.append(session.add(Point(voxel=(24, 62, 54)), propagate=False))
-    told.append(session.add(Point(voxel=(24, 62, 70), positive=False), propagate=False))
-    told.append(session.edit(Grow(by_mm=2.0)))
-    session.rename("liver", "hepar")
-    session.recolour("hepar", (1, 2, 3))
-    told.append(session.new_label("other"))
-    told.append(session.add(Box(voxel=((24, 80, 80), (25, 100, 100))), propagate=False))
-    told.append(session.replace_prompt(3, Scribble([[24, 90, 90], [24, 91, 90]])))
-    told.append(session.remove_prompt(2))
-    session.accept(24)
-    session.lock("other")
-    told.append(session.select("hepar"))
-    told.append(session.undo())
-    told.append(session.redo())
-    session.lock("other", False)
-    told.append(session.merge_labels("other", "hepar"))
-    told.append(session.delete_label("hepar"))
-    told.append(session.undo())
-    return told
-
-
-def test_the_same_lines_give_the_same_masks(both: tuple[Session, RemoteSession]) -> None:
-    local, remote = both
-    assert script(local) == script(remote)
-    same(local, remote)
+    assert (local.selected, local.can_undo, local.can_redo) == (remote.selected, remote.can_undo, remote.can_redo)
+    assert local.prompts == remote.prompts
 
 
 def test_propagation_gives_the_same_mask_and_tells_how_far_it_is(both: tuple[Session, RemoteSession]) -> None:
@@ -124,7 +89,6 @@ def test_results(both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
     np.testing.assert_array_equal(replayed.array, local.labelmap.array)
     volume = next(row["value"] for row in remote.measurements() if row["name"] == "volume")
     assert remote.volume_ml() == pytest.approx(volume) == pytest.approx(local.labelmap.volume_ml(1))
-    assert isinstance(remote.review(), list)
     with pytest.raises(WriteError, match="ends with"):
         remote.save(tmp_path / "mask.xyz")
 

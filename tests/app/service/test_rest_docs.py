@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promptseg.app.live.exporting import FORMATS
+from promptseg.app.live.exporting import EXPORTS
 from promptseg.example import example_path
 
 from ..servers import InThread
@@ -44,4 +44,4 @@ def test_the_examples_run(tmp_path: Path) -> None:
 
 def test_every_format_is_named() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    assert [name for name in FORMATS if f"`{name}`" not in text] == []
+    assert [name for name in EXPORTS if f"`{name}`" not in text] == []
