@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
-from promptseg.errors import ReplayError, SettingsError
+from promptseg.errors import SettingsError
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Prompt
-from promptseg.session.journal import Journal
-from promptseg.session.keeping import begin, bring_back
+from promptseg.session.comparing import repeat
+from promptseg.session.keeping import OpenFolder, begin
 from promptseg.session.prompt_log import PromptLog, read_log
-from promptseg.session.replaying import perform
-from promptseg.session.restoring import DEFAULT_MODEL, predictor_of, restore
+from promptseg.session.restoring import DEFAULT_MODEL, as_stored, predictor_of, restore
 from promptseg.session.session import Session
 from promptseg.volume import Labelmap, Volume, Window
 
 __all__ = ["apply_log", "open_session", "replay", "resume", "segment"]
 
-LOGGER = logging.getLogger(__name__)
 VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
 
 
@@ -63,44 +60,45 @@ def open_session(
         image = replace(image, window=window)
     session = Session(image, predictor, options)
     if folder is not None:
-        begin(session, Path(folder), {"source": str(Path(volume).expanduser().resolve())})
+        begin(session, Path(folder), str(Path(volume).expanduser().resolve()))
     return session
 
 
-def resume(folder: str | Path, device: str = "auto", *, on_progress: OnProgress | None = None) -> Session:
+def resume(
+    folder: str | Path,
+    device: str = "auto",
+    *,
+    changed: Literal["refuse", "again", "stored"] = "refuse",
+    on_progress: OnProgress | None = None,
+) -> Session:
     """Bring back a session that was opened with ``folder=``: labels, masks, and what undo and redo would do.
 
     What the disk has damaged is cut off and kept beside the journal; ``session.findings`` says so. ``session.close()``
     lets others go on with the folder.
 
+    Args:
+        folder: the session's.
+        device: see ``open_session``.
+        changed: what happens where the image, the weights or the masks are not those of then. "refuse": an error that
+            says so; "again": what the prompts give now counts; "stored": the labels as they were stored, without what
+            led to them. With the latter two the folder gets a new journal and keeps the old one.
+        on_progress: called after every slice that is worked out again.
+
     Raises:
-        ReplayError: no journal there, or the image has changed since.
+        ChangedError: with "refuse": something differs; ``choices`` says what can be done.
+        ReplayError: no journal there; with "stored": no labels are stored there.
         ReadError: the image cannot be read any more.
         WriteError: the session is open already, here or in another process.
     """
-    journal, content = Journal.go_on(Path(folder))
+    opened = OpenFolder.open(Path(folder))
     try:
-        session = _on_its_image(content.header, folder, device)
-        bring_back(session, Path(folder), (journal, content), on_progress=on_progress)
+        volume, predictor = _as_volume(opened.source), predictor_of(opened, device)
+        if changed == "stored":
+            return as_stored(volume, opened, predictor)
+        return restore(volume, opened, predictor, strict=changed == "refuse", on_progress=on_progress)
     except BaseException:
-        journal.close()
+        opened.close()
         raise
-    return session
-
-
-def _on_its_image(header: Mapping[str, Any], folder: str | Path, device: str) -> Session:
-    """Return a fresh session as a journal's header describes it."""
-    try:
-        window, options = Window(**header["window"]), EngineOptions(**header["engine"])
-        session = open_session(header["source"], header["model"], device, window=window, options=options)
-        image = header["image"]
-    except (KeyError, TypeError) as exc:
-        raise ReplayError(f"the journal in {folder} lacks a field or holds a wrong value: {exc}") from exc
-    if image != session.volume.content_hash:
-        _differs(f"the image {header['source']} has changed since the session in {folder} was made", strict=True)
-    if header.get("weights") not in (None, "", session.weights_hash):
-        LOGGER.warning("the session in %s was made with other weights of %s", folder, session.model_id)
-    return session
 
 
 def segment(
@@ -162,9 +160,8 @@ def replay(
 
 
 def apply_log(session: Session, log: PromptLog, *, on_progress: OnProgress | None = None) -> None:
-    """Add every entry of a log to a session, in order."""
-    for entry in log.entries:
-        perform(session, entry, on_progress)
+    """Add every entry of a log to a session, in order, whatever it gives there."""
+    repeat(session, log.entries, strict=False, on_progress=on_progress)
 
 
 def _as_volume(volume: VolumeLike) -> Volume:
@@ -173,9 +170,3 @@ def _as_volume(volume: VolumeLike) -> Volume:
     from promptseg.io import read_volume
 
     return read_volume(volume)
-
-
-def _differs(what: str, strict: bool) -> None:
-    if strict:
-        raise ReplayError(f"{what}; pass strict=False to take the result all the same")
-    LOGGER.warning("%s", what)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import ref
 
 from filelock import FileLock
@@ -24,15 +24,16 @@ from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.keeper import Keeper
 from promptseg.app.live.leases import Leases
 from promptseg.app.live.memory import Room
-from promptseg.app.live.opening import new_session, resume_session
 from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Study
 from promptseg.app.studies.series import Content, Series, Shelf
 from promptseg.errors import ModelError
+from promptseg.models.loading import load_predictor
 from promptseg.models.weights.registry import model_card
-from promptseg.session.keeping import Guard
+from promptseg.session.keeping import Guard, OpenFolder, begin
+from promptseg.session.restoring import as_stored, predictor_of, restore
 from promptseg.session.session import Session
 from promptseg.volume.label_voxels import Changed
 
@@ -40,6 +41,7 @@ __all__ = ["ServedSessions", "Step"]
 
 T = TypeVar("T")
 Step = Callable[[Session, Turn], Changed | None]
+Changes = Literal["refuse", "again", "stored"]
 Holding = Callable[[], Served | None]
 TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
 
@@ -84,7 +86,8 @@ class ServedSessions:
         session_id = secrets.token_hex(16)
         folder = self._settings.data / "sessions" / session_id
         guard, hold = self._guard(session_id, folder)
-        session = new_session(volume, model, self._settings.device, folder, guard, self.room.embeddings)
+        session = Session(volume, load_predictor(model, self._settings.device), cache_bytes=self.room.embeddings)
+        begin(session, folder, "study", guard=guard, alone=False)  # where the image lies is for the store to say
         now = time.time()
         row = SessionRow(
             id=session_id,
@@ -116,19 +119,22 @@ class ServedSessions:
         served.last_seen = time.time()
         return served
 
-    def get(self, owner: str, session_id: str) -> Served:
+    def get(self, owner: str, session_id: str, changed: Changes = "refuse") -> Served:
         """Return a session of this owner, brought back from its journal where it is not in memory. May take long.
+
+        ``changed``: see ``promptseg.resume``.
 
         Raises:
             NotFoundError: no such session, or another's.
             HeldElsewhereError: another process is working on it.
+            ChangedError: its image, weights or masks are not those of then.
         """
         self.row(owner, session_id)
         with self._lock:
             opening = self._opening.setdefault(session_id, threading.Lock())
         with opening:
             served = self.find(owner, session_id)
-            return served if served is not None else self._bring_back(self.row(owner, session_id))
+            return served if served is not None else self._bring_back(self.row(owner, session_id), changed)
 
     def row(self, owner: str, session_id: str) -> SessionRow:
         """Return the store's row of a session.
@@ -334,7 +340,7 @@ class ServedSessions:
             self._live[served.id] = served
         return served
 
-    def _bring_back(self, row: SessionRow) -> Served:
+    def _bring_back(self, row: SessionRow, changed: Changes) -> Served:
         lock = FileLock(Path(row.folder) / "lock", thread_local=False)
         deadline = time.monotonic() + TAKE_OVER_S
         while (until := self.leases.acquire(row.id, lock)) is None:
@@ -350,15 +356,17 @@ class ServedSessions:
         folder = Path(row.folder)
         guard, hold = self._guard(row.id, folder)
 
-        def replay(turn: Turn) -> Session:
-            device, embeddings = self._settings.device, self.room.embeddings
-            return resume_session(volume, device, folder, guard, embeddings, lambda _: turn.pause())
+        def again(turn: Turn) -> Session:
+            past = OpenFolder.open(folder, guard=guard, alone=False)
+            predictor, cache_bytes = predictor_of(past, self._settings.device), self.room.embeddings
+            if changed == "stored":
+                return as_stored(volume, past, predictor, cache_bytes=cache_bytes)
+            how = {"strict": changed == "refuse", "cache_bytes": cache_bytes}
+            return restore(volume, past, predictor, **how, on_progress=lambda _: turn.pause())
 
         self._enter(row.id)
         try:
-            future: Future[Session] = (
-                self.queue(row.model).submit(Work(row.owner, row.id, Priority.OPEN, replay)).future
-            )
+            future: Future[Session] = self.queue(row.model).submit(Work(row.owner, row.id, Priority.OPEN, again)).future
             session = self._await_held(row.id, future)
         finally:
             self._leave(row.id)

@@ -19,6 +19,7 @@ __all__ = [
     "MergeIn",
     "ModelOut",
     "PullIn",
+    "RestoreIn",
     "SessionIn",
     "SessionState",
     "SessionSummary",
@@ -90,6 +91,12 @@ class SessionIn(Strict):
     series: Id | None = None
     frame: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
     model: Id = "builtin"
+
+
+class RestoreIn(Strict):
+    """How a session comes back that has changed: "stored", its labels as stored; "again", what its prompts give now."""
+
+    how: Literal["stored", "again"]
 
 
 class Finding(BaseModel):

@@ -19,6 +19,7 @@ from promptseg.app.service.schema import (
     LabelIn,
     LabelPatch,
     MergeIn,
+    RestoreIn,
     SessionIn,
     SessionState,
     SessionSummary,
@@ -109,6 +110,15 @@ async def get_session(who: Who, session_id: str) -> Any:
     """Return a session; one that is not in memory is brought back first."""
     served = await live(who, session_id)
     row, series = await threaded(origin_of, who, session_id)
+    return state_of(who, served, row, series.frames)
+
+
+@router.post("/{session_id}/restore", response_model=SessionState)
+async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
+    """Bring back a session whose image, weights or masks are not those of then (409, code "changed"), in one way."""
+    served = await threaded(who.state.sessions.get, who.user, session_id, body.how)
+    row, series = await threaded(origin_of, who, session_id)
+    who.state.audit.note(who.user, f"restored {body.how}", served.session.volume.content_hash, session_id)
     return state_of(who, served, row, series.frames)
 
 

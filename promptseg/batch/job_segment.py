@@ -84,7 +84,8 @@ class SegmentJob:
 
     def infer(self, prepared: Prepared) -> tuple[Labelmap, PromptLog, tuple[str, ...]]:
         """Find what was named, then apply the prompts; return the labels, their log, and what was not found."""
-        from promptseg.session.restoring import repeat, restore
+        from promptseg.session.comparing import repeat
+        from promptseg.session.restoring import restore
         from promptseg.wholebody.by_name import land
 
         if not prepared.named:

@@ -17,8 +17,9 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,21 @@ class Journal:
         self._write(line)
         self._chain, self.count = chain, self.count + 1
 
+    def begin_anew(self, header: Entry, lines: Iterable[Entry]) -> Journal:
+        """Put another journal in this one's place and return it; this one is kept beside it under a free name.
+
+        Raises:
+            WriteError: there is no room for that; nothing has changed.
+        """
+        with tempfile.TemporaryDirectory(prefix=".anew-", dir=self.path.parent) as name:
+            made = Journal.create(Path(name), header, alone=False)
+            for line in lines:
+                made.append(line)
+            _keep_aside(self.path, "before")
+            made.path.replace(self.path)
+        made.path, made._lock = self.path, self._lock
+        return made
+
     def close(self) -> None:
         """Let others write."""
         if self._lock is not None:
@@ -140,7 +156,7 @@ class Journal:
         note, self._damage = self._damage, None
         try:
             if note is not None:
-                note["kept"] = _keep_aside(self.path)
+                note["kept"] = _keep_aside(self.path, "damaged")
                 self.append(note)
         except WriteError:
             self._damage = note
@@ -331,20 +347,20 @@ def _checked(text: bytes, chain: int, *, lenient: bool) -> tuple[dict[str, Any] 
     return (entry, link) if isinstance(entry, dict) else (None, chain)
 
 
-def _keep_aside(path: Path) -> str:
-    """Copy a damaged journal beside itself, once; return the copy's name."""
+def _keep_aside(path: Path, why: str) -> str:
+    """Copy a journal beside itself, once; return the copy's name."""
     with contextlib.suppress(OSError):
-        for copy in sorted(path.parent.glob(f"{path.name}.damaged-*")):
+        for copy in sorted(path.parent.glob(f"{path.name}.{why}-*")):
             if filecmp.cmp(copy, path, shallow=False):
                 return copy.name
     number = 1
-    while (copy := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (copy := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     try:
         shutil.copyfile(path, copy)
     except OSError as exc:
         copy.unlink(missing_ok=True)
-        raise WriteError(f"cannot keep a copy of the damaged journal {path}: {exc.strerror}") from exc
+        raise WriteError(f"cannot keep a copy of the journal {path}: {exc.strerror}") from exc
     return copy.name
 
 

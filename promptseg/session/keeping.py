@@ -10,22 +10,22 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from weakref import ref
 
 from promptseg.engine.progress import OnProgress
-from promptseg.errors import WriteError
+from promptseg.errors import PromptsegError, ReplayError, WriteError
+from promptseg.session.comparing import ANEW, EVERY_WAY, repeat
 from promptseg.session.history import Past, Record
 from promptseg.session.journal import Journal, JournalContent, damage_sentence, outcome_of
-from promptseg.session.replaying import perform
+from promptseg.session.prompt_log import PromptLog
+from promptseg.session.session import Session
 from promptseg.session.snapshot import read_snapshot, write_snapshot
 
-if TYPE_CHECKING:
-    from promptseg.session.session import Session
-
-__all__ = ["Guard", "Keeper", "begin", "bring_back"]
+__all__ = ["Guard", "Keeper", "OpenFolder", "begin", "bring_back", "keep_anew"]
 
 LOGGER = logging.getLogger(__name__)
 WORK_S = 1.0  # of work that may have to be done again before the next snapshot is taken
@@ -95,9 +95,7 @@ class Keeper:
         self._journal.close()
 
 
-def begin(
-    session: Session, folder: Path, source: Mapping[str, Any], *, guard: Guard | None = None, alone: bool = True
-) -> Keeper:
+def begin(session: Session, folder: Path, source: str, *, guard: Guard | None = None, alone: bool = True) -> Keeper:
     """Keep a new session in a folder.
 
     Args:
@@ -110,50 +108,129 @@ def begin(
     Raises:
         WriteError: the folder cannot be written, or holds a session already.
     """
-    header = {
-        **source,
-        "model": session.model_id,
-        "weights": session.weights_hash,
-        "image": session.volume.content_hash,
-        "window": vars(session.volume.window),
-        "engine": session.options.to_dict(),
-    }
+    header = {"source": source, **session.prompt_log().header()}
     return Keeper(session, folder, Journal.create(folder, header, alone=alone), guard)
 
 
+@dataclass(frozen=True)
+class OpenFolder:
+    """A session's folder, opened to go on with it.
+
+    Attributes:
+        folder: where journal and snapshots lie.
+        journal: being written.
+        content: what it says.
+        log: the entries in force, and what the journal's header says.
+        guard: see ``Keeper``.
+    """
+
+    folder: Path
+    journal: Journal
+    content: JournalContent
+    log: PromptLog
+    guard: Guard | None = None
+
+    @staticmethod
+    def open(folder: Path, *, guard: Guard | None = None, alone: bool = True) -> OpenFolder:
+        """Open a folder; what is damaged of its journal is cut off, and kept beside it.
+
+        Args:
+            folder: the session's.
+            guard: see ``Keeper``.
+            alone: see ``Journal.create``.
+
+        Raises:
+            WriteError: somebody else is writing it.
+            ReplayError: no journal there, one of another version, or one whose header lacks something.
+        """
+        journal, content = Journal.go_on(folder, alone=alone)
+        try:
+            done = [entry for entry in outcome_of(content.lines).done if not isinstance(entry, int)]
+            missing = [name for name in ("source", "model", "image", "window", "engine") if name not in content.header]
+            if missing:
+                raise KeyError(missing[0])
+            return OpenFolder(folder, journal, content, PromptLog.of(content.header, done), guard)
+        except (KeyError, TypeError, AttributeError, PromptsegError) as exc:
+            journal.close()
+            raise ReplayError(f"the journal in {folder} lacks a field or holds a wrong value: {exc}") from exc
+
+    @property
+    def source(self) -> str:
+        """Where the image lies, as the journal says."""
+        return str(self.content.header["source"])
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What can be done where the weights or the masks differ."""
+        return ANEW if self.stored() is None else EVERY_WAY
+
+    def stored(self) -> Past | None:
+        """Return the past that is stored beside the journal, as far as it goes; None where there is none."""
+        kept = read_snapshot(self.folder, self.content)
+        return None if kept is None else kept.past
+
+    def work_out(self, session: Session, on_progress: OnProgress | None) -> None:
+        """Do everything that the journal says on a fresh session, whatever it gives now."""
+        _follow(session, self.content.lines, on_progress, strict=False)
+
+    def close(self) -> None:
+        """Let others write."""
+        self.journal.close()
+
+
 def bring_back(
-    session: Session,
-    folder: Path,
-    opened: tuple[Journal, JournalContent],
-    *,
-    guard: Guard | None = None,
-    on_progress: OnProgress | None = None,
-) -> Keeper:
+    session: Session, opened: OpenFolder, *, strict: bool = True, on_progress: OnProgress | None = None
+) -> bool:
     """Bring a fresh session to where its journal ends, with what undo and redo would do, and keep it there.
 
     Args:
         session: without a step, on the journal's image, with its model and options.
-        folder: the session's.
-        opened: from ``Journal.go_on``.
-        guard: see ``Keeper``.
+        opened: its folder.
+        strict: see ``repeat``.
         on_progress: called after every slice that is worked out again.
 
+    Returns:
+        False where a step gave other voxels than it did: the journal does not fit the session any more.
+
     Raises:
+        ChangedError: with ``strict``: a step gives other voxels than it did.
         PromptsegError: a line does not fit the session.
     """
-    journal, content = opened
-    kept, began = read_snapshot(folder, content), time.perf_counter()
+    content = opened.content
+    kept, began = read_snapshot(opened.folder, content), time.perf_counter()
     if kept is not None:
         session.go_on_from(kept.past)
-    _follow(session, content.lines if kept is None else content.after(kept.size), on_progress)
-    keeper = Keeper(session, folder, journal, guard)
+    lines = content.lines if kept is None else content.after(kept.size)
+    choices = ANEW if kept is None else EVERY_WAY
+    same = _follow(session, lines, on_progress, strict=strict, choices=choices)
+    keeper = Keeper(session, opened.folder, opened.journal, opened.guard)
     keeper.findings = tuple(damage_sentence(note) for note in content.damages)
     keeper.worked(time.perf_counter() - began)
-    return keeper
+    return same
 
 
-def _follow(session: Session, lines: tuple[Mapping[str, Any], ...], on_progress: OnProgress | None) -> None:
-    """Do what lines say, without what they took back again."""
+def keep_anew(session: Session, opened: OpenFolder) -> Keeper:
+    """Keep a session that is no longer what its journal says in a new journal; the old one stays beside it.
+
+    Raises:
+        WriteError: there is no room for that; the folder is as it was.
+    """
+    header = {"source": opened.source, **session.prompt_log().header()}
+    undone = list(reversed(session.undone))
+    selected = [{"op": "select", "label": session.selected}] if session.selected else []
+    lines = [*session.log, *undone, *({"op": "undo"} for _ in undone), *selected]
+    return Keeper(session, opened.folder, opened.journal.begin_anew(header, lines), opened.guard)
+
+
+def _follow(
+    session: Session,
+    lines: tuple[Mapping[str, Any], ...],
+    on_progress: OnProgress | None,
+    *,
+    strict: bool,
+    choices: tuple[str, ...] = ANEW,
+) -> bool:
+    """Do what lines say, without what they took back again; return True where each gives what it gave."""
     past = session.capture()
     outcome = outcome_of(lines, len(past.done), len(past.undone))
     path = (*outcome.done, *reversed(outcome.undone))
@@ -162,12 +239,13 @@ def _follow(session: Session, lines: tuple[Mapping[str, Any], ...], on_progress:
         session.undo()
     for _ in range(there - len(past.done)):
         session.redo()
-    for entry in path[there:]:
-        perform(session, entry, on_progress)
+    entries = [entry for entry in path[there:] if not isinstance(entry, int)]
+    same = repeat(session, entries, strict=strict, choices=choices, on_progress=on_progress)
     for _ in outcome.undone:
         session.undo()
     if outcome.selected is not None:
         session.select(outcome.selected)
+    return same
 
 
 def _write(folder: Path, past: Past, journal: Path, size: int) -> float:

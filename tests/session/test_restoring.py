@@ -14,7 +14,8 @@ from promptseg.batch.grand_challenge import ChallengeRequest, run_case
 from promptseg.batch.job import JobSpec
 from promptseg.batch.job_segment import SegmentJob
 from promptseg.cli.main import main
-from promptseg.errors import ChangedError
+from promptseg.engine.hints import place
+from promptseg.errors import ChangedError, ReplayError
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.session.prompt_log import read_log, write_log
 from promptseg.session.restoring import restore
@@ -100,6 +101,106 @@ def test_a_list_written_by_hand_claims_nothing_and_another_model_may_answer_a_lo
     assert restore(VOLUME, other, OraclePredictor()).labels.keys() == {1, 2}
     with pytest.raises(ChangedError, match="another image"):
         restore(volume_of(MOVED), other, OraclePredictor())
+
+
+# --- a session's folder -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """Return a function that says which weights every model has from now on."""
+    return lambda digest: monkeypatch.setattr("promptseg.models.loading.weights_hash", lambda _: digest)
+
+
+@pytest.fixture
+def kept(scan, tmp_path, weights):
+    """A closed session in a folder, made with the weights "old": two labels, one locked, one step undone."""
+    weights("old")
+    session = promptseg.open_session(scan, "classical", folder=tmp_path / "work")
+    session.new_label("left")
+    session.add(BOX)
+    session.new_label("empty")
+    session.lock("left")
+    session.select("left")
+    session.rename("empty", "nothing")
+    session.undo()
+    session._keeper.worked(10.0)  # so that a snapshot is taken
+    session.close()
+    return tmp_path / "work", session
+
+
+def test_a_folder_of_other_weights_offers_what_can_be_done(kept, weights):
+    folder, session = kept
+    weights("new")
+    with pytest.raises(ChangedError, match="other weights of the model 'classical'; open the labels as they") as caught:
+        promptseg.resume(folder)
+    assert caught.value.choices == ("stored", "again", "new")
+    (folder / "session.snapshot").unlink()
+    with pytest.raises(ChangedError, match="take what the prompts give now, or begin anew") as caught:
+        promptseg.resume(folder)
+    assert caught.value.choices == ("again", "new")
+    with pytest.raises(ReplayError, match="no labels are stored"):
+        promptseg.resume(folder, changed="stored")
+    weights("old")
+    assert np.array_equal(promptseg.resume(folder).labelmap.array, session.labelmap.array)
+
+
+def test_labels_open_as_they_were_stored_without_asking_the_model(kept, weights, monkeypatch):
+    folder, session = kept
+    weights("new")
+    with monkeypatch.context() as patch:
+        patch.setattr("promptseg.models.families.classical.ClassicalPredictor.predict", None)
+        again = promptseg.resume(folder, changed="stored")
+    assert np.array_equal(again.mask("left"), session.mask("left"))
+    assert [(label.name, label.color) for label in again.labels.values()] == [
+        (label.name, label.color) for label in session.labels.values()
+    ]
+    assert [again.labels[value].name for value in again.locked] == ["left"]
+    assert again.prompts == ()
+    again.lock("left", False)
+    again.select("left")
+    again.add(promptseg.Point(voxel=(12, 35, 25), positive=False))
+    again.close()
+    third = promptseg.resume(folder)  # its journal is of the present weights
+    assert np.array_equal(third.labelmap.array, again.labelmap.array)
+    assert list(folder.glob("session.jsonl.before-*"))
+
+
+def test_prompts_are_answered_again_where_that_is_wished(kept, weights, caplog):
+    folder, session = kept
+    weights("new")
+    with caplog.at_level(logging.WARNING):
+        again = promptseg.resume(folder, changed="again")
+    assert "other weights" in caplog.text
+    assert np.array_equal(again.labelmap.array, session.labelmap.array)  # the model is the same all the same
+    assert again.prompts == session.prompts
+    assert (again.can_undo, again.can_redo) == (True, True)
+    again.redo()
+    assert "nothing" in {label.name for label in again.labels.values()}
+    again.close()
+    assert promptseg.resume(folder).can_redo is False
+
+
+def test_a_folder_whose_image_has_changed_can_only_begin_anew(kept, scan):
+    folder, _ = kept
+    promptseg.write_volume(volume_of(MOVED), scan)
+    with pytest.raises(ChangedError, match="image has changed") as caught:
+        promptseg.resume(folder)
+    assert caught.value.choices == ("new",)
+
+
+def test_a_folder_whose_prompts_give_other_voxels_now_is_told(kept, monkeypatch):
+    folder, _ = kept
+    (folder / "session.snapshot").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "promptseg.session.session.place",
+            lambda prompt, geometry: place(promptseg.Point(voxel=(9, 35, 60)), geometry),
+        )
+        with pytest.raises(ChangedError, match=r"entry 2 of the log \(prompt\) gives other voxels") as caught:
+            promptseg.resume(folder)
+    assert caught.value.choices == ("again", "new")
+    assert promptseg.resume(folder).labels
 
 
 # --- every face -------------------------------------------------------------------------------------------------------

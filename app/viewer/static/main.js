@@ -102,9 +102,19 @@ class Program {
   }
 
   async openSession(id, onProgress) {
-    await this.app.openSession(id, { onProgress });
+    try { await this.app.openSession(id, { onProgress }); } catch (error) {
+      if (error.code !== "changed" || !await this.restore(id, error)) throw error;
+      await this.app.openSession(id, { onProgress });
+    }
     if (location.hash !== `#/s/${id}`) history.pushState(null, "", `#/s/${id}`);
     this.startScreen.progress(null);
+  }
+
+  /** A session whose weights or masks are not those of then: ask in which way it comes back; false where in none. */
+  async restore(id, { message, choices }) {
+    const how = await this.choose(message, choices.filter((choice) => choice !== "new").map((choice) => [choice, t(`changed.${choice}`)]));
+    if (how) await this.api.post(`/sessions/${id}/restore`, { how });
+    return Boolean(how);
   }
 
   async home() {
@@ -201,16 +211,21 @@ class Program {
   }
 
   /** Ask a question; with a warning {text, check}, "yes" needs its box ticked. */
-  confirm(text, yes, warning = null) {
+  async confirm(text, yes, warning = null) {
+    return await this.choose(text, [["yes", yes]], warning) === "yes";
+  }
+
+  /** Ask which of several [value, label] it shall be; "" for none. With a warning {text, check} its box comes first. */
+  choose(text, ways, warning = null) {
     return new Promise((resolve) => {
-      const dialog = h("dialog", { class: "ps-dialog", "aria-label": yes });
-      const button = (label, value, cls) => h("button", { type: "button", class: `ps-button ${cls}`, onclick: () => { dialog.returnValue = value; dialog.close(); } }, label);
-      const agree = button(yes, "yes", "ps-primary");
-      agree.disabled = Boolean(warning);
-      const box = h("input", { type: "checkbox", onchange: () => { agree.disabled = !box.checked; } });
+      const dialog = h("dialog", { class: "ps-dialog", "aria-label": ways[0]?.[1] ?? text });
+      const button = (label, value, cls) => h("button", { type: "button", class: `ps-button ${cls}`, dataset: { choice: value }, onclick: () => { dialog.returnValue = value; dialog.close(); } }, label);
+      const agree = ways.map(([value, label], i) => button(label, value, i ? "" : "ps-primary"));
+      for (const one of agree) one.disabled = Boolean(warning);
+      const box = h("input", { type: "checkbox", onchange: () => { for (const one of agree) one.disabled = !box.checked; } });
       const said = warning ? [h("div", { class: "ps-warning" }, h("p", {}, icon("warning", 16), h("span", {}, warning.text)), h("label", { class: "ps-check" }, box, h("span", {}, warning.check)))] : [];
-      dialog.append(h("p", {}, text), ...said, h("div", { class: "ps-buttons" }, agree, button(t("cancel"), "", "")));
-      dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); });
+      dialog.append(h("p", {}, text), ...said, h("div", { class: "ps-buttons" }, ...agree, button(t("cancel"), "", "")));
+      dialog.addEventListener("close", () => { resolve(dialog.returnValue); dialog.remove(); });
       this.root.append(dialog);
       dialog.showModal();
     });
