@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from promptseg import errors as errors
+    from promptseg import export as export
+    from promptseg import measure as measure
+    from promptseg import report as report
     from promptseg.api import open_session as open_session
     from promptseg.api import replay as replay
     from promptseg.api import resume as resume
@@ -36,7 +39,10 @@ if TYPE_CHECKING:
     from promptseg.prompts import Point as Point
     from promptseg.prompts import Scribble as Scribble
     from promptseg.prompts import TextPrompt as TextPrompt
+    from promptseg.remote.client import Client as Client
+    from promptseg.score.evaluate import evaluate as evaluate
     from promptseg.session.session import Session as Session
+    from promptseg.session.verbs import SessionVerbs as SessionVerbs
     from promptseg.volume import Geometry as Geometry
     from promptseg.volume import Label as Label
     from promptseg.volume import Labelmap as Labelmap
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Box": "promptseg.prompts",
     "Cancelled": "promptseg.errors",
+    "Client": "promptseg.remote.client",
     "EngineOptions": "promptseg.engine.options",
     "Geometry": "promptseg.volume",
     "Label": "promptseg.volume",
@@ -61,22 +68,29 @@ _HOME = {
     "PromptsegError": "promptseg.errors",
     "Scribble": "promptseg.prompts",
     "Session": "promptseg.session.session",
+    "SessionVerbs": "promptseg.session.verbs",
     "TextPrompt": "promptseg.prompts",
     "Volume": "promptseg.volume",
     "WholeBody": "promptseg.wholebody.engine",
     "Window": "promptseg.volume",
     "edits": "promptseg.engine.edits",
     "errors": "promptseg.errors",
+    "evaluate": "promptseg.score.evaluate",
+    "export": "promptseg.export",
+    "measure": "promptseg.measure",
     "open_session": "promptseg.api",
     "read_labelmap": "promptseg.io",
     "read_volume": "promptseg.io",
     "replay": "promptseg.api",
+    "report": "promptseg.report",
     "resume": "promptseg.api",
     "segment": "promptseg.api",
     "segment_whole_body": "promptseg.wholebody.engine",
     "write_labelmap": "promptseg.io",
     "write_volume": "promptseg.io",
 }
+
+_MODULES = ("edits", "errors", "export", "measure", "report")
 
 __all__ = sorted(_HOME)
 
@@ -89,7 +103,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'promptseg' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    value = module if name in ("edits", "errors") else getattr(module, name)
+    value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
 

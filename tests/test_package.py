@@ -19,6 +19,25 @@ def test_every_public_name_can_be_had():
         _ = promptseg.read_volum
 
 
+def test_a_newcomer_finds_what_is_done_with_masks():
+    assert {"Client", "SessionVerbs", "evaluate", "export", "measure", "report"} <= set(promptseg.__all__)
+    assert callable(promptseg.evaluate)
+    assert callable(promptseg.measure.measure_shape)
+    assert callable(promptseg.export.write_dicom_seg)
+    assert callable(promptseg.report.write_report)
+    assert promptseg.Client.__module__ == "promptseg.remote.client"
+
+
+def test_the_old_module_does_not_take_the_functions_place():
+    code = (
+        "import warnings; warnings.simplefilter('ignore'); import promptseg\n"
+        "from promptseg.evaluate import LabelScore, evaluate\n"
+        "print(callable(promptseg.evaluate), evaluate is not promptseg.evaluate)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "True"
+
+
 def test_import_loads_nothing_heavy():
     code = f"import sys, promptseg; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -122,12 +122,10 @@ class ServedSessions:
     def get(self, owner: str, session_id: str, changed: Changes = "refuse") -> Served:
         """Return a session of this owner, brought back from its journal where it is not in memory. May take long.
 
-        ``changed``: see ``promptseg.resume``.
-
         Raises:
             NotFoundError: no such session, or another's.
             HeldElsewhereError: another process is working on it.
-            ChangedError: its image, weights or masks are not those of then.
+            ChangedError: its image, weights or masks are not those of then; ``changed`` is as in ``promptseg.resume``.
         """
         self.row(owner, session_id)
         with self._lock:
@@ -357,12 +355,12 @@ class ServedSessions:
         guard, hold = self._guard(row.id, folder)
 
         def again(turn: Turn) -> Session:
-            past = OpenFolder.open(folder, guard=guard, alone=False)
-            predictor, cache_bytes = predictor_of(past, self._settings.device), self.room.embeddings
+            past, room = OpenFolder.open(folder, guard=guard, alone=False), self.room.embeddings
+            predictor = predictor_of(past, self._settings.device)
             if changed == "stored":
-                return as_stored(volume, past, predictor, cache_bytes=cache_bytes)
-            how = {"strict": changed == "refuse", "cache_bytes": cache_bytes}
-            return restore(volume, past, predictor, **how, on_progress=lambda _: turn.pause())
+                return as_stored(volume, past, predictor, cache_bytes=room)
+            strict, told = changed == "refuse", lambda _: turn.pause()
+            return restore(volume, past, predictor, strict=strict, cache_bytes=room, on_progress=told)
 
         self._enter(row.id)
         try:

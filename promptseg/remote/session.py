@@ -44,7 +44,8 @@ class RemoteSession:
         self.model_id: str = state["model"]
         self.study_id: str = state["study"]
         self.shape: tuple[int, int, int] = (state["shape"][0], state["shape"][1], state["shape"][2])
-        self.geometry = Geometry(self.shape, *(tuple(state[key]) for key in ("spacing_mm", "origin", "direction")))
+        (dx, dy, dz), (x, y, z) = state["spacing_mm"], state["origin"]
+        self.geometry = Geometry(self.shape, (dx, dy, dz), (x, y, z), tuple(state["direction"]))
         self._path = f"/sessions/{self.id}"
         self._state: dict[str, Any] = dict(state)
         self._array: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)

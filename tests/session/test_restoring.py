@@ -70,7 +70,7 @@ def test_other_weights_are_told_before_any_work():
     log = replace(worked().prompt_log(), weights="0" * 64)
     with pytest.raises(ChangedError, match="other weights of the model") as caught:
         restore(VOLUME, log, OraclePredictor(), on_progress=lambda _: pytest.fail("it began"))
-    assert caught.value.choices == ("stored", "again", "new")
+    assert caught.value.choices == ("again", "new")
 
 
 @pytest.mark.parametrize("key", ["digest", "changed"])
@@ -216,12 +216,14 @@ def test_no_face_takes_the_log_of_another_image(log, tmp_path, capsys):
     assert not (tmp_path / "report").exists()
 
 
-def test_a_batch_takes_no_log_of_another_image_and_writes_the_weights(log, scan, tmp_path):
+def test_a_batch_takes_no_log_of_another_image_and_writes_the_weights(log, scan, tmp_path, weights):
+    weights("cd" * 32)
     job = SegmentJob(JobSpec("segment", {"model": "classical"}, device="cpu"))
     job.load()
     labelmap, made = job.infer(job.prepare(Case("1", str(scan), hints=Hints(log=str(log)))))
     assert np.array_equal(labelmap.array, promptseg.replay(scan, log).array)
-    assert (made.model_id, made.image_sha256) == ("classical", promptseg.read_volume(scan).content_hash)
+    image = promptseg.read_volume(scan).content_hash
+    assert (made.model_id, made.image_sha256, made.weights) == ("classical", image, "cd" * 32)
     other = promptseg.write_volume(volume_of(MOVED, RIGHT), tmp_path / "other.nii.gz")[0]
     with pytest.raises(ChangedError, match="another image"):
         job.infer(job.prepare(Case("2", str(other), hints=Hints(log=str(log)))))
