@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from promptseg.export.source import DicomSource
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["FORMATS", "Content", "Format", "format_of", "write_labels"]
+__all__ = ["DICOM_KINDS", "FORMATS", "Content", "Format", "format_of", "write_labels"]
 
 BYTES = "application/octet-stream"
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class Content:
         made: who made the labels, for DICOM objects.
         only: label names or values, for surfaces; all when empty.
         keep_identity: copy the patient's name, id and dates into a DICOM object.
+        holes: of an RTSTRUCT's contours, "keyhole" or "xor".
     """
 
     labelmap: Labelmap
@@ -40,6 +41,7 @@ class Content:
     made: Provenance | None = None
     only: tuple[int | str, ...] = ()
     keep_identity: bool = False
+    holes: str = "keyhole"
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def _seg(kind: str) -> Callable[[Content, Path], Sequence[Path]]:
 def _contours(content: Content, path: Path) -> Sequence[Path]:
     from promptseg.export.rtstruct import write_rtstruct
 
-    images, keep = _images(content, path), content.keep_identity
-    return (write_rtstruct(content.labelmap, path, images, provenance=content.made, keep_identity=keep),)
+    images, made, holes, keep = _images(content, path), content.made, content.holes, content.keep_identity
+    return (write_rtstruct(content.labelmap, path, images, provenance=made, holes=holes, keep_identity=keep),)
 
 
 def _images(content: Content, path: Path) -> DicomSource:
@@ -129,6 +131,11 @@ _ALL: tuple[Format[Content], ...] = (
     Format("json", ".json", "application/json", _table, "image", "measurements"),
 )
 FORMATS = {one.name: one for one in _ALL}
+DICOM_KINDS = {
+    "seg": "dicom-seg",
+    "labelmap": "dicom-labelmap",
+    "rtstruct": "rtstruct",
+}  # of a .dcm, as --as names them
 
 
 def format_of(path: Path, needs: Sequence[Needs] = ("labels", "image", "dicom")) -> Format[Content]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import WriteError, did_you_mean
-from promptseg.export.provenance import Logged
+from promptseg.export.formats import DICOM_KINDS, FORMATS, Content, format_of
+from promptseg.export.provenance import Logged, provenance_of
 
 if TYPE_CHECKING:
     from promptseg.export.read import ImportOptions
     from promptseg.export.segments import SegmentSet
+    from promptseg.export.source import DicomSource
     from promptseg.volume import Labelmap
     from promptseg.volume.masks import Masks
 
 __all__ = ["ExportRequest", "export_mask", "import_segmentation", "read_masks", "read_pair"]
 
-DICOM_KINDS = ("seg", "labelmap", "rtstruct", "sr")
+SR = "sr"  # measurements of a SEG: made of that object, not of labels
 EXTENSIONS = (".dcm", ".stl", ".obj")
 
 
@@ -41,50 +43,40 @@ def export_mask(mask: Path, output: Path, request: ExportRequest) -> tuple[list[
     Raises:
         WriteError: an unknown extension or kind, or a DICOM object without its image.
     """
-    from promptseg.export import write_mesh
     from promptseg.io import read_labelmap
 
-    extension = output.suffix.lower()
+    extension, kinds = output.suffix.lower(), (*DICOM_KINDS, SR)
     if extension not in EXTENSIONS:
         raise WriteError(
             f"cannot write {output}: expected a name that ends with one of {', '.join(EXTENSIONS)}; "
             "for other mask formats use `promptseg convert --mask`"
         )
-    if request.kind not in DICOM_KINDS:
-        raise WriteError(
-            f"expected --as {', '.join(DICOM_KINDS)}, got {request.kind!r}{did_you_mean(request.kind, DICOM_KINDS)}"
-        )
-    if extension == ".dcm" and request.kind == "sr":
+    if request.kind not in kinds:
+        raise WriteError(f"expected --as {', '.join(kinds)}, got {request.kind!r}{did_you_mean(request.kind, kinds)}")
+    if extension == ".dcm" and request.kind == SR:
         return [f"wrote {output}"], _export_sr(mask, output, request)
-    labelmap = read_labelmap(mask)
-    if extension != ".dcm":
-        keys = request.labels or None
-        return [f"wrote {path}" for path in write_mesh(labelmap, output, labels=keys)], ()
-    findings = _export_dicom(labelmap, output, request)
-    return [f"wrote {output}"], findings
+    content = Content(read_labelmap(mask), only=request.labels)
+    findings: tuple[str, ...] = ()
+    wanted = format_of(output)
+    if extension == ".dcm":
+        wanted, images = FORMATS[DICOM_KINDS[request.kind]], _images(output, request)
+        made = provenance_of(request.log) if request.log is not None else None
+        content = replace(content, images=images, made=made, keep_identity=request.keep_identity, holes=request.holes)
+        findings = images.findings
+    return [f"wrote {path}" for path in wanted.write(content, output)], findings
 
 
-def _export_dicom(labelmap: Labelmap, output: Path, request: ExportRequest) -> tuple[str, ...]:
-    from promptseg.export import provenance_of, read_source, write_dicom_seg, write_rtstruct
-    from promptseg.export.source import HOW_TO_GO_ON
+def _images(output: Path, request: ExportRequest) -> DicomSource:
+    from promptseg.export.source import HOW_TO_GO_ON, read_source
 
     if request.image is None:
         raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
-    source = read_source(request.image, series=request.series, frame=request.frame)
-    made = provenance_of(request.log) if request.log is not None else None
-    keep = request.keep_identity
-    if request.kind == "rtstruct":
-        write_rtstruct(labelmap, output, source, provenance=made, holes=request.holes, keep_identity=keep)
-    else:
-        kind = "binary" if request.kind == "seg" else "labelmap"
-        write_dicom_seg(labelmap, output, source, provenance=made, kind=kind, keep_identity=keep)
-    return source.findings
+    return read_source(request.image, series=request.series, frame=request.frame)
 
 
 def _export_sr(seg: Path, output: Path, request: ExportRequest) -> tuple[str, ...]:
-    from promptseg.export import read_source, write_dicom_sr
+    from promptseg.export import write_dicom_sr
     from promptseg.export.read import is_dicom_mask
-    from promptseg.export.source import HOW_TO_GO_ON
     from promptseg.io import read_volume
 
     if not is_dicom_mask(seg):
@@ -93,9 +85,7 @@ def _export_sr(seg: Path, output: Path, request: ExportRequest) -> tuple[str, ..
             f"and {seg.name} is none; "
             "write one with --as seg first, and give that as MASK"
         )
-    if request.image is None:
-        raise WriteError(f"cannot write {output} without --image: {HOW_TO_GO_ON}")
-    source = read_source(request.image, series=request.series, frame=request.frame)
+    source = _images(output, request)
     volume = read_volume(request.image, series=request.series, frame=request.frame)
     write_dicom_sr(seg, output, source, volume=volume, keep_identity=request.keep_identity)
     return source.findings

@@ -220,7 +220,7 @@ def test_a_batch_takes_no_log_of_another_image_and_writes_the_weights(log, scan,
     weights("cd" * 32)
     job = SegmentJob(JobSpec("segment", {"model": "classical"}, device="cpu"))
     job.load()
-    labelmap, made = job.infer(job.prepare(Case("1", str(scan), hints=Hints(log=str(log)))))
+    labelmap, made, _ = job.infer(job.prepare(Case("1", str(scan), hints=Hints(log=str(log)))))
     assert np.array_equal(labelmap.array, promptseg.replay(scan, log).array)
     image = promptseg.read_volume(scan).content_hash
     assert (made.model_id, made.image_sha256, made.weights) == ("classical", image, "cd" * 32)
