@@ -82,6 +82,7 @@ class LiveJob:
         return {
             **plain,
             "created": self.created,
+            "code": last.get("code", ""),
             "detail": last.get("detail", ""),
             "done": last.get("done"),
             "total": last.get("total"),

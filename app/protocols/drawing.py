@@ -18,6 +18,7 @@ from promptseg.errors import PromptError
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Prompt, Scribble
 from promptseg.session.session import Session
+from promptseg.session.verbs import PromptVerbs
 from promptseg.volume import Volume
 from promptseg.volume.label_voxels import Changed, as_slices, bounds
 
@@ -112,6 +113,11 @@ class Drawing:
         if box is not None:
             self.shown[as_slices(box)] = new[as_slices(box)]
         return box
+
+
+def _has_all_verbs(drawing: Drawing) -> PromptVerbs:
+    """Say to mypy what must hold."""
+    return drawing
 
 
 def point_prompt(voxel: Sequence[float], positive: bool, shape: Sequence[int]) -> Point:

@@ -229,13 +229,14 @@ class Carried(BaseModel):
 
 
 class JobOut(BaseModel):
-    """Long work."""
+    """Long work; of a failed one ``code`` is the error's kind and ``detail`` its sentence."""
 
     id: str
     kind: str
     session: str | None
     state: Literal["waiting", "running", "done", "cancelled", "failed"]
     created: float
+    code: str
     detail: str
     done: int | None
     total: int | None

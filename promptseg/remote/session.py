@@ -16,7 +16,7 @@ from promptseg.engine.progress import OnProgress, Progress
 from promptseg.errors import Cancelled, PromptError, RemoteError
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.remote.connection import Connection, told_error
-from promptseg.session.verbs import KeptPrompt, SliceReview
+from promptseg.session.verbs import KeptPrompt, SessionVerbs, SliceReview
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.label_voxels import Changed, as_slices
 from promptseg.volume.labelmap import Label, Labelmap, colour, find_label
@@ -347,6 +347,11 @@ class RemoteSession:
     def _shown(self, label: LabelKey) -> dict[str, Any]:
         value = self._value(label)
         return next(one for one in self._state["labels"] if one["value"] == value)
+
+
+def _has_all_verbs(session: RemoteSession) -> SessionVerbs:
+    """Say to mypy what must hold."""
+    return session
 
 
 class _Told:

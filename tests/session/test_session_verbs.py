@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from phantoms import SHAPE, X, Y, Z, volume_of
 
 import promptseg
-from promptseg.api import apply_log
 from promptseg.engine.edits import Grow
 from promptseg.errors import PromptError
 from promptseg.models.families.oracle import OraclePredictor
-from promptseg.session.prompt_log import PromptLog, read_log
+from promptseg.session.prompt_log import read_log
+from promptseg.session.restoring import restore
 from promptseg.session.session import Session
 
 LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
@@ -33,8 +33,7 @@ def seen(session):
 
 def replayed(session, tmp_path):
     log = read_log(session.export_prompts(tmp_path / "log.json"))
-    again = Session(session.volume, OraclePredictor(), session.options)
-    apply_log(again, log)
+    again = restore(session.volume, log, OraclePredictor())
     if session.selected:
         again.select(session.selected)
     return again
@@ -337,8 +336,7 @@ def test_any_story_replays_and_unwinds(steps, overlap):
             session.redo()
             assert seen(session) == after
     assert json.loads(json.dumps(session.log)) == list(session.log)
-    again = Session(VOLUME, OraclePredictor(), session.options)
-    apply_log(again, PromptLog(session.log))
+    again = restore(VOLUME, session.prompt_log(), OraclePredictor())
     if session.labels:
         again.select(session.selected)
     assert seen(again) == seen(session)

@@ -11,7 +11,7 @@ import promptseg
 from promptseg.engine.edits import Grow, Paint
 from promptseg.errors import Cancelled
 from promptseg.prompts import Lasso, MaskPrompt, Plane, Scribble
-from promptseg.session import frozen, keeping
+from promptseg.session import comparing, frozen, keeping
 from promptseg.session.journal import read_journal
 from promptseg.session.snapshot import read_snapshot
 
@@ -89,7 +89,7 @@ def without_replay(monkeypatch):
     def fail(*_):
         raise AssertionError("an entry was performed again")
 
-    monkeypatch.setattr(keeping, "perform", fail)
+    monkeypatch.setattr(comparing, "perform", fail)
 
 
 def test_what_is_frozen_comes_back(work, scan):

@@ -7,12 +7,12 @@ import pytest
 from phantoms import X, Y, volume_of
 
 import promptseg
-from promptseg.api import apply_log
 from promptseg.errors import GeometryMismatchError, MissingExtraError, PromptError
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.prompts import prompt_from_dict, prompt_to_dict
 from promptseg.session import text_engines as textual
 from promptseg.session.prompt_log import PromptLog
+from promptseg.session.restoring import restore
 from promptseg.session.session import Session
 
 LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
@@ -46,8 +46,7 @@ def test_words_become_a_mask_that_can_be_corrected_and_replayed_without_the_engi
     assert not session.mask()[12].any()
     assert engine.asked == 1
     log = json.loads(json.dumps(session.log))
-    again = Session(VOLUME, OraclePredictor())
-    apply_log(again, PromptLog(tuple(log)))
+    again = restore(VOLUME, PromptLog(tuple(log)), OraclePredictor())
     assert np.array_equal(again.labelmap.array, session.labelmap.array)
 
 

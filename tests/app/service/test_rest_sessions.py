@@ -169,6 +169,26 @@ def test_every_other_export_is_a_file_of_its_kind(client: TestClient, example: s
     assert len(answer.content) > 200
 
 
+def test_an_error_says_to_programs_what_its_sentence_says_to_people(client: TestClient, example: str) -> None:
+    path = f"{API}/sessions/{example}"
+    client.post(f"{path}/labels", json={"name": "liver"})
+    outside = {"prompts": [{"type": "point", "voxel": [999.0, 0.0, 0.0]}]}
+    study = client.get(f"{API}/studies").json()[0]["id"]
+    told = {
+        "prompt": client.post(f"{path}/prompts", json=outside),
+        "invalid": client.post(f"{path}/prompts", json={"prompts": [{"type": "wish"}]}),
+        "unknown_name": client.delete(f"{path}/labels/77"),
+        "unknown_model": client.post(f"{API}/sessions", json={"study": study, "model": "biultin"}),
+        "write": client.get(f"{path}/export", params={"format": "dicom-seg"}),
+        "not_found": client.get(f"{API}/sessions/nope"),
+        "method_not_allowed": client.put(f"{API}/studies"),
+    }
+    assert {code: answer.json()["code"] for code, answer in told.items()} == {code: code for code in told}
+    assert client.get(f"{API}/nope").json()["code"] == "not_found"
+    assert told["unknown_name"].json()["choices"] == ["liver"]
+    assert all("code" not in answer.json()["detail"] for answer in told.values())
+
+
 def test_what_makes_no_sense_is_refused_in_one_sentence(client: TestClient, example: str) -> None:
     path = f"{API}/sessions/{example}"
     outside = client.post(f"{path}/prompts", json={"prompts": [{"type": "point", "voxel": [999.0, 0.0, 0.0]}]})
