@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from promptseg.errors import SettingsError
 from promptseg.models.builtin.training.samples import World
 
-__all__ = ["RECIPES", "Recipe", "Stage", "read_recipe"]
+__all__ = ["RECIPES", "Recipe", "Stage", "rate_at", "read_recipe", "read_table", "stage_at"]
 
 RECIPES = {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
 """The recipes of the shipped file's members, by member."""
+
+
+class _Stretch(Protocol):
+    """What stages of all kinds have."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def rates(self) -> tuple[float, float]: ...
+
+
+class _InBlocks(Protocol):
+    """What recipes of all kinds have."""
+
+    @property
+    def block(self) -> int: ...
+
+    @property
+    def stages(self) -> Sequence[_Stretch]: ...
+
+
+S = TypeVar("S", bound=_Stretch)
+R = TypeVar("R", bound=_InBlocks)
 
 
 @dataclass(frozen=True)
@@ -64,28 +90,44 @@ class Recipe:
 
     def at(self, step: int) -> tuple[Stage, float]:
         """The stage of a step and how far it is through it, 0..1."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage, step / stage.steps
-            step -= stage.steps
-        return self.stages[-1], 1.0
+        return stage_at(self.stages, step)
+
+
+def stage_at(stages: Sequence[S], step: int) -> tuple[S, float]:
+    """The stage of a step and how far it is through it, 0..1."""
+    for stage in stages:
+        if step < stage.steps:
+            return stage, step / stage.steps
+        step -= stage.steps
+    return stages[-1], 1.0
+
+
+def rate_at(stages: Sequence[S], step: int, warm_up: int) -> float:
+    """Learning rate of a step: along each stage's straight line, and rising from nothing over the first ``warm_up``."""
+    stage, done = stage_at(stages, step)
+    rate = stage.rates[0] + done * (stage.rates[1] - stage.rates[0])
+    return rate * min(1.0, (step + 1) / warm_up)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe; see ``read_table`` for the errors."""
+    example = next(iter(RECIPES.values())).name
+    return read_table(path, example, lambda table, stages: Recipe(stages=tuple(map(_stage, stages)), **table))
+
+
+def read_table(path: Path, example: str, make: Callable[[dict[str, Any], list[dict[str, Any]]], R]) -> R:
+    """Read a recipe of any kind: ``make`` gets its values and its stages.
 
     Raises:
-        SettingsError: the file is missing, no TOML, or lacks or has surplus keys.
+        SettingsError: the file is missing, no TOML, or lacks or has surplus keys; or a stage ends within a block.
     """
     try:
         table = tomllib.loads(path.read_text())
-        stages = tuple(_stage(dict(entry)) for entry in table.pop("stage"))
-        recipe = Recipe(stages=stages, **table)
+        stages = [dict(entry) for entry in table.pop("stage")]
+        recipe = make(table, stages)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as exc:
-        raise SettingsError(
-            f"expected a training recipe at {path}: {exc!r}; see {next(iter(RECIPES.values())).name} for one"
-        ) from exc
-    ends = [sum(stage.steps for stage in stages[: k + 1]) for k in range(len(stages))]
+        raise SettingsError(f"expected a training recipe at {path}: {exc!r}; see {example} for one") from exc
+    ends = list(itertools.accumulate(stage.steps for stage in recipe.stages))
     if any(end % recipe.block for end in ends):
         raise SettingsError(f"expected stages of whole blocks of {recipe.block} steps in {path}, they end at {ends}")
     return recipe

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from promptseg.models.builtin.training.network import PromptNet
-from promptseg.models.builtin.training.recipe import Recipe, Stage
+from promptseg.models.builtin.training.recipe import Recipe, Stage, rate_at
 from promptseg.models.builtin.training.rounds import Interaction
 from promptseg.models.builtin.training.samples import Sample, World, make_samples
 from promptseg.models.families.builtin.views import CHANNELS
@@ -155,9 +155,7 @@ class Trainer:
 
     def rate(self) -> float:
         """Learning rate now."""
-        stage, done = self.recipe.at(self.step)
-        rate = stage.rates[0] + done * (stage.rates[1] - stage.rates[0])
-        return rate * min(1.0, (self.step + 1) / WARM_UP)
+        return rate_at(self.recipe.stages, self.step, WARM_UP)
 
     def update(self, views: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
         """One optimiser step; returns the probabilities (n, 1, s, s)."""

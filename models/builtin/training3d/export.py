@@ -10,13 +10,16 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from promptseg.models.builtin.training.export import OPSET, halve
+from promptseg.models.builtin.training.export import OPSET, halve, read_weights
 from promptseg.models.builtin.training3d.network import VolumeNet
 from promptseg.models.families.builtin.volume_views import CHANNELS
 
-__all__ = ["export"]
+__all__ = ["export", "load_average", "read_network"]
 
 log = logging.getLogger(__name__)
+
+PREFIX = "network."
+"""Of the weights' names in the file."""
 
 EXAMPLE = (2, len(CHANNELS), 32, 48, 64)
 """Shape that the network is traced with; batch and edges stay free."""
@@ -55,3 +58,23 @@ def export(network: VolumeNet, out: Path) -> str:
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     log.info("%s: %d bytes, sha256 %s", out, out.stat().st_size, digest)
     return digest
+
+
+def load_average(checkpoint: Path) -> VolumeNet:
+    """The network of a checkpoint with its averaged weights, in evaluation mode on the CPU."""
+    return _with_weights(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
+
+
+def read_network(path: Path) -> VolumeNet:
+    """The network in a file written by ``export``."""
+    return _with_weights(
+        {name.removeprefix(PREFIX): value for name, value in read_weights(path).items() if name.startswith(PREFIX)}
+    )
+
+
+def _with_weights(state: dict[str, Tensor]) -> VolumeNet:
+    """A network as wide as its weights say."""
+    count = len({name.split(".")[1] for name in state if name.startswith("down.")})
+    network = VolumeNet(tuple(len(state[f"down.{level}.first.weight"]) for level in range(count)))
+    network.load_state_dict(state)
+    return network.eval()
