@@ -131,7 +131,8 @@ def connected_to(mask: Tensor, seeds: Tensor) -> Tensor:
 
 def _labelled(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     parts = cc3d.connected_components(mask, connectivity=26)
-    return np.isin(parts, np.unique(parts[seeds])) & mask
+    found: np.ndarray = np.isin(parts, np.unique(parts[seeds])) & mask
+    return found
 
 
 def depth_inside(mask: Tensor) -> Tensor:

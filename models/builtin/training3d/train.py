@@ -164,7 +164,7 @@ class Trainer:
             targets = torch.cat([one.scenes.targets for one in people])
             probability, dice = self.update(views, targets)
             reached.append(dice.mean())
-            for k, part in zip(chosen, probability.split([len(p.scenes.targets) for p in people]), strict=True):
+            for k, part in zip(chosen, torch.split(probability, [len(p.scenes.targets) for p in people]), strict=True):
                 at_side[k].people.answer(part)
                 if at_side[k].people.left == 0:
                     at_side[k] = self._sit_down(chance, stage, side, at_side[k])
