@@ -8,12 +8,18 @@ TREE   := build/tree
 # Published clients of viewers' protocols, which the tests read out of their wheels: one brings a package "tests" along.
 CLIENTS := nninteractive-client==2.5.0 monailabel==0.8.5
 
-.PHONY: help demo app viewer test check format setup tree clean
+# A worker per core, and one thread in each: threads of two workers would wait for each other.
+WORKERS ?= logical
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help demo app viewer test test-fast coverage check format setup tree clean
 
 help:
 	@echo "make demo    segment the example volume with the built-in model, results under out/"
 	@echo "make app     the browser app, http://127.0.0.1:7860"
 	@echo "make test    the whole default test suite"
+	@echo "make test-fast   what needs no server, browser or torch, in a minute or so"
+	@echo "make coverage    the whole suite, with the lines that it reaches"
 	@echo "make check   formatting, lint, types, import layers"
 	@echo "make format  rewrite the sources in house format"
 
@@ -57,7 +63,14 @@ app: $(VENV)/.app $(LIBRARY)
 
 test: $(VENV)/.dev $(LIBRARY)
 	@$(MAKE) --no-print-directory viewer || echo "the viewer's library could not be fetched; the browser tests skip"
-	@$(BIN)/python -m pytest --cov=promptseg --cov-report=term:skip-covered
+	@$(PYTEST)
+
+# While working: no server, no browser, no torch, nothing slow.
+test-fast: $(VENV)/.dev
+	@$(PYTEST) -m "not (server or browser or torch or slow)"
+
+coverage: $(VENV)/.dev $(LIBRARY)
+	@$(PYTEST) --cov=promptseg --cov-report=term:skip-covered
 
 # The three folders as one package, as a wheel lays them out: static tools need to see them that way.
 tree:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import promptseg
 
 from promptseg.example import example_path
 
@@ -38,8 +39,7 @@ def test_python_snippets_run(folder, code):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(folder, shared_data, command):
     (folder / "dicom_folder").symlink_to(shared_data / "ct_ts_dicom_j2k" / "dicom")
-    words = [sys.executable, "-m", "promptseg", *shlex.split(command)[1:]]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    done = promptseg(*shlex.split(command)[1:], cwd=folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,11 +1,11 @@
-"""``promptseg batch`` as a person runs it: one process, its exit codes, its lines, its reports."""
+"""``promptseg batch`` as a person runs it: its exit codes, its lines, its reports."""
 
 import csv
+import functools
 import json
-import subprocess
-import sys
 
 import pytest
+from command_line import promptseg as command
 from phantoms import PHANTOMS, volume_of
 
 import promptseg
@@ -13,9 +13,7 @@ import promptseg
 TRUTH, SLICE, PLACE = PHANTOMS["ends"]
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "promptseg", "batch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+run = functools.partial(command, "batch")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,15 @@
-"""The container contract of grand-challenge.org, as a process with folders."""
+"""The container contract of grand-challenge.org, as a command with folders."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from command_line import Ended, promptseg
 
 from promptseg.batch.grand_challenge import annotated
 from promptseg.errors import PromptError
@@ -43,10 +42,8 @@ def _world(voxel: tuple[int, int, int]) -> list[float]:
     return [float(v) for v in GRID.voxel_to_world(voxel)]
 
 
-def _run(case: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "promptseg", "grand-challenge"]
-    folders = ["--input", str(case / "input"), "--output", str(case / "output")]
-    return subprocess.run([*command, *folders, *more], capture_output=True, text=True, timeout=300, check=False)
+def _run(case: Path, *more: str) -> Ended:
+    return promptseg("grand-challenge", "--input", case / "input", "--output", case / "output", *more)
 
 
 def _box() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from promptseg.models.checkpoints import match_keys, read_state
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.torch
+
 
 class Evil:
     """A pickle that runs a command when it is loaded."""

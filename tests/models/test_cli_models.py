@@ -21,6 +21,8 @@ from promptseg.models.table import markdown_table
 from promptseg.models.weights import registry
 from promptseg.models.weights.registry import ModelCard, WeightFile, model_cards
 
+pytestmark = pytest.mark.torch
+
 CONTENT = b"weights" * 1000
 
 

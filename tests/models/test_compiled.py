@@ -14,6 +14,8 @@ from .families.sam2.test_on_onnx import tiny2  # noqa: F401 - a fixture: that on
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
 # torch's own compiler still uses its older one when it is imported

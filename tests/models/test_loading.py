@@ -22,6 +22,8 @@ from .families.sam.test_on_onnx import card  # noqa: F401 - a fixture: a tiny SA
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture
 def image(slices):

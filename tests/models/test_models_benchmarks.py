@@ -14,6 +14,8 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 import models_parity
 import models_references
 
+pytestmark = pytest.mark.torch
+
 SPEED = Path(models_references.__file__).with_name("models_speed.py")
 
 

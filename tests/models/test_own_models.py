@@ -24,6 +24,8 @@ from .families.sam2.test_on_onnx import tiny2  # noqa: F401 - a fixture
 pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+pytestmark = pytest.mark.torch
+
 CLICK = SlicePrompts(np.array([[20, 30]], np.float32), np.array([True]))
 IMAGE = SliceImage(np.random.default_rng(0).random((40, 70), np.float32))
 

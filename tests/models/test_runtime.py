@@ -10,6 +10,8 @@ from promptseg.models.runtime import Device, choose_device, choose_placement
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.torch
+
 BOTH = {"has_checkpoint": True, "exports": ("fp32", "fp16")}
 
 

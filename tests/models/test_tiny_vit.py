@@ -8,6 +8,8 @@ from promptseg.errors import ModelError  # noqa: E402
 from promptseg.models.networks import architectures  # noqa: E402
 from promptseg.models.networks.tiny_vit import TinyViT, TinyVitShape  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 SMALL = {"widths": (16, 32, 40, 80), "depths": (1, 1, 2, 1), "heads": (1, 2, 2, 4)}
 
 

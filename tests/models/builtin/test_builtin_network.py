@@ -10,6 +10,8 @@ from promptseg.models.builtin import BUILTIN_ONNX, BUILTIN_SHA256
 from promptseg.models.builtin.training.samples import make_samples
 from promptseg.models.families.builtin.views import Hints, Window, draw_view
 
+pytestmark = pytest.mark.torch
+
 MOST_BYTES, MOST_WEIGHTS = 16 * 2**20, 8_000_000
 
 

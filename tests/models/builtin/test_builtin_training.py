@@ -16,6 +16,8 @@ from promptseg.models.builtin.training.recipe import RECIPES, Recipe, read_recip
 from promptseg.models.builtin.training.train import dice_of, mask_loss, pixel_weights, train  # noqa: E402
 from promptseg.models.families.builtin.views import CHANNELS  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 TINY = """
 member = "thin"
 seed = 3

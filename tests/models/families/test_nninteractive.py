@@ -10,6 +10,8 @@ from promptseg.errors import DeviceError, MissingExtraError, ModelError, PromptE
 from promptseg.models.families import nninteractive
 from promptseg.models.weights.registry import model_card
 
+pytestmark = pytest.mark.torch
+
 CARD = model_card("nninteractive")
 Z, Y, X = np.mgrid[:20, :34, :41]
 BALL = ((Z - 9) ** 2 / 25 + (Y - 12) ** 2 / 49 + (X - 27) ** 2 / 64) < 1  # nowhere symmetric, off the middle

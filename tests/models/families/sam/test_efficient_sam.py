@@ -20,6 +20,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")
 from torch.nn.functional import interpolate  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 EDGE, MOST_POINTS = 128, 6  # the original's edge is 1024
 RADII = (10.0, 24.0, 60.0)  # of the three answers, in pixels of the square
 SHAPE = (50, 60)

@@ -7,6 +7,8 @@ import pytest
 from promptseg.errors import ModelError
 from promptseg.models.families.sam.frames import KINDS, Frame, content, prepare, prepare_cut, trimmed
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["CT grows", "X-ray shrinks", "ultrasound in colour"])
 def test_medsam_s_input_is_its_own_script_s_to_the_bit(slices, which):

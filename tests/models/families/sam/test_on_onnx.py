@@ -17,6 +17,8 @@ from promptseg.models.weights.store import Store
 torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+pytestmark = pytest.mark.torch
+
 CLICK = SlicePrompts(np.array([[60, 50]], np.float32), np.array([True]))
 BOX = SlicePrompts(box=(20, 30, 60, 90))
 

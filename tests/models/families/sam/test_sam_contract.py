@@ -9,6 +9,8 @@ from promptseg.models.predictor import Embedding, Predictor, Prior, SliceImage, 
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.torch
+
 POINT = SlicePrompts(np.array([[4, 3]], np.float32), np.array([True]))
 
 

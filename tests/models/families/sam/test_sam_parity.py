@@ -16,6 +16,8 @@ from promptseg.models.families.sam.predictor import SamOptions, SamPredictor  # 
 from promptseg.models.families.sam.wire import to_wire  # noqa: E402
 from promptseg.models.runtime import Device  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 MAX_ABS = 1e-3
 
 

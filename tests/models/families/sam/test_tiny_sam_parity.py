@@ -15,6 +15,8 @@ from promptseg.models.families.sam.predictor import SamOptions, SamPredictor  # 
 from promptseg.models.networks import architectures  # noqa: E402
 from promptseg.models.networks.tiny_vit import TinyVitShape  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 SHAPE = {"widths": (16, 32, 40, 80), "depths": (1, 1, 2, 1), "heads": (1, 2, 2, 4), "windows": (7, 7, 14, 7)}
 MAX_ABS, LEAST_IOU = 1e-3, 0.999
 

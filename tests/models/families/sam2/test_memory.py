@@ -17,6 +17,8 @@ from promptseg.models.weights.registry import ModelCard
 from .test_predictor import original_names
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+
+pytestmark = pytest.mark.torch
 EDGE = 128
 STEPS = 18  # more than the memory's own reach of fifteen
 TRACKING = {

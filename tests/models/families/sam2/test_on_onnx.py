@@ -16,6 +16,8 @@ from .test_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")
 
+pytestmark = pytest.mark.torch
+
 CLICK = SlicePrompts(np.array([[60, 50]], np.float32), np.array([True]))
 BOX = SlicePrompts(box=(20, 30, 60, 90))
 

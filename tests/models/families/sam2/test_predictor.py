@@ -11,6 +11,8 @@ from promptseg.models.runtime import Device
 from promptseg.models.weights.registry import ModelCard
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+
+pytestmark = pytest.mark.torch
 EDGE = 128
 PLACES = {"conv1": 0, "layer_norm1": 1, "conv2": 3, "layer_norm2": 4, "conv3": 6}
 
