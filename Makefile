@@ -20,7 +20,7 @@ help:
 	@echo "make test    the whole default test suite"
 	@echo "make test-fast   what needs no server, browser or torch, in a minute or so"
 	@echo "make coverage    the whole suite, with the lines that it reaches"
-	@echo "make check   formatting, lint, types, import layers"
+	@echo "make check   formatting, lint, types, import layers, the page's code"
 	@echo "make format  rewrite the sources in house format"
 
 # The core alone: what a user of `make demo` needs.
@@ -67,7 +67,7 @@ test: $(VENV)/.dev $(LIBRARY)
 
 # While working: no server, no browser, no torch, nothing slow.
 test-fast: $(VENV)/.dev
-	@$(PYTEST) -m "not (server or browser or torch or slow)"
+	@$(PYTEST) -m "not (server or browser or torch or slow)" --ignore tests/app --ignore tests/remote --ignore tests/wholebody
 
 coverage: $(VENV)/.dev $(LIBRARY)
 	@$(PYTEST) --cov=promptseg --cov-report=term:skip-covered
@@ -82,6 +82,7 @@ check: $(VENV)/.dev tree
 	$(BIN)/ruff check .
 	cd $(TREE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p promptseg
 	cd $(TREE) && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
+	$(BIN)/python tests/dev/check_page.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

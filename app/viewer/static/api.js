@@ -21,7 +21,9 @@ export class Api {
     return this.base + path;
   }
 
+  /** @param {string} method @param {string} path @param {{body?: unknown, signal?: AbortSignal}} options */
   async fetch(method, path, { body, signal } = {}) {
+    /** @type {RequestInit} */
     const request = {
       method, signal, credentials: "same-origin",
       headers: body === undefined ? {} : { "Content-Type": "application/json" },

@@ -13,7 +13,15 @@ const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itse
 export class App extends Looking {
   constructor(api, planes, volume3d) {
     super(planes);
-    Object.assign(this, { api, volume3d, session: null, review: null, job: null, beside: null, chosenPrompt: null, queue: Promise.resolve() });
+    this.api = api;
+    this.volume3d = volume3d;
+    this.session = null;
+    this.review = null;
+    this.job = null; // what changes the labels; clicks wait for it
+    this.beside = null; // what runs while clicks go on
+    this.chosenPrompt = null;
+    /** @type {Promise<any>} */
+    this.queue = Promise.resolve();
   }
 
   /** Run one change after another; failures become a message and never stop the queue. */
@@ -37,7 +45,11 @@ export class App extends Looking {
 
   // --- session -----------------------------------------------------------------------------------------------------
 
-  /** Show a session: its picture, labels and prompts. */
+  /**
+   * Show a session: its picture, labels and prompts.
+   * @param {string} id
+   * @param {{onProgress?: (share: number) => void}} [options]
+   */
   async openSession(id, { onProgress } = {}) {
     const state = await this.api.get(`/sessions/${id}`);
     const image = await this.api.bytes(`/sessions/${id}/image.nii`, onProgress);

@@ -64,7 +64,7 @@ export function icon(name, size = 18) {
   const svg = document.createElementNS(SVG_NS, "svg");
   const attributes = { viewBox: "0 0 24 24", width: size, height: size, fill: "none", stroke: "currentColor",
     "stroke-width": 1.7, "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" };
-  for (const [key, value] of Object.entries(attributes)) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) svg.setAttribute(key, String(value));
   const path = document.createElementNS(SVG_NS, "path");
   path.setAttribute("d", ICONS[name] ?? "");
   svg.append(path);
@@ -79,7 +79,8 @@ export function iconButton(name, label, onclick, props = {}) {
 
 /** Replace a container's children; the element with the same data-key keeps the keyboard focus. */
 export function replaceKeepingFocus(container, ...children) {
-  const focused = container.contains(document.activeElement) ? document.activeElement?.dataset?.key : null;
+  const at = document.activeElement;
+  const focused = at instanceof HTMLElement && container.contains(at) ? at.dataset.key : null;
   container.replaceChildren(...children.flat(Infinity).filter(Boolean));
   if (focused) container.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
@@ -87,5 +88,5 @@ export function replaceKeepingFocus(container, ...children) {
 /** True while someone types in a field inside the container: then it must not be rebuilt under the cursor. */
 export function isTyping(container) {
   const at = document.activeElement;
-  return container.contains(at) && at.matches("input[type=text], input:not([type]), textarea, select");
+  return at !== null && container.contains(at) && at.matches("input[type=text], input:not([type]), textarea, select");
 }

@@ -4,7 +4,8 @@ import { TOOLS } from "./tools.js";
 
 export class Keys {
   constructor(app, shell) {
-    Object.assign(this, { app, shell });
+    this.app = app;
+    this.shell = shell;
     document.addEventListener("keydown", (event) => this.press(event));
   }
 

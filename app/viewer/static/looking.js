@@ -6,7 +6,17 @@ const STORED = "promptseg.settings";
 
 export class Looking {
   constructor(planes) {
-    Object.assign(this, { planes, busy: 0, stroke: null, brush: null, tool: "point", brushMm: 6, listeners: new Map(), wanted: new Set(), coarse: new Set(), pixelRatio: 1 });
+    this.planes = planes;
+    this.marks = null; // drawn over the planes
+    this.busy = 0; // changes that the server has not answered
+    this.stroke = null;
+    this.brush = null;
+    this.tool = "point";
+    this.brushMm = 6;
+    this.listeners = new Map();
+    this.wanted = new Set(); // views to draw with the next picture
+    this.coarse = new Set(); // views that show a preview
+    this.pixelRatio = 1;
     this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
   }
 
@@ -16,6 +26,7 @@ export class Looking {
     this.listeners.set(name, [...(this.listeners.get(name) ?? []), listener]);
   }
 
+  /** @param {string} name @param {any} [value] what the listeners get */
   emit(name, value) {
     for (const listener of this.listeners.get(name) ?? []) listener(value);
   }
@@ -141,5 +152,5 @@ export class Looking {
 }
 
 function read(key) {
-  try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; }
+  try { return JSON.parse(localStorage.getItem(key) ?? "{}"); } catch { return {}; }
 }

@@ -49,23 +49,19 @@ function setTheme(theme) {
 class Program {
   constructor(root, niivue) {
     this.root = root;
-    this.niivue = niivue;
     this.api = new Api();
     this.configuration = {};
+    this.app = new App(this.api, new Planes(null, niivue), new Volume3D(null, niivue));
+    this.app.volume3d.isAwaited = () => this.app.busy > 0;
+    this.shell = new Shell(root, this.app, this.actions());
+    this.app.planes.canvas = this.shell.gl;
+    this.app.volume3d.canvas = this.shell.gl3d;
+    this.keys = new Keys(this.app, this.shell);
+    this.startScreen = new Start(this.shell.screen, this.app, this.actions());
+    this.away = null; // the note that the server does not answer
   }
 
   async start() {
-    this.app = new App(this.api, null, null);
-    const actions = this.actions();
-    this.app.planes = new Planes(null, this.niivue);
-    this.app.volume3d = new Volume3D(null, this.niivue);
-    this.app.volume3d.isAwaited = () => this.app.busy > 0;
-    this.shell = new Shell(this.root, this.app, actions);
-    this.app.planes.canvas = this.shell.gl;
-    this.app.volume3d.canvas = this.shell.gl3d;
-    this.shell.visibleView = () => [...this.app.planes.panes.keys()][0] ?? "axial";
-    this.keys = new Keys(this.app, this.shell);
-    this.startScreen = new Start(this.shell.screen, this.app, actions);
     this.app.on("offline", () => this.reconnect());
     this.app.on("gone", () => { this.app.close(); this.home(); this.app.say(t("session.gone"), "warning"); });
     await this.app.planes.start();
@@ -161,7 +157,7 @@ class Program {
         await this.openSession(state.id, onProgress);
       },
       anatomy: () => fetch(`${BASE}/anatomy.json`).then((r) => r.json()).catch(() => []),
-      setLanguage: (language) => { localStorage.setItem(LANGUAGE, language in LANGUAGES ? language : "en"); location.reload(); },
+      setLanguage: (chosen) => { localStorage.setItem(LANGUAGE, chosen in LANGUAGES ? chosen : "en"); location.reload(); },
       toggleTheme: () => {
         setTheme(document.documentElement.dataset.psTheme === "dark" ? "light" : "dark");
         this.shell.showTheme();
@@ -210,12 +206,24 @@ class Program {
     } catch (error) { this.app.fail(error); }
   }
 
-  /** Ask a question; with a warning {text, check}, "yes" needs its box ticked. */
+  /**
+   * Ask a question; with a warning, "yes" needs its box ticked.
+   * @param {string} text
+   * @param {string} yes
+   * @param {{text: string, check: string} | null} warning
+   * @returns {Promise<boolean>}
+   */
   async confirm(text, yes, warning = null) {
     return await this.choose(text, [["yes", yes]], warning) === "yes";
   }
 
-  /** Ask which of several [value, label] it shall be; "" for none. With a warning {text, check} its box comes first. */
+  /**
+   * Ask which of several [value, label] it shall be; "" for none. With a warning its box comes first.
+   * @param {string} text
+   * @param {[string, string][]} ways
+   * @param {{text: string, check: string} | null} warning
+   * @returns {Promise<string>}
+   */
   choose(text, ways, warning = null) {
     return new Promise((resolve) => {
       const dialog = h("dialog", { class: "ps-dialog", "aria-label": ways[0]?.[1] ?? text });

@@ -30,7 +30,7 @@ export class Marks {
       context.translate(rect[0], rect[1]);
       const place = new Place(app.planes, view, scale, rect[2], rect[3]);
       if (app.settings.crosshair) crosshair(context, place);
-      for (const item of app.shownPrompts()) prompt(context, place, item, app);
+      for (const item of app.shownPrompts()) drawPrompt(context, place, item, app);
       if (app.stroke?.view === view) stroke(context, place, app.stroke);
       if (app.brush?.view === view) brush(context, place, app.brush);
       letters(context, place);
@@ -43,7 +43,11 @@ export class Marks {
 /** A view's pane in CSS pixels. */
 export class Place {
   constructor(planes, view, scale, width, height) {
-    Object.assign(this, { planes, view, scale, width, height });
+    this.planes = planes;
+    this.view = view;
+    this.scale = scale;
+    this.width = width;
+    this.height = height;
     this.axis = planes.frame.normal(view);
     this.slice = planes.crosshair[this.axis];
   }
@@ -97,7 +101,7 @@ function scaleBar(context, place) {
   const longest = 0.22 * place.width / place.perMm;
   if (!(longest > 0) || place.width < 120) return;
   const power = 10 ** Math.floor(Math.log10(longest));
-  const length = [5, 2, 1].map((s) => s * power).find((v) => v <= longest);
+  const length = [5, 2].map((s) => s * power).find((v) => v <= longest) ?? power;
   const px = length * place.perMm;
   const y = place.height - 16, x = 14;
   for (const [color, width] of [["rgba(0, 0, 0, .75)", 4], [INK, 1.5]]) {
@@ -111,7 +115,7 @@ function scaleBar(context, place) {
   words(context, unit, x + px + 8, y - 3, "left");
 }
 
-function prompt(context, place, item, app) {
+function drawPrompt(context, place, item, app) {
   const shape = outline(item.prompt, place);
   if (!shape) return;
   const chosen = app.chosenPrompt === item.id;
@@ -191,7 +195,7 @@ function dot(context, [x, y], color, positive, here, chosen) {
   context.stroke();
 }
 
-function trace(context, line, color, { closed, dashed, chosen, width = 2 }) {
+function trace(context, line, color, { closed, dashed = false, chosen = false, width = 2 }) {
   context.lineJoin = context.lineCap = "round";
   const path = new Path2D();
   line.forEach(([x, y], i) => (i ? path.lineTo(x, y) : path.moveTo(x, y)));

@@ -29,7 +29,22 @@ export class Planes {
     this.panes = new Map(); // view -> {rect: [left, top, width, height] in canvas pixels, pan: [x, y] mm, zoom}
     this.strength = { fill: 0.7, line: 2 };
     this.window = { low: 0, high: 1 };
+    /** @type {any} */
+    this.nv = null; // NiiVue itself, once started
+    /** @type {any} */
+    this.gl = null;
+    /** @type {any} */
+    this.preview = null;
     this.image = null;
+    /** @type {any} */
+    this.frame = null; // the image's Frame
+    this.labels = new Uint8Array(0);
+    this.crosshair = [0, 0, 0]; // native voxel
+    this.textures = {};
+    /** @type {any} */
+    this.at = null; // places of the shader's uniforms
+    /** @type {any} */
+    this.drawing = null; // the pane that NiiVue draws now
     this.wanted = []; // views to draw
   }
 
@@ -90,10 +105,12 @@ export class Planes {
     this.setUniforms();
   }
 
-  upload(name, [internal, format, type], [width, height, depth], data) {
+  /** @param {string[]} format @param {number[]} dims */
+  upload(name, format, dims, data) {
+    const [internal, layout, type] = format;
+    const [width, height, depth] = dims;
     const gl = this.gl;
     const target = depth ? gl.TEXTURE_2D_ARRAY : gl.TEXTURE_2D;
-    this.textures ??= {};
     if (this.textures[name]) gl.deleteTexture(this.textures[name]);
     this.textures[name] = gl.createTexture();
     gl.activeTexture(gl.TEXTURE0 + UNITS[name]);
@@ -102,7 +119,7 @@ export class Planes {
     for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(target, filter, gl.NEAREST);
     if (!depth) {
       gl.texStorage2D(target, 1, gl[internal], width, height);
-      gl.texSubImage2D(target, 0, 0, 0, width, height, gl[format], gl[type], data);
+      gl.texSubImage2D(target, 0, 0, 0, width, height, gl[layout], gl[type], data);
       return;
     }
     gl.texStorage3D(target, 1, gl[internal], width, height, depth);
@@ -110,7 +127,7 @@ export class Planes {
     const slices = Math.max(1, Math.floor(2 ** 24 / slice)); // in pieces: a driver copies each piece
     for (let z = 0; z < depth; z += slices) {
       const count = Math.min(slices, depth - z);
-      gl.texSubImage3D(target, 0, 0, 0, z, width, height, count, gl[format], gl[type], data.subarray(z * slice, (z + count) * slice));
+      gl.texSubImage3D(target, 0, 0, 0, z, width, height, count, gl[layout], gl[type], data.subarray(z * slice, (z + count) * slice));
     }
   }
 
@@ -196,7 +213,7 @@ export class Planes {
     gl.uniform4f(this.at.mapping, window.low, 1 / Math.max(window.high - window.low, 1e-6), image.slope, image.intercept);
     gl.uniform2f(this.at.strength, this.strength.fill, this.strength.line);
     nv.drawScene();
-    nv.screenSlices.forEach((slice, i) => this.measure(slice, i));
+    nv.screenSlices.forEach((slice, i) => this.measure(viewOf(slice.axCorSag), slice, i));
   }
 
   /** Draw a pane as a preview; false where NiiVue has not laid out what it shows now. */
@@ -214,8 +231,7 @@ export class Planes {
   }
 
   /** Remember the linear map between a pane's pixels and RAS fractions; three points say it, whatever NiiVue flips. */
-  measure(slice, index) {
-    const [view] = Object.entries(VIEWS).find(([, { type }]) => type === slice.axCorSag);
+  measure(view, slice, index) {
     const pane = this.panes.get(view);
     const [left, top, width, height] = slice.leftTopWidthHeight;
     const read = (fx, fy) => [...this.nv.screenXY2TextureFrac(left + fx * width, top + fy * height, index, false)];
@@ -292,4 +308,5 @@ export class Planes {
   }
 }
 
+const viewOf = (type) => Object.keys(VIEWS).find((view) => VIEWS[view].type === type) ?? "axial";
 const layoutOf = ({ rect, pan, zoom }) => [...rect, ...pan, zoom].join();

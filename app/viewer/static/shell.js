@@ -17,7 +17,14 @@ const MOST_PIXELS = 2; // device pixels per CSS pixel; more costs speed and show
 
 export class Shell {
   constructor(root, app, actions) {
-    Object.assign(this, { root, app, actions, panes: {}, layout: "grid", large: "axial" });
+    this.root = root;
+    this.app = app;
+    this.actions = actions;
+    this.panes = {};
+    this.presets = [];
+    this.toolButtons = [];
+    this.layout = "grid";
+    this.large = "axial";
     this.tools = new Tools(app);
     this.build();
     app.marks = new Marks(this.marks, app);
@@ -25,7 +32,6 @@ export class Shell {
   }
 
   build() {
-    const { app } = this;
     this.gl = h("canvas", { class: "ps-gl", "aria-hidden": "true" });
     this.marks = h("canvas", { class: "ps-marks", "aria-hidden": "true" });
     this.gl3d = h("canvas", { class: "ps-gl3d", "aria-hidden": "true" });
@@ -194,6 +200,9 @@ export class Shell {
     app.redraw();
     ORDER.forEach((view) => this.panes[view].strip.draw());
   }
+
+  /** The view that keys go to before one was touched. */
+  visibleView() { return [...this.app.planes.panes.keys()][0] ?? "axial"; }
 
   fit() {
     this.app.planes.resetViews();

@@ -5,7 +5,9 @@ import { language, t } from "./i18n.js";
 
 export class Start {
   constructor(screen, app, actions) {
-    Object.assign(this, { screen, app, actions });
+    this.screen = screen;
+    this.app = app;
+    this.actions = actions;
   }
 
   async show() {

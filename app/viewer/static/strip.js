@@ -5,7 +5,8 @@ import { t } from "./i18n.js";
 
 export class SliceStrip {
   constructor(app, view) {
-    Object.assign(this, { app, view });
+    this.app = app;
+    this.view = view;
     this.canvas = h("canvas", { class: "ps-strip-colours", height: 6, "aria-hidden": "true" });
     this.input = h("input", { type: "range", min: 0, step: 1, class: "ps-strip-input", "aria-label": `${t("slice")}: ${t(`view.${view}`)}`, oninput: () => this.go() });
     this.input.addEventListener("keydown", (event) => ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"].includes(event.key) && event.stopPropagation());

@@ -23,6 +23,10 @@ export class Tools {
   constructor(app) {
     this.app = app;
     this.touches = new Map();
+    /** @type {any} */
+    this.pinch = null; // {distance, x, y} of two fingers
+    this.gesture = null; // what a pressed pointer does
+    this.wheelRest = 0;
   }
 
   /** Listen on a pane's element. */
@@ -140,7 +144,7 @@ export class Tools {
     app.redrawMarks();
   }
 
-  up(event, view, element) {
+  up(event, view) {
     const { app } = this;
     this.touches.delete(event.pointerId);
     if (this.pinch) { if (!this.touches.size) { this.pinch = null; app.settle(); } return; }
@@ -202,7 +206,7 @@ export class Tools {
       return app.redraw([view], true);
     }
     if (event.shiftKey && (app.tool === "paint" || app.tool === "erase")) return app.setBrush(app.brushMm * (event.deltaY > 0 ? 0.87 : 1.15));
-    this.wheelRest = (this.wheelRest ?? 0) + event.deltaY;
+    this.wheelRest = this.wheelRest + event.deltaY;
     const unit = event.deltaMode === 1 ? 1 : 40; // lines, or pixels of a smooth wheel
     const steps = Math.trunc(this.wheelRest / unit) || (event.deltaMode === 0 && Math.abs(event.deltaY) >= unit ? Math.sign(event.deltaY) : 0);
     this.wheelRest -= steps * unit;

@@ -13,6 +13,12 @@ export class Volume3D {
   constructor(canvas, niivue) {
     this.canvas = canvas;
     this.niivue = niivue;
+    this.planes = null; // whose image is shown
+    this.small = null; // the copy: {buffer, dims}
+    this.rasDims = [1, 1, 1]; // the copy's voxels along R, A, S
+    this.perm = [1, 2, 3]; // its native axis along R, A, S; negative: flipped
+    /** @type {Promise<void> | null} */
+    this.started = null;
     this.cost = 0;
     this.size = [0, 0];
     this.isAwaited = () => false; // whether a person waits for an answer, which comes first

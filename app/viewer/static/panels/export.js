@@ -3,6 +3,7 @@
 import { h, icon } from "../dom.js";
 import { t } from "../i18n.js";
 
+/** @type {[string, string[]][]} */
 const GROUPS = [
   ["export.masks", ["nii.gz", "nrrd", "seg.nrrd", "mha"]],
   ["export.dicom", ["dicom-seg", "rtstruct"]],

@@ -13,6 +13,7 @@ export function measurePanel(app, actions) {
   const hint = h("p", { class: "ps-hint" }, t("measure.hint"));
   let stale = true;
   let shown = false;
+  let timer = 0;
   const load = async () => {
     if (!app.session?.labels.some((l) => l.voxels)) { replaceKeepingFocus(body); hint.hidden = false; hint.textContent = t("measure.none"); return; }
     stale = false;
@@ -26,7 +27,7 @@ export function measurePanel(app, actions) {
     body.removeAttribute("aria-busy");
   };
   app.on("tab", (id) => { shown = id === "measure"; if (shown && stale) load(); });
-  for (const event of ["labels", "session"]) app.on(event, () => { stale = true; if (shown) { clearTimeout(load.timer); load.timer = setTimeout(load, 600); } });
+  for (const event of ["labels", "session"]) app.on(event, () => { stale = true; if (shown) { clearTimeout(timer); timer = setTimeout(load, 600); } });
   return [h("h2", { class: "ps-head" }, t("tab.measure"), iconButton("download", "CSV", () => actions.download("csv"), { class: "ps-small" })), hint, body];
 }
 
