@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import secrets
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,18 +19,11 @@ from starlette.routing import Route
 
 from promptseg.app.door.guard import COOKIE, Buckets
 from promptseg.app.state import AppState
+from promptseg.report.page import fill
 
 __all__ = ["add_login"]
 
-STYLE = (
-    "body{font:16px system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0;background:#10151c;"
-    "color:#e8edf2}main{width:20rem}label{display:block;margin:.8rem 0 .2rem}input,button,a.button{width:100%;"
-    "box-sizing:border-box;padding:.6rem;font:inherit;border-radius:.4rem;border:1px solid #5b6b7c;background:#1b232d;"
-    "color:inherit}button,a.button{margin-top:1.2rem;background:#2f6fdd;border-color:#2f6fdd;color:#fff;cursor:pointer;"
-    "display:block;text-align:center;text-decoration:none}p.note{color:#a9b6c3;font-size:.85rem;margin-top:2rem}"
-    "p.wrong{color:#ffb4a8}"
-)
-NOTE = "Research use only: not a medical device."
+TEMPLATE = Path(__file__).with_name("login.html.jinja")
 WRONG = "Name or password are wrong."
 
 
@@ -49,40 +41,26 @@ def add_login(app: FastAPI, state: AppState) -> None:
     app.include_router(router)
 
 
-def _page(content: str, status: int = 200) -> HTMLResponse:
-    text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>promptseg</title><style>{STYLE}</style>'
-        f'<main><h1>promptseg</h1>{content}<p class="note">{NOTE}</p></main></html>'
-    )
-    return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+def _page(kind: str, wrong: str = "", status: int = 200) -> HTMLResponse:
+    """Return the page of one kind: "password" (a form), "oidc" (a link to the provider), "again" (a link back)."""
+    return HTMLResponse(fill(TEMPLATE, kind=kind, wrong=wrong), status, {"Cache-Control": "no-store"})
 
 
 async def _password_page() -> Response:
-    return _form()
-
-
-def _form(wrong: str = "", status: int = 200) -> Response:
-    told = f'<p class="wrong" role="alert">{html.escape(wrong)}</p>' if wrong else ""
-    return _page(
-        f'{told}<form method="post" action="/login"><label for="name">Name</label>'
-        '<input id="name" name="name" autocomplete="username" required autofocus>'
-        '<label for="password">Password</label><input id="password" name="password" type="password" '
-        'autocomplete="current-password" required><button>Log in</button></form>',
-        status,
-    )
+    return _page("password")
 
 
 async def _password_login(request: Request) -> Response:
     state: AppState = request.app.state.promptseg
     address = request.client.host if request.client else "unknown"
     if request.app.state.login_attempts.take(address):
-        return _form("Too many attempts; wait a minute.", 429)
+        return _page("password", "Too many attempts; wait a minute.", 429)
     fields = parse_qs((await request.body())[:10_000].decode("utf-8", "replace"))
     name, password = (fields.get(key, [""])[0] for key in ("name", "password"))
     user = await run_in_threadpool(state.accounts.check_password, name, password)
     if user is None:
         state.audit.note("", "login refused")
-        return _form(WRONG, 401)
+        return _page("password", WRONG, 401)
     return await _logged_in(state, user)
 
 
@@ -117,7 +95,7 @@ async def _logout(request: Request) -> Response:
 
 
 async def _oidc_page() -> Response:
-    return _page('<a class="button" href="/login/oidc/start">Log in with your institution</a>')
+    return _page("oidc")
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:
@@ -131,11 +109,6 @@ def _way_back(state: AppState, request: Request) -> str:
     here = request.url.netloc
     public = next((one for one in state.settings.origins if urlsplit(one).netloc == here), "")
     return f"{public.rstrip('/') or f'{request.url.scheme}://{here}'}/login/oidc/back"
-
-
-def _again(wrong: str, status: int) -> Response:
-    told = f'<p class="wrong" role="alert">{wrong}</p>'
-    return _page(f'{told}<a class="button" href="/login">Again</a>', status)
 
 
 def _oidc_app(state: AppState) -> Starlette:
@@ -161,7 +134,7 @@ def _oidc_app(state: AppState) -> Starlette:
         try:
             response: Response = await oauth.provider.authorize_redirect(request, _way_back(state, request))
         except away:
-            return _again("The login provider does not answer.", 502)
+            return _page("again", "The login provider does not answer.", 502)
         return response
 
     async def back(request: Request) -> Response:
@@ -169,10 +142,10 @@ def _oidc_app(state: AppState) -> Starlette:
             token = await oauth.provider.authorize_access_token(request)
             claims = token["userinfo"]  # of the signed token, checked
         except away:
-            return _again("The login provider does not answer.", 502)
+            return _page("again", "The login provider does not answer.", 502)
         except (OAuthError, JoseError, KeyError):
             state.audit.note("", "login refused")
-            return _again("The login failed.", 401)
+            return _page("again", "The login failed.", 401)
         name = str(claims.get("preferred_username") or claims.get("email") or "user")
         user = await run_in_threadpool(state.accounts.of_identity, f"{claims['iss']} {claims['sub']}", name)
         request.session.clear()

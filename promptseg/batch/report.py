@@ -7,9 +7,9 @@ around.
 from __future__ import annotations
 
 import csv
-import html
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from promptseg.batch.job import JobSpec
 from promptseg.batch.manifest import CASES_FOLDER, RECEIPT_NAME, THUMBNAIL_NAME, Manifest, Record
 from promptseg.batch.worker import ROLES
 from promptseg.io.atomic import all_or_nothing
+from promptseg.report.page import stream
 
 __all__ = ["CASES_NAME", "MEASUREMENTS_NAME", "REPORT_NAME", "write_report"]
 
@@ -25,6 +26,7 @@ MAX_CARDS = 500  # pictures on the page; a browser gets slow with more
 MAX_FAILURES = 2000  # lines on the page
 LABELS_SHOWN = 6  # the largest, in a card
 NUMBERS = ("volume_ml", "unit", "mean", "std", "min", "p10", "median", "p90", "max")
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
 RESEARCH_ONLY = "Research use only: not a medical device."
 
 
@@ -97,36 +99,22 @@ def _receipt(manifest: Manifest, record: Record) -> dict[str, Any]:
 
 
 def _page(manifest: Manifest, spec: JobSpec) -> Iterator[str]:
+    """Return the page in pieces: cases are read as it goes."""
     counts = manifest.counts()
-    total = sum(counts.values())
-    yield _head(f"Batch: {total} cases")
-    title = html.escape(spec.job + (f" ({spec.options['task']})" if spec.options.get("task") else ""))
-    yield f"<header><h1>Batch <span>{title}</span></h1><ul class=counts>"
-    for state, word in (("failed", "failed"), ("pending", "not done"), ("done", "done")):
-        if counts[state] or state != "pending":
-            yield f'<li class="{state}"><b>{counts[state]}</b> {word}</li>'
-    yield f"<li><b>{total}</b> cases</li></ul><p>{RESEARCH_ONLY} {_times(manifest)}</p></header>\n"
-    if counts["failed"]:
-        yield "<section><h2>Failed</h2><table><tr><th>case<th>attempts<th>what<th>why</tr>\n"
-        for number, record in enumerate(manifest.records("failed")):
-            if number == MAX_FAILURES:
-                yield f"<tr><td colspan=4>{counts['failed'] - number} more in {CASES_NAME}</td></tr>\n"
-                break
-            cells = (record.case.id, record.attempts, record.kind, record.reason)
-            yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>\n"
-        yield "</table></section>\n"
-    if counts["pending"]:
-        yield f"<p>{counts['pending']} cases wait: go on with <code>promptseg batch --resume</code>.</p>\n"
-    if counts["done"]:
-        yield "<section><h2>Done</h2><div class=cards>\n"
-        for record in manifest.records("done", limit=MAX_CARDS):
-            yield _card(record, _receipt(manifest, record))
-        yield "</div>\n"
-        if counts["done"] > MAX_CARDS:
-            yield f"<p>The first {MAX_CARDS} of {counts['done']}; all stand in {CASES_NAME}.</p>\n"
-        yield "</section>\n"
-    yield f'<footer>Numbers: <a href="{MEASUREMENTS_NAME}">{MEASUREMENTS_NAME}</a>, '
-    yield f'<a href="{CASES_NAME}">{CASES_NAME}</a> (holds the images\' paths).</footer></body></html>\n'
+    return stream(
+        TEMPLATE,
+        counts=counts,
+        total=sum(counts.values()),
+        job=spec.job + (f" ({spec.options['task']})" if spec.options.get("task") else ""),
+        notice=RESEARCH_ONLY,
+        times=_times(manifest),
+        failures=islice(manifest.records("failed"), MAX_FAILURES),
+        most_failures=MAX_FAILURES,
+        cards=(_card(record, _receipt(manifest, record)) for record in manifest.records("done", limit=MAX_CARDS)),
+        most_cards=MAX_CARDS,
+        cases_name=CASES_NAME,
+        measurements_name=MEASUREMENTS_NAME,
+    )
 
 
 def _times(manifest: Manifest) -> str:
@@ -141,28 +129,20 @@ def _times(manifest: Manifest) -> str:
     return "Mean seconds per case: " + ", ".join(f"{role} {sums[role] / count:.2f}" for role in ROLES) + "."
 
 
-def _card(record: Record, receipt: dict[str, Any]) -> str:
-    name = html.escape(record.case.id)
-    folder = f"{CASES_FOLDER}/{name}"
+def _card(record: Record, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page says of a finished case."""
     labels = sorted(receipt["labels"], key=lambda row: -float(row["volume_ml"]))
-    shown = "".join(
-        f"<tr><td>{html.escape(row['label'])}<td>{_short(row['volume_ml'])} ml<td>{_mean(row)}</tr>"
-        for row in labels[:LABELS_SHOWN]
-    )
-    more = f"<p>and {len(labels) - LABELS_SHOWN} more labels</p>" if len(labels) > LABELS_SHOWN else ""
-    none = "" if labels else "<p class=warn>no voxel belongs to any label</p>"
-    notes = "".join(f"<p class=warn>{html.escape(text)}</p>" for text in receipt.get("findings", []))
-    links = " ".join(
-        f'<a href="{folder}/{html.escape(file)}">{html.escape(file)}</a>'
-        for file in receipt["files"]
-        if file != THUMBNAIL_NAME
-    )
-    picture = f'<img loading=lazy src="{folder}/{THUMBNAIL_NAME}" alt="three cuts of case {name}">'
-    seconds = sum(record.stages.values())
-    return (
-        f"<article>{picture}<h3>{name}<small>{seconds:.1f} s, {record.peak_mib:.0f} MiB</small></h3>"
-        f"<table>{shown}</table>{more}{none}{notes}<nav>{links}</nav></article>\n"
-    )
+    return {
+        "id": record.case.id,
+        "folder": f"{CASES_FOLDER}/{record.case.id}",
+        "picture": THUMBNAIL_NAME,
+        "seconds": sum(record.stages.values()),
+        "peak_mib": record.peak_mib,
+        "labels": [(row["label"], _short(row["volume_ml"]), _mean(row)) for row in labels[:LABELS_SHOWN]],
+        "more": max(0, len(labels) - LABELS_SHOWN),
+        "findings": receipt.get("findings", []),
+        "files": [file for file in receipt["files"] if file != THUMBNAIL_NAME],
+    }
 
 
 def _short(number: float) -> str:
@@ -171,29 +151,3 @@ def _short(number: float) -> str:
 
 def _mean(row: dict[str, Any]) -> str:
     return f"{_short(row['mean'])} ± {_short(row['std'])} {row['unit']}" if "mean" in row else ""
-
-
-def _head(title: str) -> str:
-    return f"""<!doctype html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>
-<meta name=viewport content="width=device-width, initial-scale=1"><style>
-:root {{ color-scheme: light dark; --line: #8884; --bad: #c62828; --good: #2e7d32; --soft: #8881; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --bad: #ff8a80; --good: #81c784; }} }}
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; padding: 24px; }}
-h1 {{ font-size: 24px; margin: 0; }} h1 span {{ font-weight: 400; opacity: .7; }}
-h2 {{ font-size: 18px; margin: 28px 0 10px; }}
-.counts {{ display: flex; gap: 28px; list-style: none; padding: 0; margin: 14px 0; }}
-.counts b {{ display: block; font-size: 28px; font-variant-numeric: tabular-nums; }}
-.failed b {{ color: var(--bad); }} .done b {{ color: var(--good); }}
-header p, footer {{ opacity: .75; }} footer {{ margin: 32px 0; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }}
-section > table td:first-child, h3 {{ font-family: ui-monospace, monospace; }}
-.cards {{ display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); }}
-article {{ border: 1px solid var(--line); border-radius: 8px; overflow: hidden; background: var(--soft); }}
-article img {{ width: 100%; aspect-ratio: 36/13; object-fit: contain; background: #121418; display: block; }}
-article > :not(img) {{ margin: 8px 12px; width: auto; }} article table {{ width: calc(100% - 24px); font-size: 13px; }}
-article td:not(:first-child) {{ text-align: right; padding-right: 0; font-variant-numeric: tabular-nums; }}
-h3 {{ font-size: 14px; }} h3 small {{ float: right; opacity: .65; font-weight: 400; }}
-article p, nav {{ font-size: 13px; opacity: .8; }} nav a {{ margin-right: 10px; }} .warn {{ color: var(--bad); }}
-</style></head><body>
-"""

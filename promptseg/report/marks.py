@@ -6,13 +6,18 @@ Every function draws into an RGB uint8 picture (height, width, 3) in place; posi
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from promptseg.report.letters import font_path, runs
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 __all__ = [
     "INK",
@@ -39,7 +44,7 @@ POSITIVE: Color = (64, 224, 120)
 NEGATIVE: Color = (255, 82, 82)
 SHADOW: Color = (0, 0, 0)
 FILL = 0.16  # opacity inside outlines
-FINE = 4  # text is drawn this much larger, then averaged down: smoother than OpenCV's own antialiasing
+PAD_PX = 3  # beside words, for their halo
 DASH_PX = 7
 SHIFT = 4  # OpenCV takes coordinates in 1/16 px
 
@@ -47,22 +52,23 @@ SHIFT = 4  # OpenCV takes coordinates in 1/16 px
 def text(
     picture: Picture, words: str, at: tuple[float, float], color: Color = INK, *, size: float = 15.0, halo: bool = False
 ) -> None:
-    """Write ``words``; ``at`` is the left end of the baseline, ``size`` about the height of a line in pixels.
+    """Write ``words``; ``at`` is the left end of the baseline, ``size`` the font's, in pixels.
 
-    ``halo`` darkens the surroundings, for text on an image. Letters that the font lacks are replaced (ö by o, × by x).
+    ``halo`` darkens the surroundings, for text on an image.
     """
     import cv2
+    from PIL import Image, ImageDraw
 
-    words = plain(words)
-    scale = size / 30.0 * FINE
-    (width, ascent), descent = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, _pen(size))
-    pad = 2 * FINE
-    shape = (_up(ascent + descent + 2 * pad), _up(width + 2 * pad))
-    canvas = np.zeros(shape, np.uint8)
-    cv2.putText(canvas, words, (pad, pad + ascent), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, _pen(size), cv2.LINE_AA)
-    small = (shape[1] // FINE, shape[0] // FINE)
-    ink = cv2.resize(canvas, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
-    left, top = round(at[0]) - pad // FINE, round(at[1]) - (pad + ascent) // FINE
+    placed = [(letters, _font(name, size)) for name, letters in runs(words)]
+    above, below = math.ceil(1.2 * size), math.ceil(0.5 * size)
+    width = math.ceil(sum(font.getlength(letters) for letters, font in placed))
+    canvas = Image.new("L", (width + 2 * PAD_PX, above + below))
+    x = float(PAD_PX)
+    for letters, font in placed:
+        ImageDraw.Draw(canvas).text((x, above), letters, fill=255, font=font, anchor="ls")
+        x += font.getlength(letters)
+    ink = np.asarray(canvas, np.float32) / 255.0
+    left, top = round(at[0]) - PAD_PX, round(at[1]) - above
     if halo:
         dark = cv2.GaussianBlur(cv2.dilate(ink, np.ones((3, 3))), (0, 0), 1.2)
         _blend(picture, np.minimum(dark, 1.0) * 0.75, left, top, SHADOW)
@@ -71,25 +77,14 @@ def text(
 
 def text_width(words: str, size: float = 15.0) -> int:
     """Return how wide ``text`` writes these words, in pixels."""
-    import cv2
-
-    (width, _), _ = cv2.getTextSize(plain(words), cv2.FONT_HERSHEY_SIMPLEX, size / 30.0 * FINE, _pen(size))
-    return math.ceil(int(width) / FINE)
+    return math.ceil(sum(_font(name, size).getlength(letters) for name, letters in runs(words)))
 
 
-def plain(words: str) -> str:
-    """Return ``words`` in ASCII, all that OpenCV's font has: accents go, other letters become a question mark."""
-    known = unicodedata.normalize("NFKD", words.replace("×", "x").replace("³", "3").replace("ß", "ss"))
-    bare = "".join(c for c in known if not unicodedata.combining(c))
-    return bare.encode("ascii", "replace").decode()
+@cache
+def _font(name: str, size: float) -> ImageFont.FreeTypeFont:
+    from PIL import ImageFont
 
-
-def _pen(size: float) -> int:
-    return max(1, round(size / 30.0 * FINE * 1.9))
-
-
-def _up(n: int) -> int:
-    return -(-n // FINE) * FINE
+    return ImageFont.truetype(font_path(name), size)
 
 
 def _blend(picture: Picture, alpha: NDArray[np.float32], left: int, top: int, color: Color) -> None:

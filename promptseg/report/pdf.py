@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
+from promptseg.report.letters import FONTS, font_path, runs
 from promptseg.report.parts import RESEARCH_ONLY, Report, Structure, Thumbnail
 from promptseg.report.summary import LOW_CONFIDENCE, notes_of, shortened, summary_table, table_note
 
@@ -16,13 +17,14 @@ __all__ = ["render_pdf"]
 MM = 72 / 25.4
 WIDTH = 182 * MM  # A4 less margins of 14 mm
 SCALES = (1.0, 0.86, 0.74)  # of letters and pictures: the first that fits one page; the last is 6 point letters
+BOLD = "VeraBd"
 INK, SOFT, LINE, WARN, NIGHT = "#16202b", "#5a6775", "#dde3ea", "#9a3b00", "#0b0d10"
 
 
 def render_pdf(report: Report) -> bytes:
     """Return the report as a PDF document. Its metadata name no person; the same report gives the same bytes.
 
-    Letters beyond Western European ones are written as near ones or as "?": the HTML twin has them all.
+    Letters: see ``promptseg.report.letters``.
     """
     for scale in SCALES:
         data, pages = _build(report, scale)
@@ -99,31 +101,30 @@ def _footer(report: Report) -> Any:
 
 @cache
 def _fonts() -> tuple[str, str]:
-    """Register the family that reportlab brings (Bitstream Vera); return the names of regular and bold."""
+    """Register the shipped fonts, and the bold one that reportlab brings; return the names of regular and bold."""
     from reportlab.lib.fonts import addMapping
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFont
 
-    for name, file in (("Vera", "Vera.ttf"), ("VeraBd", "VeraBd.ttf")):
-        pdfmetrics.registerFont(TTFont(name, file))
-    for bold in (0, 1):
-        for italic in (0, 1):
-            addMapping("Vera", bold, italic, "VeraBd" if bold else "Vera")
-    return "Vera", "VeraBd"
+    files = {BOLD: "VeraBd.ttf", **{font: str(font_path(font)) for font in FONTS}}  # Vera is DejaVu's parent
+    for font, file in files.items():
+        pdfmetrics.registerFont(TTFont(font, file))
+        for bold in (0, 1):
+            for italic in (0, 1):
+                addMapping(font, bold, italic, font)  # a font that markup names stays that font in bold text
+    return FONTS[0], BOLD
 
 
 def _safe(text: str) -> str:
-    """Return a text of a study for a paragraph: markup escaped, letters that the font lacks replaced."""
-    import unicodedata
-
+    """Return a text of a study as markup of a paragraph: escaped, and in the fonts that have its letters."""
     from reportlab.pdfbase import pdfmetrics
 
-    known = pdfmetrics.getFont(_fonts()[0]).face.charToGlyph
-    letters = []
-    for letter in shortened(text).replace("−", "-"):
-        near = letter if ord(letter) in known else unicodedata.normalize("NFKD", letter)[0]
-        letters.append(near if ord(near) in known else "?")
-    return escape("".join(letters))
+    bold = pdfmetrics.getFont(_fonts()[1]).face.charToGlyph
+    parts = []
+    for font, letters in runs(shortened(text)):
+        plain = font == FONTS[0] and all(ord(letter) in bold for letter in letters)
+        parts.append(escape(letters) if plain else f'<font name="{font}">{escape(letters)}</font>')
+    return "".join(parts)
 
 
 def _text(words: str, size: float, scale: float, *, bold: bool = False, right: bool = False, color: str = INK) -> Any:

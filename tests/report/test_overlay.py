@@ -10,7 +10,7 @@ import pytest
 
 from promptseg.errors import GeometryMismatchError, WriteError
 from promptseg.prompts import Box, Lasso, MaskPrompt, Point, Scribble
-from promptseg.report.marks import NEGATIVE, POSITIVE, nice_length, plain
+from promptseg.report.marks import NEGATIVE, POSITIVE, nice_length
 from promptseg.report.overlay import _center, _present, _views, render_overlay, write_overlay_png
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 
@@ -256,10 +256,3 @@ def test_png_is_written_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(("longest", "nice"), [(1.0, 1), (1.9, 1), (4.99, 2), (5, 5), (99, 50), (0.03, 0.02)])
 def test_scale_bars_have_round_lengths(longest, nice):
     assert nice_length(longest) == pytest.approx(nice)
-
-
-def test_names_in_any_script_can_be_drawn():
-    assert plain("Läsion × Größe") == "Lasion x Grosse"
-    geometry = grid(AXIAL)
-    mask = Labelmap(np.ones(geometry.shape, np.uint8), geometry, {1: Label(1, "肝臓", MAGENTA)})
-    render_overlay(dark(geometry), mask)
