@@ -1,10 +1,17 @@
 // The REST client. Every failure becomes an ApiError whose message is one sentence for a person.
 
 export class ApiError extends Error {
-  /** `code` is the error's kind, `choices` what can be named or done instead. */
+  /**
+   * `code` is the error's kind, `choices` what can be named or done instead.
+   * @param {string} message
+   * @param {number} status
+   * @param {{code?: string, choices?: string[]}} facts
+   */
   constructor(message, status, { code = "", choices = [] } = {}) {
     super(message);
-    Object.assign(this, { status, code, choices });
+    this.status = status;
+    this.code = code;
+    this.choices = choices;
   }
 }
 
