@@ -40,7 +40,7 @@ class UnreadableBodyError(PromptsegError):
 
 
 class FullError(PromptsegError):
-    """Every seat is taken."""
+    """As many viewers as there may be are drawing already."""
 
 
 class FrameError(PromptsegError):

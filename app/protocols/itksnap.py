@@ -23,8 +23,8 @@ from starlette.datastructures import UploadFile
 
 from promptseg.app.door.caller import Who
 from promptseg.app.live.queueing import Turn
-from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.drawing import Drawing, lasso_prompts, point_prompt, scribble_prompt
+from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.protocols.work import begin, in_turn, our_errors_as_400
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
@@ -35,7 +35,7 @@ __all__ = ["Place", "add"]
 
 DLS_VERSION = "0.1.2"  # the reference service's number; the client parses it as integers and asks for at least this
 MODEL = "nnInteractive"  # a compatibility name: the client's polygon tool asks for a model of this id and no other
-MAX_SEATS = 16
+MAX_VIEWERS = 16
 IDLE_S = 8 * 3600.0  # the client cannot begin again on its own, and never says goodbye
 FAST = 1  # gzip level
 METADATA_BYTES = 64 * 1024
@@ -52,20 +52,20 @@ class Place:
     drawing: Drawing | None = None
 
 
-def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
-    """Add the protocol to an application; ``desk`` replaces the usual limits."""
-    app.state.itksnap = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S)
+def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
+    """Add the protocol to an application; ``viewers`` replaces the usual limits."""
+    app.state.itksnap = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S)
     app.include_router(router)
 
 
 @dataclass(frozen=True)
 class _Guest:
-    seat: Seat[Place]
-    desk: Desk[Place]
+    viewer: Viewer[Place]
+    viewers: Viewers[Place]
     state: AppState
 
     async def turn(self, call: Callable[[Turn], Any]) -> Any:
-        return await in_turn(self.state, self.seat.owner, self.seat.token, call)
+        return await in_turn(self.state, self.viewer.owner, self.viewer.token, call)
 
 
 def _open(who: Who) -> AppState:
@@ -75,12 +75,12 @@ def _open(who: Who) -> AppState:
 
 
 def _guest(sid: str, request: Request, who: Who) -> _Guest:
-    desk: Desk[Place] = request.app.state.itksnap
+    viewers: Viewers[Place] = request.app.state.itksnap
     state = _open(who)
-    seat = desk.find(who.user, sid)
-    if seat is None:
+    viewer = viewers.find(who.user, sid)
+    if viewer is None:
         raise HTTPException(404, "this session has ended; reload the image or restart ITK-SNAP")
-    return _Guest(seat, desk, state)
+    return _Guest(viewer, viewers, state)
 
 
 Open = Annotated[AppState, Depends(_open)]
@@ -102,8 +102,8 @@ async def models(state: Open) -> dict[str, Any]:
 @router.get("/start_session")
 async def start_session(request: Request, state: Open, who: Who) -> dict[str, str]:
     """Begin a session; the longest idle one gives way where there are too many."""
-    desk: Desk[Place] = request.app.state.itksnap
-    return {"session_id": desk.take(who.user, Place(), make_room=True).token}
+    viewers: Viewers[Place] = request.app.state.itksnap
+    return {"session_id": viewers.take(who.user, Place(), make_room=True).token}
 
 
 @router.get("/v2/start_session/{model_id}")
@@ -118,12 +118,12 @@ async def start_model_session(model_id: str, request: Request, state: Open, who:
 @router.post("/v2/upload_raw/{sid}")
 async def upload_raw(request: Request, guest: Guest) -> dict[str, str]:
     """Take an image; an earlier one, its prompts and its mask are gone."""
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         raw, data = await _uploaded(request, guest.state)
         volume = await run_in_threadpool(_volume, raw, data, guest.state)
         place.drawing = None
-        place.drawing = await begin(guest.state, guest.seat.owner, guest.seat.token, volume)
-    guest.state.audit.note(guest.seat.owner, "itk-snap image", volume.content_hash, "")
+        place.drawing = await begin(guest.state, guest.viewer.owner, guest.viewer.token, volume)
+    guest.state.audit.note(guest.viewer.owner, "itk-snap image", volume.content_hash, "")
     return {"message": "image stored"}
 
 
@@ -169,7 +169,7 @@ async def lasso(request: Request, guest: Guest, foreground: bool = True) -> dict
 @router.get("/v2/reset_interactions/{sid}")
 async def reset(guest: Guest) -> dict[str, str]:
     """Begin another object on the same image."""
-    with guest.desk.using(guest.seat) as place:
+    with guest.viewers.using(guest.viewer) as place:
         if (drawing := place.drawing) is not None:
             await guest.turn(lambda _: drawing.reset())
     return {"status": "success"}
@@ -179,12 +179,12 @@ async def reset(guest: Guest) -> dict[str, str]:
 @router.get("/v2/end_session/{sid}")
 async def end_session(guest: Guest) -> dict[str, str]:
     """End a session."""
-    guest.desk.leave(guest.seat.owner, guest.seat.token)
+    guest.viewers.leave(guest.viewer.owner, guest.viewer.token)
     return {"message": "Session ended"}
 
 
 async def _prompted(guest: _Guest, make: Callable[[Shape], list[Prompt]]) -> dict[str, str]:
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         drawing = _image(place)
 
         def step(turn: Turn) -> bytes:
@@ -212,7 +212,7 @@ def _inside(voxel: tuple[float, float, float], positive: bool, shape: Shape) -> 
 
 async def _mask(request: Request, guest: _Guest) -> NDArray[Any]:
     with our_errors_as_400():
-        drawing = _image(guest.seat.content)
+        drawing = _image(guest.viewer.content)
         raw, data = await _uploaded(request, guest.state)
         mask = await run_in_threadpool(_array, raw, data, guest.state)
         if mask.shape != drawing.volume.shape:

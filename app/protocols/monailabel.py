@@ -24,9 +24,9 @@ from starlette.datastructures import FormData, UploadFile
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.live.queueing import Turn
 from promptseg.app.protocols.datastore import FINAL, Datastore, Stored
-from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.dicom_source import DicomSource
 from promptseg.app.protocols.drawing import Drawing, point_prompt
+from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import PromptError
@@ -39,7 +39,7 @@ __all__ = ["MODEL", "Place", "add"]
 
 MODEL = "promptseg_click"
 LABEL = "structure"
-MAX_SEATS = 16
+MAX_VIEWERS = 16
 IDLE_S = 3600.0  # MONAI Label's own expiry
 PARAMS_BYTES = 4 * 1024 * 1024
 WRITABLE = (".nrrd", ".nii.gz", ".nii", ".mha")
@@ -56,9 +56,9 @@ class Place:
     origin: str = ""
 
 
-def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
-    """Add the protocol to an application; ``desk`` replaces the usual limits."""
-    app.state.monailabel = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S)
+def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
+    """Add the protocol to an application; ``viewers`` replaces the usual limits."""
+    app.state.monailabel = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S)
     app.state.dicom_source = DicomSource(app.state.promptseg)
     app.include_router(router)
 
@@ -128,26 +128,26 @@ async def put_session(request: Request, who: Who) -> dict[str, Any]:
                 raise PromptError("expected the image in the part 'files'")
             volume = await run_in_threadpool(_read_files, files, who)
         drawing = await begin(who.state, who.user, secrets.token_hex(8), volume)
-    seat = _desk(request).take(who.user, Place(drawing), make_room=True)
+    viewer = _viewers(request).take(who.user, Place(drawing), make_room=True)
     who.state.audit.note(who.user, "monai image", volume.content_hash, "")
-    return {"session_id": seat.token, "session_info": _session_info(seat, request)}
+    return {"session_id": viewer.token, "session_info": _session_info(viewer, request)}
 
 
 @router.get("/session/{sid}")
 async def get_session(sid: str, request: Request, who: Who) -> dict[str, Any]:
     """Describe a session; ``{}`` where it is gone: Slicer then sends the image again, on 404 it only fails."""
-    seat = _desk(request).find(who.user, sid)
-    return {} if seat is None else _session_info(seat, request)
+    viewer = _viewers(request).find(who.user, sid)
+    return {} if viewer is None else _session_info(viewer, request)
 
 
 @router.delete("/session/{sid}")
 async def delete_session(sid: str, request: Request, who: Who) -> dict[str, Any]:
     """End a session."""
-    seat = _desk(request).find(who.user, sid)
-    if seat is None:
+    viewer = _viewers(request).find(who.user, sid)
+    if viewer is None:
         raise HTTPException(404, "no such session")
-    _desk(request).leave(who.user, sid)
-    return _session_info(seat, request)
+    _viewers(request).leave(who.user, sid)
+    return _session_info(viewer, request)
 
 
 @router.post("/infer/{model}")
@@ -160,8 +160,8 @@ async def infer(
     with our_errors_as_400():
         async with _form(request) as form:
             params = await _params(form)
-            seat = await _seat(request, who, form, session_id, image)
-        with _desk(request).using(seat) as place:
+            viewer = await _viewer(request, who, form, session_id, image)
+        with _viewers(request).using(viewer) as place:
             drawing = place.drawing
 
             def step(turn: Turn) -> bytes:
@@ -171,7 +171,7 @@ async def infer(
                     drawing.add(*prompts, on_progress=lambda _: turn.pause())
                 return _file(drawing, _ending(params), packed=output != "image")
 
-            content = await in_turn(who.state, who.user, seat.token, step)
+            content = await in_turn(who.state, who.user, viewer.token, step)
     label = str(params.get("label") or LABEL)
     answer = {"label_names": {label: 1}, "latencies": {}}
     if output == "json":
@@ -222,9 +222,9 @@ async def next_sample(strategy: str, who: Who) -> dict[str, Any]:
     return {}
 
 
-def _desk(request: Request) -> Desk[Place]:
-    desk: Desk[Place] = request.app.state.monailabel
-    return desk
+def _viewers(request: Request) -> Viewers[Place]:
+    viewers: Viewers[Place] = request.app.state.monailabel
+    return viewers
 
 
 def _datastore(who: Caller) -> Datastore:
@@ -232,11 +232,11 @@ def _datastore(who: Caller) -> Datastore:
     return Datastore(settings.data / "datastore", who.user, settings.limits)
 
 
-def _session_info(seat: Seat[Place], request: Request) -> dict[str, Any]:
+def _session_info(viewer: Viewer[Place], request: Request) -> dict[str, Any]:
     """Describe a session without telling anything of the server's disk."""
-    expiry = int(_desk(request).idle_s)
+    expiry = int(_viewers(request).idle_s)
     return {
-        "name": seat.token,
+        "name": viewer.token,
         "path": "",
         "image": "",
         "meta": {},
@@ -263,22 +263,22 @@ async def _params(form: FormData) -> dict[str, Any]:
     return params
 
 
-async def _seat(request: Request, who: Caller, form: FormData, session_id: str, image: str) -> Seat[Place]:
+async def _viewer(request: Request, who: Caller, form: FormData, session_id: str, image: str) -> Viewer[Place]:
     """Find the image: a session's, else a stored one, else one that comes along, else a DICOM series."""
-    desk = _desk(request)
+    viewers = _viewers(request)
     if session_id:
-        seat = desk.find(who.user, session_id)
-        if seat is None:
+        viewer = viewers.find(who.user, session_id)
+        if viewer is None:
             raise HTTPException(404, "no such session; load the image again")
-        return seat
+        return viewer
     stored = await run_in_threadpool(_datastore(who).image, image) if image else None
     file = form.get("file")
     if stored is not None:
         origin = f"datastore {stored.path}"
     else:
         origin = f"series {image}" if not isinstance(file, UploadFile) and image else ""
-    if origin and (seat := desk.find_by(who.user, lambda place: place.origin == origin)) is not None:
-        return seat
+    if origin and (viewer := viewers.find_by(who.user, lambda place: place.origin == origin)) is not None:
+        return viewer
     if stored is not None:
         volume: Volume | None = await run_in_threadpool(read_volume, stored.path)
     elif isinstance(file, UploadFile):
@@ -288,7 +288,7 @@ async def _seat(request: Request, who: Caller, form: FormData, session_id: str, 
     if volume is None:
         raise HTTPException(404, f"no image {image!r}: send it, or name a DICOM series of the server")
     drawing = await begin(who.state, who.user, secrets.token_hex(8), volume)
-    return desk.take(who.user, Place(drawing, origin), make_room=True)
+    return viewers.take(who.user, Place(drawing, origin), make_room=True)
 
 
 def _read_files(files: list[UploadFile], who: Caller) -> Volume:

@@ -1,6 +1,6 @@
 """nnInteractive's remote protocol, version 2: napari-nninteractive, SlicerNNInteractive, ``nninteractive-client``.
 
-The viewer claims a seat, sends its image and keeps a mask of its own; every answer is the new content of the box that
+The viewer claims a viewer, sends its image and keeps a mask of its own; every answer is the new content of the box that
 changed. Axes are the viewer's array axes and are never turned round: they are (z, y, x) here.
 """
 
@@ -21,7 +21,6 @@ from starlette.concurrency import run_in_threadpool
 from promptseg.app.door.caller import Who
 from promptseg.app.errors import FullError
 from promptseg.app.live.queueing import Turn
-from promptseg.app.protocols.desk import Desk, Seat
 from promptseg.app.protocols.drawing import Drawing, box_prompt, lasso_prompts, point_prompt, scribble_prompt
 from promptseg.app.protocols.frames import unpack
 from promptseg.app.protocols.nnwire import (
@@ -33,6 +32,7 @@ from promptseg.app.protocols.nnwire import (
     prediction,
     volume_of,
 )
+from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
@@ -42,7 +42,7 @@ from promptseg.volume.label_voxels import Changed
 
 __all__ = ["Place", "add", "capabilities"]
 
-MAX_SEATS = 16
+MAX_VIEWERS = 16
 IDLE_S, LIVENESS_S = 600.0, 60.0  # the reference server's; clients beat every 30 s then
 FULL_RETRY_S = 10
 SUPPORTED = {"scribble": True, "lasso": True, "points": True, "bbox2d": True, "bbox3d": False}
@@ -50,7 +50,7 @@ SUPPORTED = {"scribble": True, "lasso": True, "points": True, "bbox2d": True, "b
 
 @dataclass(eq=False)
 class Place:
-    """What a seat holds: nothing at first, then an image, then the viewer's mask of some dtype."""
+    """What a viewer works on: nothing at first, then an image, then the viewer's mask of some dtype."""
 
     drawing: Drawing | None = None
     dtype: np.dtype[Any] | None = None
@@ -98,30 +98,30 @@ def capabilities(state: AppState) -> dict[str, Any]:
 router = APIRouter(include_in_schema=False)
 
 
-def add(app: FastAPI, desk: Desk[Place] | None = None) -> None:
-    """Add the protocol to an application; ``desk`` replaces the usual limits."""
-    app.state.nninteractive = desk or Desk(limit=MAX_SEATS, idle_s=IDLE_S, liveness_s=LIVENESS_S)
+def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
+    """Add the protocol to an application; ``viewers`` replaces the usual limits."""
+    app.state.nninteractive = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S, liveness_s=LIVENESS_S)
     app.include_router(router)
 
 
 @dataclass(frozen=True)
 class _Guest:
-    """A request of a viewer that holds a seat."""
+    """A request of a viewer that has been let in."""
 
-    seat: Seat[Place]
-    desk: Desk[Place]
+    viewer: Viewer[Place]
+    viewers: Viewers[Place]
     state: AppState
 
     async def turn(self, call: Callable[[Turn], Any]) -> Any:
-        return await in_turn(self.state, self.seat.owner, self.seat.token, call)
+        return await in_turn(self.state, self.viewer.owner, self.viewer.token, call)
 
 
 def _guest(request: Request, who: Who) -> _Guest:
-    desk: Desk[Place] = request.app.state.nninteractive
-    seat = desk.find(who.user, request.headers.get("X-Lease-Token"))
-    if seat is None:
+    viewers: Viewers[Place] = request.app.state.nninteractive
+    viewer = viewers.find(who.user, request.headers.get("X-Lease-Token"))
+    if viewer is None:
         raise HTTPException(410, "this place is no longer held: it was idle too long, or the server restarted")
-    return _Guest(seat, desk, who.state)
+    return _Guest(viewer, viewers, who.state)
 
 
 Guest = Annotated[_Guest, Depends(_guest)]
@@ -138,17 +138,17 @@ async def healthz(request: Request) -> dict[str, bool]:
 
 @router.post("/claim")
 async def claim(request: Request, who: Who) -> dict[str, Any]:
-    """Give a seat."""
-    desk: Desk[Place] = request.app.state.nninteractive
+    """Let a viewer in."""
+    viewers: Viewers[Place] = request.app.state.nninteractive
     try:
-        seat = desk.take(who.user, Place())
+        viewer = viewers.take(who.user, Place())
     except FullError as exc:
         raise HTTPException(503, str(exc), {"Retry-After": str(FULL_RETRY_S)}) from exc
     return {
-        "lease_token": seat.token,
-        "idle_timeout_seconds": desk.idle_s,
-        "liveness_timeout_seconds": desk.liveness_s,
-        "max_sessions": desk.limit,
+        "lease_token": viewer.token,
+        "idle_timeout_seconds": viewers.idle_s,
+        "liveness_timeout_seconds": viewers.liveness_s,
+        "max_sessions": viewers.limit,
     }
 
 
@@ -160,7 +160,7 @@ async def tell_capabilities(who: Who) -> dict[str, Any]:
 
 @router.post("/release")
 async def release(request: Request, who: Who) -> dict[str, bool]:
-    """Take a seat back; fine also where there is none."""
+    """Let a viewer go; fine also where there is none."""
     request.app.state.nninteractive.leave(who.user, request.headers.get("X-Lease-Token"))
     return {"released": True}
 
@@ -168,25 +168,25 @@ async def release(request: Request, who: Who) -> dict[str, bool]:
 @router.post("/heartbeat")
 async def heartbeat(guest: Guest) -> dict[str, float]:
     """Note that the viewer is there; answered also while a prediction runs."""
-    guest.desk.sign_of_life(guest.seat)
-    return {"remaining_seconds": guest.desk.left_s(guest.seat)}
+    guest.viewers.sign_of_life(guest.viewer)
+    return {"remaining_seconds": guest.viewers.left_s(guest.viewer)}
 
 
 @router.get("/lease_status")
 async def lease_status(guest: Guest) -> dict[str, float]:
-    """Tell how long the seat is held without a request."""
-    return {"remaining_seconds": guest.desk.left_s(guest.seat), "idle_timeout_seconds": guest.desk.idle_s}
+    """Tell how long the viewer is held without a request."""
+    return {"remaining_seconds": guest.viewers.left_s(guest.viewer), "idle_timeout_seconds": guest.viewers.idle_s}
 
 
 @router.post("/set_image")
 async def set_image(request: Request, guest: Guest) -> dict[str, list[int]]:
     """Take a new image; mask, prompts and undo of the old one are gone."""
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         array, data = await _framed(request, guest.state)
         volume = await run_in_threadpool(volume_of, array, data.get("image_properties") or {}, guest.state)
         place.drawing = place.dtype = None
-        place.drawing = await begin(guest.state, guest.seat.owner, guest.seat.token, volume)
-    guest.state.audit.note(guest.seat.owner, "nninteractive image", volume.content_hash, "")
+        place.drawing = await begin(guest.state, guest.viewer.owner, guest.viewer.token, volume)
+    guest.state.audit.note(guest.viewer.owner, "nninteractive image", volume.content_hash, "")
     return {"original_image_shape": [int(array.shape[0]), *volume.shape]}
 
 
@@ -194,7 +194,7 @@ async def set_image(request: Request, guest: Guest) -> dict[str, list[int]]:
 async def set_target_buffer(request: Request, guest: Guest) -> dict[str, Any]:
     """Begin with an empty mask of the viewer's dtype."""
     data = await _json(request)
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         if place.drawing is None:
             raise PromptError("expected an image before the target buffer; send it first")
         drawing, dtype = place.drawing, buffer_dtype(data, place.drawing.volume.shape)
@@ -206,7 +206,7 @@ async def set_target_buffer(request: Request, guest: Guest) -> dict[str, Any]:
 @router.post("/set_do_autozoom")
 async def set_do_autozoom(request: Request, guest: Guest) -> dict[str, Any]:
     """Accepted: the engine always looks as near as it needs to."""
-    with guest.desk.using(guest.seat):
+    with guest.viewers.using(guest.viewer):
         await _json(request)
     return {}
 
@@ -214,7 +214,7 @@ async def set_do_autozoom(request: Request, guest: Guest) -> dict[str, Any]:
 @router.post("/reset_interactions")
 async def reset_interactions(guest: Guest) -> dict[str, Any]:
     """Begin another object on the same image."""
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         drawing = place.ready()
         await guest.turn(lambda _: drawing.reset())
     return {}
@@ -316,8 +316,8 @@ async def _prompted(guest: _Guest, data: Mapping[str, Any], make: Callable[[Shap
 
 
 async def _step(guest: _Guest, step: Callable[[Drawing, Turn], tuple[bool, Changed | None]]) -> Response:
-    """Do a step on the seat's drawing and answer with the box that changed."""
-    with guest.desk.using(guest.seat) as place, our_errors_as_400():
+    """Do a step on the viewer's drawing and answer with the box that changed."""
+    with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         drawing, dtype = place.ready(), place.dtype
 
         def whole(turn: Turn) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["CaseEnded", "Event", "Finished", "Listener", "Note", "Progress", "Started", "event_dict"]
+__all__ = ["BatchProgress", "CaseEnded", "Event", "Finished", "Listener", "Note", "Started", "event_dict"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CaseEnded:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """Where the batch stands, about once a second.
 
     Attributes:
@@ -76,9 +76,9 @@ class Finished:
     report: str | None
 
 
-Event: TypeAlias = Started | Note | CaseEnded | Progress | Finished
+Event: TypeAlias = Started | Note | CaseEnded | BatchProgress | Finished
 Listener: TypeAlias = Callable[[Event], None]
-NAMES = {Started: "started", Note: "note", CaseEnded: "case", Progress: "progress", Finished: "finished"}
+NAMES = {Started: "started", Note: "note", CaseEnded: "case", BatchProgress: "progress", Finished: "finished"}
 
 
 def event_dict(event: Event) -> dict[str, Any]:

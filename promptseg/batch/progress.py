@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from promptseg.batch.events import CaseEnded, Event, Finished, Listener, Note, Progress, Started, event_dict
+from promptseg.batch.events import BatchProgress, CaseEnded, Event, Finished, Listener, Note, Started, event_dict
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -47,7 +47,7 @@ def plain_lines(write: Callable[[str], None], clock: Callable[[], float] = time.
     last = [clock()]
 
     def listen(event: Event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, BatchProgress):
             if clock() - last[0] < PLAIN_S:
                 return
             last[0] = clock()
@@ -69,7 +69,7 @@ def sentence(event: Event) -> str:
         word = {"done": "done", "failed": "FAILED", "again": "will try again"}[event.state]
         why = f": {event.reason}" if event.reason else f", {event.seconds:.1f} s, {event.peak_mib:.0f} MiB"
         return f"{event.id} {word}{why}"
-    if isinstance(event, Progress):
+    if isinstance(event, BatchProgress):
         ended = event.done + event.failed
         left = f", about {_duration(event.left_s)} left" if event.left_s is not None else ""
         return f"{ended} of {event.total}{left}, {event.failed} failed"
@@ -112,7 +112,7 @@ def _bars() -> Iterator[Listener]:
         def listen(event: Event) -> None:
             if isinstance(event, Started):
                 bars.update(whole, total=event.total, completed=event.done + event.failed)
-            elif isinstance(event, Progress):
+            elif isinstance(event, BatchProgress):
                 _show(bars, whole, rows, event)
             elif isinstance(event, CaseEnded):
                 if event.state != "again":
@@ -125,7 +125,7 @@ def _bars() -> Iterator[Listener]:
         yield listen
 
 
-def _show(bars: Bars, whole: TaskID, rows: dict[int, TaskID], event: Progress) -> None:
+def _show(bars: Bars, whole: TaskID, rows: dict[int, TaskID], event: BatchProgress) -> None:
     left = f"{_duration(event.left_s)} left" if event.left_s is not None else ""
     bars.update(whole, completed=event.done + event.failed, more=f"{left}  {event.failed} failed".strip())
     for number, cases in sorted(event.lines.items()):

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from promptseg.batch.case import Case
-from promptseg.batch.events import CaseEnded, Finished, Listener, Note, Progress, Started
+from promptseg.batch.events import BatchProgress, CaseEnded, Finished, Listener, Note, Started
 from promptseg.batch.inputs import find_cases
 from promptseg.batch.job import JobSpec, make_job
 from promptseg.batch.line import LineSettings, Outcome
@@ -248,7 +248,7 @@ class _Batch:
         self._last_told = time.monotonic()
         rate = self._ended_here / max(self._last_told - self._first_ready, 1e-9)
         left = (self._total - self._done - self._failed) / rate if rate else None
-        self._tell(Progress(self._total, self._done, self._failed, left, lines.status()))
+        self._tell(BatchProgress(self._total, self._done, self._failed, left, lines.status()))
 
 
 def _flush(path: Path) -> None:

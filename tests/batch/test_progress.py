@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from promptseg.batch.events import CaseEnded, Finished, Note, Progress, Started
+from promptseg.batch.events import BatchProgress, CaseEnded, Finished, Note, Started
 from promptseg.batch.progress import plain_lines, sentence
 
 LINES = {0: {"abcdef0123456789": ("infer", 12.4), "b": ("waits to infer", 3.0)}, 1: {}}
@@ -18,7 +18,7 @@ def test_plain_lines_tell_ends_and_now_and_then_how_far_it_is():
     listen(Started(10, 2, 1, 2))
     for second in range(100):
         now[0] = float(second)
-        listen(Progress(10, 3, 1, 3700.0, LINES))
+        listen(BatchProgress(10, 3, 1, 3700.0, LINES))
     listen(CaseEnded("x", "done", 1, 2.5, 800.2))
     listen(CaseEnded("y", "again", 1, 2.5, 800.2, "timeout", "too slow"))
     assert said == [
@@ -40,7 +40,7 @@ def test_bars_on_a_terminal():
         "import time; from promptseg.batch.progress import shown; from promptseg.batch.events import *\n"
         f"lines = {LINES!r}\n"
         "with shown(as_json=False, write=print) as tell:\n"
-        "    tell(Started(10, 0, 0, 2)); tell(Progress(10, 3, 1, 65.0, lines)); time.sleep(0.5)\n"
+        "    tell(Started(10, 0, 0, 2)); tell(BatchProgress(10, 3, 1, 65.0, lines)); time.sleep(0.5)\n"
         "    tell(CaseEnded('bad[1]', 'failed', 1, 1.0, 1.0, 'error', 'broken')); tell(Note('a [note]'))\n"
     )
     ours, theirs = pty.openpty()
@@ -65,5 +65,5 @@ def test_bars_on_a_terminal():
 
 
 def test_every_event_has_words():
-    for event in (Started(1, 0, 0, 1), Note("n"), CaseEnded("a", "done", 1, 1, 1), Progress(1, 0, 0, None, {})):
+    for event in (Started(1, 0, 0, 1), Note("n"), CaseEnded("a", "done", 1, 1, 1), BatchProgress(1, 0, 0, None, {})):
         assert sentence(event)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from filelock import FileLock
 
-from promptseg.batch.events import CaseEnded, Finished, Progress, Started
+from promptseg.batch.events import BatchProgress, CaseEnded, Finished, Started
 from promptseg.batch.job import JobSpec
 from promptseg.batch.run import BatchOptions, run_batch
 from promptseg.errors import SettingsError, StartError
@@ -63,7 +63,7 @@ def test_good_cases_are_done_whatever_the_others_do(trouble, cases, tmp_path):
     assert isinstance(events[0], Started)
     assert isinstance(events[-1], Finished)
     assert Counter(e.state for e in events if isinstance(e, CaseEnded)) == {"done": 4, "failed": 4}
-    assert any(isinstance(e, Progress) and e.lines for e in events)
+    assert any(isinstance(e, BatchProgress) and e.lines for e in events)
     assert no_worker_is_left()
 
 
@@ -104,7 +104,7 @@ def test_steps_of_different_cases_overlap(trouble, cases, tmp_path):
     events = []
     slow = JobSpec(trouble.job, {"slow": "1.5"}, device="cpu")
     run_batch(cases(*"abcd"), slow, tmp_path / "out", BatchOptions(), events.append)
-    seen = [set(dict(steps.values())) for e in events if isinstance(e, Progress) for steps in e.lines.values()]
+    seen = [set(dict(steps.values())) for e in events if isinstance(e, BatchProgress) for steps in e.lines.values()]
     assert {"infer", "waits to infer"} in seen  # the next one is ready when the device becomes free
 
 

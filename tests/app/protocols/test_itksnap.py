@@ -155,8 +155,8 @@ def test_19_nothing_but_a_whole_result_is_answered_with_200(address: str) -> Non
 def test_the_image_keeps_its_frame(listen: Callable[..., str]) -> None:
     apps: list[Any] = []
     snap = Snap(listen(apps.append)).upload()
-    seat = apps[0].state.itksnap.find("local", snap.id)
-    geometry = seat.content.drawing.volume.geometry
+    viewer = apps[0].state.itksnap.find("local", snap.id)
+    geometry = viewer.content.drawing.volume.geometry
     assert geometry.spacing == (0.7, 0.7, 3.0)
     assert geometry.origin == (-80.5, 22.25, 1000.0)
     assert list(geometry.direction) == METADATA["direction"]

@@ -14,8 +14,8 @@ import pytest
 from viewers import SHAPE, dice, from_wheel, phantom
 
 from promptseg.app.protocols import nninteractive
-from promptseg.app.protocols.desk import Desk
 from promptseg.app.protocols.frames import pack
+from promptseg.app.protocols.viewers import Viewers
 
 remote = pytest.importorskip("nnInteractive.inference.remote.remote_session")
 CENTRE, OUTSIDE = (8, 13, 25), (16, 4, 4)
@@ -252,13 +252,13 @@ def test_11_an_initial_mask_is_taken_as_it_is_and_undone(loaded: Any) -> None:
 
 
 def test_11_after_any_sequence_both_sides_hold_the_same(listen: Callable[..., str]) -> None:
-    desk: Desk[nninteractive.Place] = Desk(limit=2, idle_s=600.0)
-    address = listen(lambda app: setattr(app.state, "nninteractive", desk))
+    viewers: Viewers[nninteractive.Place] = Viewers(limit=2, idle_s=600.0)
+    address = listen(lambda app: setattr(app.state, "nninteractive", viewers))
     session = load(remote.nnInteractiveRemoteInferenceSession(address))
     rng = np.random.default_rng(11)
-    seat = desk.find_by("local", lambda place: place.drawing is not None)
-    assert seat is not None
-    place = seat.content
+    viewer = viewers.find_by("local", lambda place: place.drawing is not None)
+    assert viewer is not None
+    place = viewer.content
     for _ in range(120):
         at = tuple(int(rng.integers(n)) for n in SHAPE)
         sign, run = bool(rng.random() < 0.7), bool(rng.random() < 0.8)
@@ -308,7 +308,7 @@ def test_12_prompts_before_an_image_are_refused(client: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the refused client leaks its socket
 def test_13_seats_are_counted_and_given_back(listen: Callable[..., str]) -> None:
-    address = listen(lambda app: setattr(app.state, "nninteractive", Desk(limit=1, idle_s=600.0)))
+    address = listen(lambda app: setattr(app.state, "nninteractive", Viewers(limit=1, idle_s=600.0)))
     first = remote.nnInteractiveRemoteInferenceSession(address)
     with pytest.raises(remote.ServerAtCapacityError):
         remote.nnInteractiveRemoteInferenceSession(address)
@@ -385,21 +385,21 @@ def test_a_damaged_frame_is_refused_and_the_server_lives(loaded: Any) -> None:
 
 def test_a_silent_viewer_loses_its_seat_and_a_busy_one_does_not() -> None:
     now = [0.0]
-    desk: Desk[str] = Desk(limit=2, idle_s=600.0, liveness_s=60.0, clock=lambda: now[0])
-    silent, beating, busy = desk.take("a", "silent"), desk.take("a", "beating"), None
-    desk.leave("a", silent.token)
-    silent, busy = desk.take("a", "silent"), beating
-    with desk.using(busy):
+    viewers: Viewers[str] = Viewers(limit=2, idle_s=600.0, liveness_s=60.0, clock=lambda: now[0])
+    silent, beating, busy = viewers.take("a", "silent"), viewers.take("a", "beating"), None
+    viewers.leave("a", silent.token)
+    silent, busy = viewers.take("a", "silent"), beating
+    with viewers.using(busy):
         now[0] = 61.0
-        assert desk.find("a", silent.token) is None
-        assert desk.find("a", busy.token) is busy
+        assert viewers.find("a", silent.token) is None
+        assert viewers.find("a", busy.token) is busy
     for _ in range(10):
         now[0] += 59.0
-        desk.sign_of_life(busy)
-        assert desk.find("a", busy.token) is busy
+        viewers.sign_of_life(busy)
+        assert viewers.find("a", busy.token) is busy
     now[0] += 59.0
-    assert desk.find("a", busy.token) is None  # alive, but idle for more than 600 s
-    assert desk.find("b", desk.take("a", "x").token) is None
+    assert viewers.find("a", busy.token) is None  # alive, but idle for more than 600 s
+    assert viewers.find("b", viewers.take("a", "x").token) is None
 
 
 def test_13_without_a_known_key_nothing_but_the_sign_of_life_is_answered(listen: Callable[..., str]) -> None:
