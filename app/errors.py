@@ -32,7 +32,7 @@ class BusyError(PromptsegError):
 
 
 class UploadTooLargeError(ReadError):
-    """More files or bytes than allowed."""
+    """More files or bytes than allowed: the fact ``limit``."""
 
 
 class UnreadableBodyError(PromptsegError):

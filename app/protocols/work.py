@@ -87,7 +87,7 @@ async def body_of(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise UploadTooLargeError(f"expected at most {limit} bytes in one request, got more")
+            raise UploadTooLargeError(f"expected at most {limit} bytes in one request, got more", limit=limit)
         parts.append(part)
     return b"".join(parts)
 

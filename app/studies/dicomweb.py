@@ -94,13 +94,15 @@ class DicomWeb:
         with self._asking(place.source) as client:
             for number, dataset in enumerate(self._instances(client, place), start=1):
                 if number > self._limits.upload_files:
-                    raise UploadTooLargeError(f"expected at most {self._limits.upload_files} images at once, got more")
+                    most = self._limits.upload_files
+                    raise UploadTooLargeError(f"expected at most {most} images at once, got more", limit=most)
                 path = folder / f"f{number:06d}.dcm"
                 dataset.save_as(path, enforce_file_format=True)
                 size += path.stat().st_size
                 if size > self._limits.upload_bytes:
                     raise UploadTooLargeError(
-                        f"expected at most {self._limits.upload_bytes / 1024**2:,.0f} MiB at once, got more"
+                        f"expected at most {self._limits.upload_bytes / 1024**2:,.0f} MiB at once, got more",
+                        limit=self._limits.upload_bytes,
                     )
         if size == 0:
             raise ReadError("the DICOM source holds no images there")

@@ -85,7 +85,8 @@ class Intake:
 
     def _store(self, name: str, file: IO[bytes], most: int) -> None:
         if len(self.names) >= self._limits.upload_files:
-            raise UploadTooLargeError(f"expected at most {self._limits.upload_files} files at once, got more")
+            limit = self._limits.upload_files
+            raise UploadTooLargeError(f"expected at most {limit} files at once, got more", limit=limit)
         stored = self._place(name)
         path = self._folder / stored
         path.parent.mkdir(exist_ok=True)
@@ -97,7 +98,8 @@ class Intake:
                     raise UploadTooLargeError(
                         f"expected at most {self._limits.upload_bytes / 1024**2:,.0f} MiB at once, got more"
                         if self.bytes + size > self._limits.upload_bytes
-                        else "the archive unpacks to far more than its size: it was not opened"
+                        else "the archive unpacks to far more than its size: it was not opened",
+                        limit=self._limits.upload_bytes,
                     )
                 digest.update(chunk)
                 out.write(chunk)
@@ -112,7 +114,8 @@ class Intake:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
                 if len(self.names) + len(entries) > self._limits.upload_files:
                     raise UploadTooLargeError(
-                        f"expected at most {self._limits.upload_files} files in an archive, got {len(entries)}"
+                        f"expected at most {self._limits.upload_files} files in an archive, got {len(entries)}",
+                        limit=self._limits.upload_files,
                     )
                 for entry in entries:
                     most = int(max(entry.compress_size, 1024) * self._limits.archive_ratio)

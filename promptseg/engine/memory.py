@@ -78,7 +78,9 @@ def require_memory(needed: MemoryEstimate, held: int = 0) -> None:
     raise TooLargeError(
         f"expected at least {(needed.total - held) / GIB:.1f} GiB of free memory for this image (labels and work "
         f"{(needed.labels + needed.work) / GIB:.1f}, embeddings {needed.embeddings / GIB:.1f}, model "
-        f"{needed.model / GIB:.1f}), got {free / GIB:.1f} GiB; close other programs, or crop or resample the image"
+        f"{needed.model / GIB:.1f}), got {free / GIB:.1f} GiB; close other programs, or crop or resample the image",
+        needed_bytes=needed.total - held,
+        free_bytes=free,
     )
 
 
