@@ -234,14 +234,14 @@ def _follow(
     past = session.capture()
     outcome = outcome_of(lines, len(past.done), len(past.undone))
     path = (*outcome.done, *reversed(outcome.undone))
-    there = sum(isinstance(step, int) for step in path)
+    entries = [entry for entry in path if not isinstance(entry, int)]
+    there = len(path) - len(entries) if entries else len(outcome.done)  # of the past's steps, those to stand on
     for _ in range(len(past.done) - there):
         session.undo()
     for _ in range(there - len(past.done)):
         session.redo()
-    entries = [entry for entry in path[there:] if not isinstance(entry, int)]
     same = repeat(session, entries, strict=strict, choices=choices, on_progress=on_progress)
-    for _ in outcome.undone:
+    for _ in outcome.undone if entries else ():
         session.undo()
     if outcome.selected is not None:
         session.select(outcome.selected)
