@@ -10,11 +10,12 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from promptseg.errors import DeviceError, MissingExtraError, ModelError
+from promptseg.errors import DeviceError, MissingExtraError, ModelError, did_you_mean
 
 __all__ = [
     "Device",
     "Placement",
+    "checked_device",
     "choose_device",
     "choose_placement",
     "gpu_count",
@@ -34,6 +35,7 @@ SWAP_TO_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxr
 EXPORTED = ("fp32", "fp16", "int8")
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # as CUDA, torch and ONNX Runtime put it
 DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(:\d+)?")
+DEVICE_ALIASES = {"gpu": "cuda"}  # TotalSegmentator's word
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,24 @@ def needing_memory(what: str, where: str) -> Iterator[None]:
         ) from exc
 
 
+def checked_device(requested: str) -> str:
+    """Return a device's name as this program writes it: "auto", "cpu", "cuda" or "cuda:N"; "gpu" means "cuda".
+
+    Raises:
+        DeviceError: another name; Apple's GPU ("mps"), which the networks' 3D layers do not run on, among them.
+    """
+    kind, colon, index = requested.partition(":")
+    name = f"{DEVICE_ALIASES.get(kind, kind)}{colon}{index}"
+    if kind == "mps":
+        raise DeviceError("expected a device (auto, cpu, cuda or cuda:N), got 'mps': Apple's GPU is not used; take cpu")
+    if not DEVICE_PATTERN.fullmatch(name):
+        raise DeviceError(
+            f"expected a device (auto, cpu, cuda or cuda:N), got {requested!r}"
+            f"{did_you_mean(requested, ('auto', 'cpu', 'cuda', 'cuda:0'))}"
+        )
+    return name
+
+
 def choose_device(requested: str = "auto") -> Device:
     """Choose where inference runs.
 
@@ -172,8 +192,7 @@ def choose_device(requested: str = "auto") -> Device:
         DeviceError: unknown name, or the GPU asked for cannot be used. Never a silent fallback.
         MissingExtraError: no ONNX Runtime at all.
     """
-    if not DEVICE_PATTERN.fullmatch(requested):
-        raise DeviceError(f"expected a device (auto, cpu, cuda or cuda:N), got {requested!r}")
+    requested = checked_device(requested)
     if not onnx_distributions() and find_spec("onnxruntime") is None:
         raise MissingExtraError("onnxruntime", "all")
     if requested == "cpu":
@@ -215,8 +234,7 @@ def choose_placement(
         ModelError: nothing that is there has the runtime and precision asked for.
         MissingExtraError: only torch weights are there, and torch is not installed.
     """
-    if not DEVICE_PATTERN.fullmatch(requested):
-        raise DeviceError(f"expected a device (auto, cpu, cuda or cuda:N), got {requested!r}")
+    requested = checked_device(requested)
     torch_here = (
         has_checkpoint and find_spec("torch") is not None and runtime in ("auto", "torch") and precision != "int8"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from promptseg.volume import Labelmap, Volume, Window
 
 __all__ = ["apply_log", "open_session", "replay", "resume", "segment"]
 
+LOGGER = logging.getLogger(__name__)
 VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
 
 
@@ -54,7 +57,10 @@ def open_session(
         raise SettingsError(
             "expected the image as a path when a folder for the journal is given, got a value in memory"
         )
+    started = time.perf_counter()
     predictor = load_predictor(model, device)
+    how = getattr(predictor, "described", predictor.model_id)
+    LOGGER.debug("model %s: %s, ready in %.2f s", predictor.model_id, how, time.perf_counter() - started)
     image = _as_volume(volume)
     if window is not None:
         image = replace(image, window=window)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from promptseg.cli.options import DeviceName
 from promptseg.cli.serve import DEFAULT_DATA
 from promptseg.errors import MissingExtraError, ReadError, SettingsError
 
@@ -26,7 +27,7 @@ def app_command(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; the next free one is taken.", min=1, max=65535)] = 7860,
     data: Annotated[Path, typer.Option(help="Folder of studies and sessions.")] = DEFAULT_DATA,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Open the browser app: look, click, correct, measure, export. Only this machine can reach it."""

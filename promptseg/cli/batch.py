@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptseg.cli.terminal import mode
+
 if TYPE_CHECKING:
     from promptseg.batch.events import Finished
 
@@ -54,7 +56,6 @@ def batch(
     timeout: Annotated[float | None, typer.Option(help="Seconds of work on one case.", min=0.001)] = None,
     memory_limit: Annotated[int | None, typer.Option(help="MiB of each worker process.", min=1)] = None,
     cluster: Annotated[str | None, typer.Option(help="Ray cluster: ray://HOST:PORT, HOST:PORT or auto.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per event on standard output.")] = False,
 ) -> None:
     """Run one job over many images. Killed at any moment, the same command with --resume finishes it.
 
@@ -72,7 +73,7 @@ def batch(
     spec = JobSpec(job, named, tuple(mask_format or ["nii.gz"]), device)
     options = BatchOptions(workers, resume, retry_failed, retries, timeout, memory_limit, cluster)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm and Docker send ends it as cleanly as Ctrl-C
-    with shown(as_json=as_json, write=typer.echo) as listener:
+    with shown(as_json=mode().as_json, write=typer.echo) as listener:
         finished = run_batch(inputs or [], spec, output, options, listener)
     code = _exit_code(finished)
     if code:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptseg.cli.options import DeviceName
+from promptseg.cli.terminal import mode, note, tell, wrote
+
 if TYPE_CHECKING:
     from promptseg.bench.run import ProgressCallback
 
@@ -36,7 +39,7 @@ def bench(
         bool, typer.Option("--range/--no-range", help="3D: the box says where the object ends.")
     ] = True,
     show_cases: Annotated[bool, typer.Option("--show-cases", help="Print every case, not only means.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Simulate clicks, boxes and scribbles on labelled images; print and write Dice, NSD, seconds, calibration."""
     from rich.console import Console
@@ -45,7 +48,10 @@ def bench(
     from promptseg.bench.command import bench as run_bench
     from promptseg.bench.protocol3d import Rounds3D
     from promptseg.bench.tables import calibration_table, case_table, mean_tables, skipped_table
+    from promptseg.bench.writers import to_dict
+    from promptseg.io.outputs import require_folder
 
+    output = require_folder(output)
     options = BenchOptions(
         dimensions=tuple(dict.fromkeys(dimension or [2])),
         limit=limit,
@@ -54,6 +60,9 @@ def bench(
     )
     with _progress() as progress:
         run = run_bench(cases, tuple(model or DEFAULT_MODELS), output, root=root, options=options, progress=progress)
+    if mode().as_json:
+        tell([], {**to_dict(run.result), "notes": run.notes, "files": wrote(run.files)})
+        return
     console = Console()
     if console.width < TABLE_WIDTH:  # a narrow terminal wraps lines; columns cut to "0…" would help nobody
         console = Console(width=TABLE_WIDTH)
@@ -64,10 +73,10 @@ def bench(
     for table in [*tables, skipped_table(run.result)]:
         if table is not None:
             console.print(table)
-    for note in run.notes:
-        typer.echo(f"note: {note}", err=True)
-    for path in run.files:
-        typer.echo(f"wrote {path}")
+    for sentence in run.notes:
+        note(sentence)
+    for name in wrote(run.files):
+        typer.echo(f"wrote {name}")
 
 
 @contextmanager
@@ -78,7 +87,9 @@ def _progress() -> Iterator[ProgressCallback]:
     from promptseg.bench.run import Progress as Step
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    shown = console.is_terminal and not mode().quiet
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("starting", total=None)
 
         def on_progress(step: Step) -> None:

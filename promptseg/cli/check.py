@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from promptseg.cli.options import Frame, Series
+from promptseg.cli.terminal import note, tell, wrote
 
 if TYPE_CHECKING:
     from promptseg.io.selfcheck import Report
@@ -35,11 +37,8 @@ def check(
         typer.Option(help="Bring a mask made on the fixed image PATH back to the original slices.", metavar="MASK"),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the slices of --back.")] = None,
-    series: Annotated[
-        str | None, typer.Option(help="Which DICOM series of a folder (number, or part of its UID).")
-    ] = None,
-    frame: Annotated[int | None, typer.Option(help="Which frame of a 4D series to fix, from 0.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    series: Series = None,
+    frame: Frame = None,
 ) -> None:
     """Say what is wrong with an image's geometry and tags. Exit code: 0 no error found, 3 errors found."""
     from promptseg.io.selfcheck import check_against, check_path
@@ -55,43 +54,50 @@ def check(
         report = check_against(path, against, series=series)
     else:
         report = check_path(path, series=series)
-    typer.echo(json.dumps(report.to_dict(), indent=1)) if as_json else _print(report)
+    tell(_lines(report), report.to_dict())
     if report.worst.value == "error":
         raise typer.Exit(FOUND_ERRORS)
 
 
-def _print(report: Report) -> None:
+def _lines(report: Report) -> list[str]:
+    lines = []
     for part in report.parts:
-        typer.echo(part.name)
+        lines.append(part.name)
         for finding in part.findings:
-            typer.echo(f"  {finding.severity.value:8} {finding.code:24} {finding} [{finding.done}]")
+            lines.append(f"  {finding.severity.value:8} {finding.code:24} {finding} [{finding.done}]")
         if not part.findings:
-            typer.echo("  no findings")
+            lines.append("  no findings")
+    return lines
 
 
 def _fix(path: Path, output: Path, series: str | None, frame: int | None) -> Report:
     """Write the regular grid and the way back; return what was wrong and is no longer."""
     from promptseg.check.finding import Finding
+    from promptseg.io.outputs import require_output
     from promptseg.io.regrid import read_regridded, slices_path, write_slices
     from promptseg.io.selfcheck import Checked, Report
-    from promptseg.io.write import write_volume
+    from promptseg.io.write import IMAGE_EXTENSIONS, write_volume
 
+    output = require_output(output, IMAGE_EXTENSIONS, inputs=[path])
     made = read_regridded(path, series=series, frame=frame)
     written = [*write_volume(made.volume, output), write_slices(made.slices, slices_path(output))]
-    for file in written:
-        typer.echo(f"wrote {file}", err=True)
+    for name in wrote(written):
+        note(name, "wrote")
     return Report(str(path), (Checked(output.name, tuple(Finding.of(text) for text in made.volume.findings)),))
 
 
 def _bring_back(path: Path, mask: Path, output: Path | None) -> None:
     from promptseg.io import read_labelmap
+    from promptseg.io.outputs import require_folder
     from promptseg.io.regrid import read_slices, write_mask_slices
 
     if output is None:
         raise typer.BadParameter("--back needs -o FOLDER for the slices")
+    require_folder(output, inputs=[path, mask])
     slices = read_slices(path)
     written = write_mask_slices(slices, read_labelmap(mask), output)
-    typer.echo(f"wrote {len(written)} slices to {output}, each where the original lies")
+    lines = [f"wrote {len(written)} slices to {output}, each where the original lies"]
+    tell(lines, {"files": wrote(written)})
 
 
 def deidentify(
@@ -103,5 +109,5 @@ def deidentify(
 
     done = run(path, output)
     for finding in done.findings:
-        typer.echo(f"{finding.severity.value}: {finding}", err=True)
-    typer.echo(f"wrote {len(done.files)} images to {output}")
+        note(finding, finding.severity.value)
+    tell([f"wrote {len(done.files)} images to {output}"], {"files": wrote(done.files)})

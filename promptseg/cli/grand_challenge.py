@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from promptseg.cli.options import DeviceName
+from promptseg.cli.terminal import tell
+
 __all__ = ["grand_challenge"]
 
 
@@ -17,10 +20,10 @@ def grand_challenge(
     output: Annotated[Path, typer.Option("--output", help="Folder for the mask and results.json.")] = Path("/output"),
     interface: Annotated[str, typer.Option(help="Folder of the mask below output/images.")] = "segmentation",
     model: Annotated[str, typer.Option(help="Model id; its weights must lie in the container.")] = "builtin",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Segment one case as a grand-challenge.org algorithm: /input/images/*/x.mha and JSON prompts to /output."""
     from promptseg.batch.grand_challenge import ChallengeRequest, run_case
 
-    for line in run_case(ChallengeRequest(source, output, interface, model, device)):
-        typer.echo(line)
+    lines = run_case(ChallengeRequest(source, output, interface, model, device))
+    tell(lines, {"lines": lines})

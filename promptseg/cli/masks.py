@@ -8,35 +8,24 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+from promptseg.cli.options import Frame, KeepIdentity, MaskFile, Series, read_image
+from promptseg.cli.terminal import note, tell, wrote
 
-Mask = Annotated[
-    Path, typer.Argument(help="Mask: NIfTI, NRRD, MHA, TIFF, PNG, or a DICOM SEG or RTSTRUCT.", metavar="MASK")
-]
-Image = Annotated[
+__all__ = ["evaluate", "export", "import_mask", "measure"]
+
+DrawnOn = Annotated[
     Path | None, typer.Option("--image", help="Image (file or DICOM folder) that a DICOM mask was drawn on.")
 ]
-Series = Annotated[str | None, typer.Option(help="Which DICOM series of the image's folder.")]
 AnyReference = Annotated[
     bool,
     typer.Option("--any-frame-of-reference", help="Read a mask whose frame of reference differs from the image's."),
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file to the program."""
-    app.command()(export)
-    app.command("import")(import_mask)
-    app.command()(measure)
-    app.command()(evaluate)
-
-
 def export(
-    mask: Mask,
+    mask: MaskFile,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .dcm, .stl, .obj.")],
-    image: Annotated[
-        Path | None, typer.Option("--image", help="The DICOM image (folder or file) that the mask was drawn on.")
-    ] = None,
+    image: DrawnOn = None,
     kind: Annotated[
         str,
         typer.Option(
@@ -46,43 +35,45 @@ def export(
     log: Annotated[Path | None, typer.Option(help="Prompt log: model and prompts go into the object.")] = None,
     holes: Annotated[str, typer.Option(help="RTSTRUCT: keyhole or xor.")] = "keyhole",
     label: Annotated[list[str] | None, typer.Option(help="Meshes: which label. Repeatable.")] = None,
-    keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="Copy the patient's name, id and dates into the DICOM object.")
-    ] = False,
+    keep_identity: KeepIdentity = False,
     series: Series = None,
-    frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
+    frame: Frame = None,
 ) -> None:
     """Write a mask as DICOM SEG or RTSTRUCT (for its DICOM image), a SEG's measurements, or a surface (STL, OBJ)."""
-    from promptseg.export.masks import ExportRequest, export_mask
+    from promptseg.export.masks import EXTENSIONS, ExportRequest, export_mask
+    from promptseg.io.outputs import require_output
     from promptseg.session.prompt_log import read_log
 
+    if output.suffix.lower() in EXTENSIONS:  # of others export_mask says which command writes them
+        output = require_output(output, EXTENSIONS, inputs=_given(mask, image, log))
     logged = read_log(log) if log is not None else None
     request = ExportRequest(image, kind, logged, holes, tuple(label or ()), keep_identity, series, frame)
     lines, notes = export_mask(mask, output, request)
     _tell(notes)
-    for line in lines:
-        typer.echo(line)
+    tell(lines, {"files": wrote([output])})
 
 
 def import_mask(
     source: Annotated[Path, typer.Argument(help="DICOM SEG or RTSTRUCT file.", metavar="FILE")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Mask file (.nii.gz, .seg.nrrd, .nrrd, .mha, ...).")],
-    image: Image = None,
+    image: DrawnOn = None,
     overlap: Annotated[str, typer.Option(help="Voxels of two objects: refuse, first or last.")] = "refuse",
     any_frame_of_reference: AnyReference = False,
     series: Series = None,
 ) -> None:
     """Read a DICOM SEG or RTSTRUCT and write it as a mask on the image's grid."""
     from promptseg.export.masks import import_segmentation
+    from promptseg.io.outputs import require_output
+    from promptseg.io.write import MASK_EXTENSIONS
 
+    output = require_output(output, MASK_EXTENSIONS, inputs=_given(source, image))
     lines, notes = import_segmentation(source, output, image, series, overlap, not any_frame_of_reference)
     _tell(notes)
-    for line in lines:
-        typer.echo(line)
+    tell(lines, {"files": wrote([output]), "lines": lines})
 
 
 def measure(
-    mask: Mask,
+    mask: MaskFile,
     image: Annotated[Path | None, typer.Argument(help="Image, for intensities.", metavar="[IMAGE]")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Name or value. Repeatable; all by default.")] = None,
     fraction: Annotated[
@@ -101,25 +92,27 @@ def measure(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Table to write: .csv or .json.")] = None,
     series: Series = None,
-    frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
+    frame: Frame = None,
 ) -> None:
     """Measure masks: volume, surface, RECIST and 3D diameters, sphericity, intensities; units and sources with each."""
     from promptseg.export.masks import read_masks
-    from promptseg.io import read_volume
+    from promptseg.io.outputs import require_output
     from promptseg.measure.rows import MeasureRequest, measure_masks
-    from promptseg.measure.tables import write_table
+    from promptseg.measure.tables import TABLE_EXTENSIONS, write_table
 
-    volume = read_volume(image, series=series, frame=frame) if image is not None else None
+    if output is not None:
+        output = require_output(output, TABLE_EXTENSIONS, inputs=_given(mask, image, end_systole, earlier))
+    volume = read_image(image, series, frame) if image is not None else None
     masks, notes = read_masks(mask, image, series)
     _tell(notes)
     systole, before = (read_masks(path, None, None)[0] if path else None for path in (end_systole, earlier))
     request = MeasureRequest(tuple(label or ()), tuple(fraction or ()), tuple(cup_to_disc or ()), systole, before)
     rows = measure_masks(masks, volume, request)
-    for row in rows:
-        typer.echo(f"{row['label']:16} {row['name']:20} {row['text']:>24} {row['unit']}".rstrip())
+    table = [{key: value for key, value in row.items() if key != "text"} for row in rows]
+    lines = [f"{row['label']:16} {row['name']:20} {row['text']:>24} {row['unit']}".rstrip() for row in rows]
     if output is not None:
-        table = [{key: value for key, value in row.items() if key != "text"} for row in rows]
-        typer.echo(f"wrote {write_table(table, output)}")
+        lines += [f"wrote {name}" for name in wrote([write_table(table, output)])]
+    tell(lines, table)
 
 
 def evaluate(
@@ -133,29 +126,38 @@ def evaluate(
     resample: Annotated[
         bool, typer.Option("--resample", help="Put PRED onto TRUTH's grid (nearest neighbour) if they differ.")
     ] = False,
-    image: Image = None,
+    image: DrawnOn = None,
     series: Series = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Table to write: .csv or .json.")] = None,
 ) -> None:
     """Compare two masks: Dice, IoU, NSD, HD95, ASSD and volume error per label."""
     from promptseg.export.masks import read_pair
-    from promptseg.measure.tables import write_table
+    from promptseg.io.outputs import require_output
+    from promptseg.measure.tables import TABLE_EXTENSIONS, write_table
     from promptseg.score.evaluate import evaluate as score
 
+    if output is not None:
+        output = require_output(output, TABLE_EXTENSIONS, inputs=_given(prediction, truth, image))
     judged, reference, notes = read_pair(prediction, truth, image, series)
     _tell(notes)
     scores = score(judged, reference, labels=label, tolerance_mm=tolerance, resample=resample)
-    typer.echo(f"{'label':20} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>9} {'ASSD mm':>9} {'volume':>8}")
+    table = [row.to_dict() for row in scores]
+    lines = [f"{'label':20} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>9} {'ASSD mm':>9} {'volume':>8}"]
     for row in scores:
-        typer.echo(
+        lines.append(
             f"{row.label:20} {row.dice:7.4f} {row.iou:7.4f} {row.nsd:7.4f} {row.hd95_mm:9.3f} {row.assd_mm:9.3f} "
             f"{100 * row.volume_error:+7.1f}%"
         )
-    typer.echo(f"NSD at {tolerance:g} mm")
+    lines.append(f"NSD at {tolerance:g} mm")
     if output is not None:
-        typer.echo(f"wrote {write_table([row.to_dict() for row in scores], output)}")
+        lines += [f"wrote {name}" for name in wrote([write_table(table, output)])]
+    tell(lines, table)
+
+
+def _given(*paths: Path | None) -> list[Path]:
+    return [path for path in paths if path is not None]
 
 
 def _tell(notes: Iterable[str]) -> None:
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
+    for sentence in notes:
+        note(sentence)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptseg.cli.options import DeviceName, Frame, Image, KeepIdentity, Series, WindowText, read_image
+from promptseg.cli.terminal import tell, wrote
+
 if TYPE_CHECKING:
     from promptseg.report import Report, ReportOptions
     from promptseg.session.prompt_log import PromptLog
@@ -16,7 +19,7 @@ __all__ = ["report"]
 
 
 def report(
-    image: Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")],
+    image: Image,
     mask: Annotated[
         Path | None,
         typer.Argument(
@@ -29,26 +32,21 @@ def report(
     log: Annotated[
         Path | None, typer.Option(help="Prompt log: model, prompts; without MASK also the confidences.")
     ] = None,
-    keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="Print the patient's name, id and dates of a DICOM image.")
-    ] = False,
-    series: Annotated[
-        str | None, typer.Option(help="Which DICOM series of a folder (number, or part of its UID).")
-    ] = None,
-    frame: Annotated[int | None, typer.Option(help="Which frame of a 4D image, from 0.")] = None,
-    window: Annotated[str | None, typer.Option(help="Intensity window: a CT preset or LEVEL,WIDTH.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; where --log makes the masks.")] = "auto",
+    keep_identity: KeepIdentity = False,
+    series: Series = None,
+    frame: Frame = None,
+    window: WindowText = None,
+    device: DeviceName = "auto",
 ) -> None:
     """Write one page on a study: pictures, measurements, confidence, model, prompts, findings."""
     from promptseg.export.source import identity_of
-    from promptseg.io import read_volume
     from promptseg.report import ReportOptions, write_report
+    from promptseg.report.write import require_report
     from promptseg.session.prompt_log import read_log
-    from promptseg.volume.intensity import parse_window
 
     content = read_log(log) if log is not None else None
-    chosen = parse_window(window) if window is not None else None
-    volume = read_volume(image, series=series, frame=frame, window=chosen)
+    output = require_report(output, inputs=[path for path in (image, mask, log) if path is not None])
+    volume = read_image(image, series, frame, window)
     who = identity_of(image, series=series) if keep_identity else {}
     if mask is not None:
         made = _from_mask(volume, mask, ReportOptions(content, identity=who), image, series)
@@ -56,8 +54,8 @@ def report(
         made = _again(volume, content, who, device)
     else:
         raise typer.BadParameter("expected a MASK, or --log to make it again, got neither")
-    for path in write_report(made, output):
-        typer.echo(f"wrote {path}")
+    files = wrote(write_report(made, output))
+    tell([f"wrote {name}" for name in files], {"files": files})
 
 
 def _from_mask(volume: Volume, mask: Path, options: ReportOptions, image: Path, series: str | None) -> Report:

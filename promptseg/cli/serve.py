@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptseg.cli.groups import explained
+from promptseg.cli.options import DeviceName
+from promptseg.cli.terminal import tell
 from promptseg.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def serve(
             f"in the variable {DICOM_AUTH}. Repeatable."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceName = "auto",
     model: Annotated[list[str] | None, typer.Option(help="Model that may be used (default: all). Repeatable.")] = None,
     origin: Annotated[
         list[str] | None, typer.Option(help="Public address behind a proxy, e.g. https://seg.example. Repeatable.")
@@ -114,21 +117,21 @@ def _password(wanted: bool) -> str | None:
     return given
 
 
-@users_app.command()
+@explained(users_app, "echo secret | promptseg users add anna --password-stdin")
 def add(name: Name, password_stdin: FromInput = False, data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """Add a user; with --password-stdin one who can log in on a page."""
     _accounts(data, store).add(name, _password(password_stdin))
     typer.echo(f"added {name}")
 
 
-@users_app.command()
+@explained(users_app, "echo secret | promptseg users password anna")
 def password(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """Give a user a new password, read from the first line of input."""
     _accounts(data, store).set_password(name, _password(True) or "")
     typer.echo(f"changed the password of {name}")
 
 
-@users_app.command()
+@explained(users_app, "promptseg users key anna --label workstation")
 def key(
     name: Name,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
@@ -139,14 +142,14 @@ def key(
     typer.echo(_accounts(data, store).new_key(name, label))
 
 
-@users_app.command()
+@explained(users_app, "promptseg users revoke anna")
 def revoke(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """Revoke all API keys of a user."""
     typer.echo(f"revoked {_accounts(data, store).revoke_keys(name)} key(s) of {name}")
 
 
-@users_app.command("list")
+@explained(users_app, "promptseg users list", name="list")
 def list_users(data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """List the users' names."""
-    for name in _accounts(data, store).names():
-        typer.echo(name)
+    names = list(_accounts(data, store).names())
+    tell(names, {"users": names})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from promptseg.volume.intensity import Window
 from promptseg.volume.volume import Volume
 
 __all__ = ["read_volume"]
+
+LOGGER = logging.getLogger(__name__)
 
 
 def read_volume(
@@ -58,8 +63,24 @@ def read_volume(
     """
     if isinstance(source, Volume):
         return source
-    if fix and (made := _regridded(source, series, frame, window)) is not None:
-        return made
+    paths = _paths(source)
+    started = time.perf_counter()
+    made = _regridded(source, series, frame, window) if fix else None
+    if made is None:
+        made = _read(source, series, frame, window)
+    what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files" if paths else type(source).__name__
+    seconds = time.perf_counter() - started
+    LOGGER.debug("read %s: %s %s in %.2f s", what, made.array.dtype, made.array.shape, seconds)
+    return replace(made, sources=paths)
+
+
+def _paths(source: object) -> tuple[Path, ...]:
+    """Return the files or the folder that a source names."""
+    named = source if isinstance(source, list | tuple) else [source]
+    return tuple(Path(str(one)).expanduser().absolute() for one in named if isinstance(one, str | Path))
+
+
+def _read(source: object, series: str | None, frame: int | None, window: Window | None) -> Volume:
     if isinstance(source, str | Path):
         return _read_path(Path(source).expanduser(), series, frame, window)
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):

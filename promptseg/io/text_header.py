@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import ReadError
 
-__all__ = ["missing_geometry", "numbered_names", "path_beside"]
+__all__ = ["missing_geometry", "numbered_names", "path_beside", "voxel_files"]
 
+HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
+HEADER_BYTES = 65_536
+NAMES_VOXELS = ("elementdatafile", "data file", "datafile")
 MAX_FILES = 100_000  # a pattern that names more is damaged
 
 
@@ -40,6 +44,28 @@ def numbered_names(header: Path, text: str) -> list[Path]:
     except (ValueError, TypeError, ZeroDivisionError) as exc:
         raise ReadError(f"cannot read {header}: its pattern of file names is malformed: {text[:80]}") from exc
     return [path_beside(header, name) for name in names]
+
+
+def voxel_files(header: Path) -> list[Path]:
+    """Return the files that hold a header's voxels; none where it holds them itself, is damaged, or is no header."""
+    if not header.name.lower().endswith(HEADERS) or not header.is_file():
+        return []
+    with header.open("rb") as file:
+        lines = file.read(HEADER_BYTES).decode("latin-1").splitlines()
+    for number, line in enumerate(lines):
+        key, value = re.match(r"([^=:]*)[=:]?=?(.*)", line).groups()  # type: ignore[union-attr] # fits any line
+        if key.strip().lower() not in NAMES_VOXELS:
+            continue
+        name = value.strip()
+        if name.split()[:1] == ["LIST"]:
+            return [header.parent / other.strip() for other in lines[number + 1 :] if other.strip()]
+        if name.lower() == "local":
+            return []
+        try:
+            return numbered_names(header, " ".join(name.split()[:4])) if "%" in name else [header.parent / name]
+        except ReadError:  # whoever reads the image says so
+            return []
+    return []
 
 
 def missing_geometry(kind: str, spacing: bool, axes: bool) -> list[Finding]:

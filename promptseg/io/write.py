@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.errors import WriteError, did_you_mean
+from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.itk import to_sitk
 from promptseg.io.label_description import description_path, write_descriptions
 from promptseg.io.label_values import present_values
 from promptseg.io.nifti_forms import state_second_frame
 from promptseg.io.nrrd_seg import segment_fields
+from promptseg.io.outputs import checked_extension
 from promptseg.io.picture import write_note
 from promptseg.io.quiet import quiet_itk
 from promptseg.volume.geometry import Geometry
@@ -50,7 +51,7 @@ def write_labelmap(labelmap: Labelmap, path: str | Path) -> tuple[Path, ...]:
         WriteError: unknown extension, no such folder, several slices for a PNG, values too large for the format.
     """
     path = Path(path).expanduser()
-    extension = _extension(path, MASK_EXTENSIONS)
+    extension = checked_extension(path, MASK_EXTENSIONS)
     array = _fitting(labelmap.array, extension, path)
     labels = _all_labels(labelmap)
     with all_or_nothing(path) as folder:
@@ -77,7 +78,7 @@ def write_volume(volume: Volume, path: str | Path) -> tuple[Path, ...]:
         WriteError: as ``write_labelmap``; also values that a picture format cannot hold.
     """
     path = Path(path).expanduser()
-    extension = _extension(path, IMAGE_EXTENSIONS)
+    extension = checked_extension(path, IMAGE_EXTENSIONS)
     array = volume.array.astype(np.float32) if volume.array.dtype == np.float16 else volume.array
     if extension in ONE_SLICE:
         _require_picture(array, extension, path)
@@ -85,17 +86,6 @@ def write_volume(volume: Volume, path: str | Path) -> tuple[Path, ...]:
         _write_image(array, volume.geometry, folder / path.name, extension, {})
         written = [file.name for file in folder.iterdir()]
     return _listed(path, written)
-
-
-def _extension(path: Path, known: tuple[str, ...]) -> str:
-    name = path.name.lower()
-    for extension in known:
-        if name.endswith(extension) and len(name) > len(extension):
-            return extension
-    ending = path.suffix or path.name
-    raise WriteError(
-        f"cannot write {path}: expected a name that ends with one of {', '.join(known)}{did_you_mean(ending, known)}"
-    )
 
 
 def _listed(path: Path, names: list[str]) -> tuple[Path, ...]:

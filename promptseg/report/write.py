@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
+from promptseg.io.outputs import require_folder, require_output
 from promptseg.measure.tables import plain_json, table_text
 from promptseg.report.html import render_html
 from promptseg.report.parts import Report
 from promptseg.report.pdf import render_pdf
 
-__all__ = ["REPORT_EXTENSIONS", "render_html", "render_pdf", "report_bytes", "write_report"]
+__all__ = ["REPORT_EXTENSIONS", "render_html", "render_pdf", "report_bytes", "require_report", "write_report"]
 
 REPORT_EXTENSIONS = (".html", ".pdf", ".csv", ".json")
 
@@ -36,6 +38,18 @@ def report_bytes(report: Report, extension: str) -> bytes:
     if extension == ".csv":
         return table_text(report.rows()).encode("utf-8")
     raise WriteError(f"cannot write a report as {extension or 'that'}: expected {', '.join(REPORT_EXTENSIONS)}")
+
+
+def require_report(path: str | Path, *, inputs: Iterable[str | Path] = ()) -> Path:
+    """Check before the work that ``write_report`` will be able to write there; ``inputs`` are never replaced.
+
+    Raises:
+        WriteError: another extension, an unwritable place, or one of the inputs.
+    """
+    path = Path(path).expanduser()
+    if path.suffix:
+        return require_output(path, REPORT_EXTENSIONS, inputs=inputs)
+    return require_folder(path, [f"report{extension}" for extension in REPORT_EXTENSIONS], inputs=inputs)
 
 
 def write_report(report: Report, path: str | Path) -> tuple[Path, ...]:

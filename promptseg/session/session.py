@@ -7,6 +7,8 @@ found so far.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,8 @@ from promptseg.volume import Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Patch
 
 __all__ = ["Session"]
+
+LOGGER = logging.getLogger(__name__)
 
 
 @one_at_a_time
@@ -195,7 +199,10 @@ class Session(KeptSession):
         """
         entry = {"op": "prompt", "propagate": bool(propagate), "predict": bool(predict)}
         first = self._state.next_id
-        return self._put(entry, prompts, range(first, first + len(prompts)), on_progress)
+        started = time.perf_counter()
+        changed = self._put(entry, prompts, range(first, first + len(prompts)), on_progress)
+        LOGGER.debug("%d prompts: changed %s in %.2f s", len(prompts), changed, time.perf_counter() - started)
+        return changed
 
     def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Carry the prompted slices of a label (default: the selected one) on to their neighbours.
@@ -385,10 +392,11 @@ class Session(KeptSession):
     # --- results ------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write all labels to a mask file or a surface, format by extension; return every file written."""
+        """Write all labels to a mask file or a surface by its extension, never over the image; return the files."""
         from promptseg.export.formats import write_labels
+        from promptseg.io.outputs import require_output
 
-        return write_labels(self.labelmap, path)
+        return write_labels(self.labelmap, require_output(path, inputs=self.volume.sources))
 
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Volume:
         window: the one intensity mapping of this volume.
         modality: DICOM modality ("CT", "MR", "US", ...), None where the file does not say.
         findings: sentences about the file that a person should see (gaps, guesses, dropped frames).
+        sources: the files or folder that it was read from, which no result may replace; () for one made in memory.
 
     Raises:
         GeometryMismatchError: array and geometry disagree in shape.
@@ -39,6 +41,7 @@ class Volume:
     window: Window
     modality: str | None = None
     findings: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         array = self.array

@@ -184,6 +184,22 @@ class WholeBody:
         """
         return self._networks.device
 
+    def require(self) -> None:
+        """Say at once what is missing in any case; costs torch only where a GPU is asked for.
+
+        Raises:
+            DeviceError: there is no such device.
+            ModelError: weights are missing; the message says how to get them.
+        """
+        from promptseg.models.runtime import checked_device
+        from promptseg.wholebody.totalseg import certain_weights
+        from promptseg.wholebody.weights import require_names
+
+        if checked_device(self.requested_device) not in ("auto", "cpu"):
+            _ = self.device
+        if self.model_folder is None:
+            require_names(certain_weights(self._arguments), self.task.name, self._arguments)
+
     def load(self) -> None:
         """Load all networks and keep them.
 

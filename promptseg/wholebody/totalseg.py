@@ -30,7 +30,7 @@ from promptseg.wholebody.runs import CaseRun, Rehearsal
 from promptseg.wholebody.steps import Paused
 from promptseg.wholebody.task import Model, Task
 
-__all__ = ["all_tasks", "download_licensed", "radiomics", "run_case"]
+__all__ = ["all_tasks", "certain_weights", "download_licensed", "radiomics", "run_case"]
 
 EXTRA = "wholebody"
 ANNOUNCED = "statistics_disclaimer_shown"  # its announcement of statistics, which are not sent here
@@ -66,6 +66,26 @@ def all_tasks() -> dict[str, Task]:
                 "fastest" in modes,
             )
     return found
+
+
+def certain_weights(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of weights that a run cannot do without, from TotalSegmentator's tables alone. Costs no torch.
+
+    A task may need more, for finding its region; what it calls is known after a rehearsal (``WholeBody.models``).
+    """
+    from totalsegmentator.map_tasks_config import TASK_CONFIGS, TASK_ID_WEIGHTS_CONFIGS
+
+    config = TASK_CONFIGS.get(arguments["task"], {})
+    modes = config.get("sub_modes")
+    if modes:
+        config = modes.get(
+            "fast" if arguments.get("fast") else "fastest" if arguments.get("fastest") else "default", {}
+        )
+    numbers = config.get("task_id", ())
+    if isinstance(numbers, list) and arguments.get("roi_subset"):
+        return ()  # which of the parts hold the classes is its own affair
+    named = numbers if isinstance(numbers, list) else [numbers] if numbers else []
+    return tuple(TASK_ID_WEIGHTS_CONFIGS[n]["foldername"] for n in named if n in TASK_ID_WEIGHTS_CONFIGS)
 
 
 @cache

@@ -26,6 +26,7 @@ __all__ = [
     "pull_name",
     "remember_licence",
     "require_models",
+    "require_names",
     "weights_folder",
 ]
 
@@ -125,6 +126,19 @@ def find_model(model: Model) -> Path:
     raise ModelError(f"the weights {model.name} are not on this machine: expected {weights_folder() / model.name}")
 
 
+def require_names(names: Iterable[str], task: str, options: Mapping[str, Any]) -> None:
+    """Check that weights of these names are here, in any trainer's folder.
+
+    Raises:
+        ModelError: as ``require_models``.
+    """
+    _refuse_missing([name for name in names if not _is_here(name)], task, options)
+
+
+def _is_here(name: str) -> bool:
+    return any(_is_model(folder) for weights in _searched() for folder in (weights / name).glob("*"))
+
+
 def require_models(models: Iterable[Model], task: str, options: Mapping[str, Any]) -> None:
     """Check that all weights are here.
 
@@ -137,6 +151,10 @@ def require_models(models: Iterable[Model], task: str, options: Mapping[str, Any
             find_model(model)
         except ModelError:
             missing.append(model.name)
+    _refuse_missing(missing, task, options)
+
+
+def _refuse_missing(missing: list[str], task: str, options: Mapping[str, Any]) -> None:
     if missing:
         raise ModelError(
             f"the weights of the whole-body task {task!r} are not on this machine: expected {', '.join(missing)} in "

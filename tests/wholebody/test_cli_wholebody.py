@@ -147,7 +147,7 @@ def test_impossible_wishes_are_told_before_any_work(run: Run, tmp_path: Path) ->
         (("-o", there, "--task", "lung_nodules", "--roi-subset", "lung"), "subset"),
         (("-o", there, "--radiomics"), "pyradiomics"),
         (("-o", tmp_path / "x.docx"), "expected a name that ends with"),
-        (("-o", tmp_path / "missing" / "x.nii.gz"), "its folder is not there"),
+        (("-o", tmp_path / "missing" / "x.nii.gz"), "does not exist"),
         (("-o", tmp_path / "x.dcm"), "DICOM"),
         (("-o", there, "--licence-number", "short"), "18 characters"),
         (("-o", there, "--text", "liver", "--text", "airways"), "different tasks"),
