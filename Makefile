@@ -12,7 +12,7 @@ CLIENTS := nninteractive-client==2.5.0 monailabel==0.8.5
 WORKERS ?= logical
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo app viewer test test-fast coverage check format setup tree clean
+.PHONY: help demo app viewer test test-fast coverage check docs format setup tree clean
 
 help:
 	@echo "make demo    segment the example volume with the built-in model, results under out/"
@@ -20,7 +20,8 @@ help:
 	@echo "make test    the whole default test suite"
 	@echo "make test-fast   what needs no server, browser or torch, in a minute or so"
 	@echo "make coverage    the whole suite, with the lines that it reaches"
-	@echo "make check   formatting, lint, types, import layers, the page's code"
+	@echo "make check   formatting, lint, types, import layers, the page's code, the documentation"
+	@echo "make docs    the documentation site, into build/site"
 	@echo "make format  rewrite the sources in house format"
 
 # The core alone: what a user of `make demo` needs.
@@ -83,6 +84,11 @@ check: $(VENV)/.dev tree
 	cd $(TREE) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p promptseg
 	cd $(TREE) && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
 	$(BIN)/python tests/dev/check_page.py
+	@$(MAKE) --no-print-directory docs
+
+# The documentation site, into build/site; a dead link or a name that is gone ends it.
+docs: $(VENV)/.dev tree
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -211,8 +211,8 @@ def test_help_and_listing_load_nothing_heavy():
     assert done.stderr.split() == []
 
 
-@pytest.mark.parametrize("page", ["models/README.md", "README.md"])
-def test_the_table_in_the_readme_is_current(page):
+@pytest.mark.parametrize("page", ["models/README.md", "docs/models.md"])
+def test_the_table_of_models_is_current(page):
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     begin, end = "<!-- models: promptseg models list --markdown -->\n", "<!-- /models -->"
     assert text.count(begin) == text.count(end) == 1, f"expected one table of models between marks in {page}"
