@@ -83,7 +83,7 @@ def trials(
     rng, found = np.random.default_rng(SEED), []
     volume, box = scene()
     for _ in range(n):
-        session = promptseg.Session(volume, predictor)
+        session = promptseg.Session(volume, predictor, promptseg.EngineOptions(mode="slices"))
         found.append(1000 * waited(session, box, float(rng.uniform(0.05, 1.0))))
     middle, most = np.percentile(found, (50, 95))
     print(f"| {name} | {n} | {middle:.0f} | {most:.0f} | {max(found):.0f} |", flush=True)

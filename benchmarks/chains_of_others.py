@@ -37,6 +37,7 @@ from promptseg.bench.run import run_bench_3d
 from promptseg.bench.tables import mean_tables
 from promptseg.engine.carry import mask_logits
 from promptseg.engine.hints import Hint, merge_hints, place
+from promptseg.engine.options import EngineOptions
 from promptseg.engine.slices import SliceSource
 from promptseg.models.predictor import Predictor, Prior, SlicePrompts
 from promptseg.prompts import Box, Plane, Point
@@ -176,7 +177,11 @@ def main() -> None:
         options.start :: options.every
     ]
     predictor = load_bench_predictor(options.model)
-    chains = [SessionChain(predictor, name="promptseg"), *(kind(predictor) for kind in OtherChain.__subclasses__())]
+    by_slices = EngineOptions(mode="slices")
+    chains = [
+        SessionChain(predictor, by_slices, "promptseg"),
+        *(kind(predictor) for kind in OtherChain.__subclasses__()),
+    ]
     result = run_bench_3d(cases, chains, rounds=Rounds3D(with_range=not options.no_range))
     write_bench(result, options.out)
     for table in mean_tables(result, ("vessels", "modality")):

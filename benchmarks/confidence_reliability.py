@@ -26,6 +26,7 @@ from promptseg.bench.loading import CaseLoader
 from promptseg.bench.protocol3d import box_prompt
 from promptseg.bench.simulate import error_click
 from promptseg.engine.checks import LEAST, Carried, step_quality
+from promptseg.engine.options import EngineOptions
 from promptseg.prompts import Point
 from promptseg.score.metrics import dice
 from promptseg.session.session import Session
@@ -57,7 +58,7 @@ def collect(options: argparse.Namespace) -> tuple[list[Seen], int]:
     cases = cases[options.start :: options.every]
     for case in cases:
         task = load.load_volume(case)
-        session = Session(task.volume, predictor)
+        session = Session(task.volume, predictor, EngineOptions(mode="slices"))
         session.add(box_prompt(task.truth, with_range=True))
         for _ in range(CLICKS):
             click = error_click(task.truth, session.mask(), task.volume.geometry.spacing_zyx)

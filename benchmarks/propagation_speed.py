@@ -33,7 +33,7 @@ def main() -> None:
     image = rng.normal(40, 15, inside.shape).astype(np.int16) + np.int16(80) * inside
     geometry = promptseg.Geometry(inside.shape, (0.8, 0.8, 2.0))
     volume = promptseg.Volume(image, geometry, promptseg.Window(-100, 250))
-    session = promptseg.Session(volume, load_bench_predictor(options.model))
+    session = promptseg.Session(volume, load_bench_predictor(options.model), promptseg.EngineOptions(mode="slices"))
     rows, columns = (np.flatnonzero(inside[n // 2].any(axis=axis)) for axis in (1, 0))
     box = ((n // 2, int(rows[0]), int(columns[0])), (n // 2 + 1, int(rows[-1]) + 1, int(columns[-1]) + 1))
     session.add(promptseg.Box(voxel=box), propagate=False)

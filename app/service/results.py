@@ -90,7 +90,10 @@ async def review(who: Who, session_id: str, label: Annotated[int | None, Query(g
 def _review(session: Session, label: int | None) -> list[dict[str, Any]]:
     if not session.labels:
         return []
-    return [{**vars(one), "plane": one.plane.value, "measured": vars(one.measured)} for one in session.review(label)]
+    return [
+        {**vars(one), "plane": one.plane.value, "measured": one.measured and vars(one.measured)}
+        for one in session.review(label)
+    ]
 
 
 @router.get("/confidence", response_model=list[float | None])

@@ -225,7 +225,7 @@ class Carried(BaseModel):
     index: int
     confidence: float
     reason: str
-    measured: dict[str, Any]
+    measured: dict[str, Any] | None
 
 
 class JobOut(BaseModel):

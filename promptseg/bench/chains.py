@@ -1,4 +1,4 @@
-"""What the 3D protocol talks to: anything that turns a box and clicks into a 3D mask."""
+"""What the 3D protocols talk to: anything that turns a first prompt and clicks into a 3D mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from promptseg.engine.options import EngineOptions
 from promptseg.errors import PromptError
 from promptseg.models.predictor import Predictor
-from promptseg.prompts import Box, Point
+from promptseg.prompts import Box, MaskPrompt, Point
 from promptseg.session.session import Session
 from promptseg.volume import Volume
 
@@ -32,10 +32,10 @@ class Chain(Protocol):
         """What the tables call it."""
         ...
 
-    def start(self, volume: Volume, box: Box) -> BoolArray:
-        """Segment the object in ``box``.
+    def start(self, volume: Volume, prompt: Box | Point | MaskPrompt) -> BoolArray:
+        """Segment the object of a box or a click, or take a mask that is to be corrected.
 
-        The box is in voxels and half-open. One slice thick along z: the object's box on that slice. Thicker: the
+        A box is in voxels and half-open. One slice thick along z: the object's box on that slice. Thicker: the
         object's box on the middle slice, ``(z0 + z1 - 1) // 2``, and the range of slices that the object lies in.
         """
         ...
@@ -64,10 +64,10 @@ class SessionChain:
         """What the tables call it."""
         return self._name
 
-    def start(self, volume: Volume, box: Box) -> BoolArray:
-        """Open a new session and add the box."""
+    def start(self, volume: Volume, prompt: Box | Point | MaskPrompt) -> BoolArray:
+        """Open a new session and add the prompt."""
         self._session = Session(volume, self._predictor, self._options)
-        self._session.add(box)
+        self._session.add(prompt)
         return self._session.mask()
 
     def click(self, point: Point) -> BoolArray:
@@ -77,6 +77,6 @@ class SessionChain:
             PromptError: ``start`` has not been called.
         """
         if self._session is None:
-            raise PromptError("expected start(volume, box) before the first click")
+            raise PromptError("expected start(volume, prompt) before the first click")
         self._session.add(point)
         return self._session.mask()

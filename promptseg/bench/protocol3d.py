@@ -1,9 +1,11 @@
-"""The 3D protocol: one object in one volume, one chain.
+"""The 3D protocols: one object in one volume, one chain.
 
-A box on the middle slice, then five clicks, each at the deepest point of the largest 26-connected error, positive
-where the object is missed and negative where it is spilled. Dice and the normalised surface Dice (NSD) after the box
-and after every click. DSC_AUC and NSD_AUC are the areas under them over the five clicks, by the trapezoid rule: 4.0 is
-perfect. This is the protocol of the CVPR 2025 challenge on interactive 3D segmentation.
+A start, then five clicks, each at the deepest point of the largest 26-connected error, positive
+where the object is missed and negative where it is spilled. The start is a box on the middle slice, or a click at the
+object's deepest point, or a wrong mask as an automatic segmentation gives it (``promptseg.bench.faults``). Dice and the
+normalised surface Dice (NSD) after the start and after every click. ``lowered`` is the share of clicks that lower the
+Dice by more than 0.02. DSC_AUC and NSD_AUC are the areas under them over the five clicks, by the trapezoid rule: 4.0 is
+perfect. With the box this is the protocol of the CVPR 2025 challenge on interactive 3D segmentation.
 
 NSD's tolerance is 2 mm, or the smallest distance between voxels where that is larger. Time and peak memory are those
 of the chain's own calls.
@@ -20,20 +22,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.bench.chains import Chain
+from promptseg.bench.faults import faulty
 from promptseg.bench.loading import VolumeTask
 from promptseg.bench.memory import PeakMemory
 from promptseg.bench.result import CaseResult
-from promptseg.bench.simulate import error_click, key_slice, tight_box
-from promptseg.errors import ModelError
-from promptseg.prompts import Box, Point
+from promptseg.bench.simulate import error_click, first_click, key_slice, tight_box
+from promptseg.errors import ModelError, SettingsError
+from promptseg.prompts import Box, MaskPrompt, Point
 from promptseg.score.metrics import dice, nsd
 
-__all__ = ["COLUMNS_3D", "Rounds3D", "area_under_curve", "box_prompt", "run_volume", "tolerance_mm"]
+__all__ = ["COLUMNS_3D", "STARTS", "Rounds3D", "area_under_curve", "box_prompt", "run_volume", "tolerance_mm"]
 
 BoolArray = NDArray[np.bool_]
 
 TOLERANCE_MM = 2.0
-COLUMNS_3D = ("dsc_auc", "nsd_auc", "dice@box", "nsd@box", "dice@final", "nsd@final", "seconds", "peak_mib")
+LOWERED = 0.02  # a click that takes more of the Dice than this has done harm
+STARTS = ("box", "click", "mask")
+COLUMNS_3D = (
+    *("dsc_auc", "nsd_auc", "dice@start", "nsd@start", "dice@final", "nsd@final"),
+    *("lowered", "seconds", "peak_mib"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,25 @@ class Rounds3D:
     """How the chain is prompted.
 
     Attributes:
-        clicks: corrections after the box.
+        clicks: corrections after the start.
         with_range: the box also says in which slices the object lies.
+        start: "box", "click" or "mask".
     """
 
     clicks: int = 5
     with_range: bool = True
+    start: str = "box"
+
+    def __post_init__(self) -> None:
+        if self.start not in STARTS:
+            raise SettingsError(f"expected a start of {', '.join(STARTS)}, got {self.start!r}")
 
 
 def run_volume(chain: Chain, task: VolumeTask, rounds: Rounds3D | None = None) -> CaseResult:
     """Run the whole 3D protocol.
 
     Returns:
-        Metrics by ``COLUMNS_3D``, with curves ``dice`` and ``nsd`` (after the box and after 1, 2, ... clicks).
+        Metrics by ``COLUMNS_3D``, with curves ``dice`` and ``nsd`` (after the start and after 1, 2, ... clicks).
 
     Raises:
         ModelError: an answer is unusable.
@@ -61,8 +75,8 @@ def run_volume(chain: Chain, task: VolumeTask, rounds: Rounds3D | None = None) -
     rounds = rounds or Rounds3D()
     timed = _Timed(chain.name, task.truth.shape)
     spacing = task.volume.geometry.spacing_zyx
-    box = box_prompt(task.truth, rounds.with_range)
-    mask = timed.call(lambda: chain.start(task.volume, box))
+    prompt = _start(task, rounds)
+    mask = timed.call(lambda: chain.start(task.volume, prompt))
     overlap, surface = [dice(task.truth, mask)], [nsd(task.truth, mask, spacing, tolerance_mm(spacing))]
     for _ in range(rounds.clicks):
         click = error_click(task.truth, mask, spacing)
@@ -75,14 +89,25 @@ def run_volume(chain: Chain, task: VolumeTask, rounds: Rounds3D | None = None) -
     metrics = {
         "dsc_auc": area_under_curve(overlap[1:]),
         "nsd_auc": area_under_curve(surface[1:]),
-        "dice@box": overlap[0],
-        "nsd@box": surface[0],
+        "dice@start": overlap[0],
+        "nsd@start": surface[0],
         "dice@final": overlap[-1],
         "nsd@final": surface[-1],
+        "lowered": sum(a - b > LOWERED for a, b in itertools.pairwise(overlap)) / max(rounds.clicks, 1),
         "seconds": timed.seconds,
         "peak_mib": timed.peak_mib,
     }
     return CaseResult(task.case, chain.name, 3, metrics, {"dice": tuple(overlap), "nsd": tuple(surface)})
+
+
+def _start(task: VolumeTask, rounds: Rounds3D) -> Box | Point | MaskPrompt:
+    spacing = task.volume.geometry.spacing_zyx
+    if rounds.start == "mask":
+        return MaskPrompt(faulty(task.truth, spacing, task.case.name))
+    if rounds.start == "click":
+        z, y, x = first_click(task.truth, spacing).index
+        return Point(voxel=(float(z), float(y), float(x)))
+    return box_prompt(task.truth, rounds.with_range)
 
 
 def area_under_curve(values: Sequence[float]) -> float:

@@ -38,6 +38,10 @@ def bench(
     range_given: Annotated[
         bool, typer.Option("--range/--no-range", help="3D: the box says where the object ends.")
     ] = True,
+    start: Annotated[
+        str, typer.Option(help="3D: what comes before the clicks: box, click, or mask (a wrong one).")
+    ] = "box",
+    clicks: Annotated[int, typer.Option(help="3D: clicks after the start.", min=0)] = 5,
     show_cases: Annotated[bool, typer.Option("--show-cases", help="Print every case, not only means.")] = False,
     device: DeviceName = "auto",
 ) -> None:
@@ -55,7 +59,7 @@ def bench(
     options = BenchOptions(
         dimensions=tuple(dict.fromkeys(dimension or [2])),
         limit=limit,
-        rounds_3d=Rounds3D(with_range=range_given),
+        rounds_3d=Rounds3D(clicks, range_given, start),
         device=device,
     )
     with _progress() as progress:

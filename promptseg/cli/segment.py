@@ -71,8 +71,17 @@ def segment(
     series: Series = None,
     frame: Frame = None,
     propagate: Annotated[bool, typer.Option(help="Carry the mask to the other slices.")] = True,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="volume: a 3D network answers; slices: masks are walked; auto: volume where the model can."),
+    ] = None,
     fuse: Annotated[
-        str | None, typer.Option(help="auto: walk in every plane that is fine enough, and let the planes vote; or off.")
+        str | None,
+        typer.Option(help="auto: walk in every plane that is fine enough, and let the planes vote; or off."),
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(help="Also write how probably each voxel is the object's, 0 to 1 (3D network).", metavar="FILE"),
     ] = None,
     kind: Annotated[str, typer.Option("--as", help="What a .dcm becomes: seg, labelmap or rtstruct.")] = "seg",
     keep_identity: KeepIdentity = False,
@@ -87,12 +96,13 @@ def segment(
     from promptseg.engine.options import EngineOptions
     from promptseg.export.outputs import OutputRequest, plan_outputs
     from promptseg.export.read import mask_prompt
+    from promptseg.io import write_volume
     from promptseg.io.foreign import recist_box
     from promptseg.io.prompt_text import parse_box, parse_line, parse_point, parse_scribble
     from promptseg.models.loading import load_predictor
     from promptseg.prompts import TextPrompt
     from promptseg.session.prompt_log import read_log
-    from promptseg.volume import parse_window
+    from promptseg.volume import Volume, Window, parse_window
 
     started = time.perf_counter()
     given: list[Prompt] = [
@@ -116,9 +126,8 @@ def segment(
         _require_text_engine()
     load_predictor(model, device)  # what is missing is said before the image is read; it stays loaded
     volume = read_image(image, series, frame)
-    session = open_session(
-        volume, model, device, window=asked, options=options if fuse is None else replace(options, fuse=fuse)
-    )
+    options = replace(options, mode=mode or options.mode, fuse=fuse or options.fuse)
+    session = open_session(volume, model, device, window=asked, options=options)
     if label is not None:
         session.new_label(label)
     given += [recist_box((z, y0, x0), (z, y1, x1), volume.geometry) for z, y0, x0, y1, x1 in lines]
@@ -132,7 +141,11 @@ def segment(
             apply_log(session, log, on_progress=on_progress)
         if given:
             session.add(*given, propagate=propagate, on_progress=on_progress)
+    found = session.probabilities() if probabilities is not None else None
     _save(session, plan, time.perf_counter() - started)
+    if probabilities is not None and found is not None:
+        files = wrote(write_volume(Volume(found, volume.geometry, Window(0.0, 1.0)), probabilities))
+        tell([f"wrote {name}" for name in files], {"probabilities": files})
 
 
 def _parsed(texts: Sequence[str] | None, option: str, parse: Callable[[str], Parsed]) -> list[Parsed]:

@@ -21,6 +21,7 @@ from promptseg.models.predictor import (
     SlicePrompts,
     carrier_of,
 )
+from promptseg.models.volume_predictor import View, ViewAnswer, VolumePredictor, volume_predictor_of
 
 __all__ = ["Interruptible"]
 
@@ -88,6 +89,12 @@ class Interruptible:
         found = carrier_of(self.inner)
         return None if found is None else _WatchedCarrier(found, self)
 
+    @property
+    def volume_predictor(self) -> VolumePredictor | None:
+        """The model's 3D member, where it has one; its calls can be left just so."""
+        found = volume_predictor_of(self.inner)
+        return None if found is None else _WatchedVolume(found, self)
+
     def _wait(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._beat is None:
             return call(*args, **kwargs)
@@ -118,3 +125,15 @@ class _WatchedCarrier:
     def carry(self, embedding: Embedding, index: int, memory: object) -> tuple[Prediction, object]:
         """See ``promptseg.models.predictor``."""
         return self._watched._wait(self._inner.carry, embedding, index, memory)
+
+
+class _WatchedVolume:
+    """A 3D member whose calls run as a watched predictor's do."""
+
+    def __init__(self, inner: VolumePredictor, watched: Interruptible) -> None:
+        self._inner, self._watched = inner, watched
+        self.model_id, self.view_sides, self.view_multiple = inner.model_id, inner.view_sides, inner.view_multiple
+
+    def predict(self, views: Sequence[View]) -> tuple[ViewAnswer, ...]:
+        """See ``promptseg.models.volume_predictor``."""
+        return self._watched._wait(self._inner.predict, views)

@@ -6,6 +6,7 @@ The voxels are the same afterwards as before, also after an error or ``Cancelled
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,44 @@ from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
+from promptseg.engine.scout import Scout
 from promptseg.engine.slices import LabelCanvas, SliceSource
+from promptseg.engine.volume.answer import Looker
+from promptseg.engine.volume.told import TrueSlice, is_drawn
+from promptseg.engine.volume.work import answer_in_volume
+from promptseg.errors import SettingsError
 from promptseg.models.predictor import SlicePrompts
+from promptseg.models.volume_predictor import VolumePredictor
 from promptseg.prompts import Plane
 from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
 
-__all__ = ["LabelWork"]
+__all__ = ["LabelWork", "require_volume_member", "volume_member"]
 
 Mask = NDArray[np.bool_]
+LEAST_SLICES = 3  # in every direction: thinner volumes are pictures, which have no third dimension to answer in
+MOST_PASSES = 5  # of the 3D network in one call
+
+
+def volume_member(
+    predictor: Interruptible, shape: tuple[int, int, int], options: EngineOptions
+) -> VolumePredictor | None:
+    """Return the 3D network that answers on a volume of this shape (z, y, x); None: masks are walked slice by slice."""
+    if options.mode == "slices" or min(shape) < LEAST_SLICES or (options.mode == "auto" and options.fuse != "off"):
+        return None
+    return predictor.volume_predictor
+
+
+def require_volume_member(predictor: Interruptible, options: EngineOptions) -> None:
+    """Refuse ``mode="volume"`` for a model that works slice by slice only.
+
+    Raises:
+        SettingsError: it has no 3D network.
+    """
+    if options.mode == "volume" and predictor.volume_predictor is None:
+        raise SettingsError(
+            f"expected a model with a 3D network for mode 'volume', got {predictor.model_id!r}, which works slice by "
+            "slice; use mode 'auto' or 'slices', or the model 'builtin'"
+        )
 
 
 class LabelWork:
@@ -53,6 +84,7 @@ class LabelWork:
         self._written: list[tuple[Changed, NDArray[np.uint8]]] = []
         self._fresh: list[Changed] = []
         self._now: LabelCanvas | None = None
+        self._volume = volume_member(predictor, source.volume.shape, options)
         self.slices = 0
 
     def run(
@@ -67,11 +99,13 @@ class LabelWork:
         reporter = Reporter(on_progress, fresh=self._take_fresh, labels_in=self._labels_in)
         try:
             with self._predictor.watched(reporter.beat if on_progress is not None else None):
-                for group in by_plane(prompts):
-                    canvas = self.canvas(group.plane, state)
-                    state = answer_prompts(group, state, canvas, self._predictor)
-                    self._lay_down(canvas)
-                if carry:
+                if carry and self._volume is not None:
+                    state = self._answer_in_volume(state, (*state.asked, *prompts), self._volume, reporter)
+                else:
+                    state = self._answer_slices(state, prompts)
+                if not carry:
+                    state = replace(state, asked=(*state.asked, *prompts))
+                elif self._volume is None:
                     fuses = self._options.fuse == "auto" and state.pending.keys() == state.anchors.keys()
                     state = (self._carry_and_fuse if fuses else self._carry)(state, reporter)
             if not self._written:
@@ -82,6 +116,59 @@ class LabelWork:
             for box, before in reversed(self._written):
                 array[as_slices(box)] = before
         return make_patch(self._key, whole, array[as_slices(whole)], after), state
+
+    def _answer_slices(self, state: LabelState, prompts: Sequence[PlacedPrompt]) -> LabelState:
+        """Answer prompts on their own slices."""
+        for group in by_plane(prompts):
+            canvas = self.canvas(group.plane, state)
+            state = answer_prompts(group, state, canvas, self._predictor)
+            self._lay_down(canvas)
+        return state
+
+    def _answer_in_volume(
+        self, state: LabelState, prompts: Sequence[PlacedPrompt], member: VolumePredictor, reporter: Reporter
+    ) -> LabelState:
+        """Put slices that the slice model has answered meanwhile back, and let the volume engine answer.
+
+        What is drawn is the slice model's, and stays.
+        """
+        for (plane, index), before in state.pending.items():
+            canvas = self.canvas(plane, state)
+            canvas.write(index, before)
+            self._lay_down(canvas)
+        anchors = {key: anchor for key, anchor in state.anchors.items() if key not in state.pending}
+        state = replace(state, anchors=anchors, asked=())
+        drawn = [placed for placed in prompts if any(is_drawn(hint) for hint in placed.hints.values())]
+        state = replace(self._answer_slices(state, drawn), pending={})
+        reporter.total = MOST_PASSES
+        known = [
+            TrueSlice(plane, index, self.canvas(plane, state).mask(index))
+            for (plane, index), anchor in state.anchors.items()
+            if (plane, index) in state.accepted or is_drawn(anchor.hint)
+        ]
+        found = answer_in_volume(
+            Looker(self._source.views, member, known, reporter.passed),
+            self._layers.mask(self._value),
+            state.volume,
+            prompts,
+            Scout(self._source, self._predictor, prompts, lambda plane: self.canvas(plane, EMPTY_STATE)),
+            known=known,
+        )
+        self.slices = reporter.done
+        if found is None:
+            return replace(state, volume=replace(state.volume, told=state.volume.told.plus(prompts)))
+        self._lay(found.region, found.mask)
+        return replace(state, volume=found.state)
+
+    def _lay(self, where: tuple[slice, ...], mask: Mask) -> None:
+        """Make a mask the label's in a part of the volume, as far as it may be, and remember what was there."""
+        part = self._layers.array(self._key)[where]
+        (z, y, x) = where
+        box = ((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+        self._written.append((box, part.copy()))
+        refused = self._layers.refused(self._value, self._locked, where)
+        part[(part == self._value) & ~mask] = 0
+        part[mask if refused is None else mask & ~refused] = self._value
 
     def canvas(self, plane: Plane, state: LabelState, *, alone: bool = False) -> LabelCanvas:
         """Return the label's masks on the slices of one plane; ``alone``: only its own anchors' are seen."""

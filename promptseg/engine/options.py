@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from promptseg.errors import SettingsError, did_you_mean
 
-__all__ = ["FUSE_RULES", "OVERLAP_RULES", "EngineOptions"]
+__all__ = ["FUSE_RULES", "MODES", "OVERLAP_RULES", "EngineOptions"]
 
 OVERLAP_RULES = ("overwrite", "keep", "allow")
 FUSE_RULES = ("off", "auto")
-CHOICES = {"overlap": OVERLAP_RULES, "fuse": FUSE_RULES}
+MODES = ("auto", "volume", "slices")
+CHOICES = {"overlap": OVERLAP_RULES, "fuse": FUSE_RULES, "mode": MODES}
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Limits of the slice-to-slice walk. Lengths are in mm, so thick and thin slices are treated alike.
+    """How prompts become masks, and the limits of the slice-to-slice walk. Lengths are in mm.
 
     Attributes:
         range_mm: how far from its anchor a mask may be carried.
@@ -38,6 +40,9 @@ class EngineOptions:
         fuse: ``"off"``: an object is walked in the planes of its prompts. ``"auto"``: its first walk is made in every
             plane whose pixels are fine enough, and the planes vote, weighted by their spacing; corrections are walked
             in their own plane.
+        mode: ``"volume"``: a native-3D network answers and corrects objects as a whole. ``"slices"``: masks are walked
+            from slice to slice. ``"auto"``: the first where the model has a 3D network and the volume at least three
+            slices in every direction, unless planes are fused, else the second.
     """
 
     range_mm: float = 1000.0
@@ -52,6 +57,7 @@ class EngineOptions:
     correction_margin_mm: float = 5.0
     overlap: str = "overwrite"
     fuse: str = "off"
+    mode: str = "auto"
 
     def __post_init__(self) -> None:
         for name, rules in CHOICES.items():
@@ -63,6 +69,11 @@ class EngineOptions:
         for item in fields(self):
             if item.name not in CHOICES and not getattr(self, item.name) > 0:
                 raise SettingsError(f"expected {item.name} > 0, got {getattr(self, item.name)!r}")
+
+    @staticmethod
+    def from_log(logged: Mapping[str, Any]) -> EngineOptions:
+        """Return the options of a log. One without a mode is older than the modes: it was made slice by slice."""
+        return EngineOptions(**{"mode": "slices", **logged})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for the prompt log."""

@@ -1,4 +1,4 @@
-"""Where a long call stands, told after every slice and every 0.1 s of a slow one, with what has changed so far."""
+"""Where a long call stands, told after every slice or pass and every 0.1 s of a slow one, with what has changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Progress:
     """One report.
 
     Attributes:
-        done: slices finished.
-        total: slices at most; a walk mostly ends earlier.
-        elapsed_s: seconds since the first slice.
+        done: slices finished, or the 3D network's passes.
+        total: of them at most; a call mostly ends earlier.
+        elapsed_s: seconds since the first one.
         plane: plane of the slice just finished.
         index: its index.
         changed: half-open voxel box that changed since the report before, or None.
@@ -84,12 +84,16 @@ class Reporter:
         """Return a function that reports one more finished slice of the plane, given its index."""
         return lambda index: self._step(plane, index)
 
+    def passed(self) -> None:
+        """Report one more pass of the 3D network."""
+        self._step(None, None)
+
     def beat(self) -> None:
         """Report that a slice takes long: the same count again, so that the listener can cancel."""
         if self._on_progress is not None:
             self._on_progress(Progress(self.done, self.total, time.perf_counter() - self._started))
 
-    def _step(self, plane: Plane, index: int) -> None:
+    def _step(self, plane: Plane | None, index: int | None) -> None:
         self.done += 1
         if self._on_progress is None:
             return

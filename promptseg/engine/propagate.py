@@ -15,6 +15,7 @@ from promptseg.engine.hints import Hint, PlacedPrompt
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Run, plan_runs
 from promptseg.engine.slices import LabelCanvas
+from promptseg.engine.volume.answer import VolumeState
 from promptseg.engine.walk import Walk
 from promptseg.models.predictor import Predictor, SlicePrompts
 from promptseg.prompts import Plane
@@ -35,6 +36,9 @@ class LabelState:
         pending: anchors not carried to their neighbours yet: (plane, slice index) to the mask (h, w) before.
         waiting: prompts that the model has not been asked about yet.
         limits_plane: the plane whose slices ``limits`` counts.
+        asked: prompts that the slice model alone has answered, on their slices; the volume engine is to answer them.
+        accepted: (plane, slice index) of slices that a person has accepted.
+        volume: what the volume engine knows.
     """
 
     anchors: Mapping[tuple[Plane, int], Anchor]
@@ -43,6 +47,9 @@ class LabelState:
     pending: Mapping[tuple[Plane, int], Mask] = field(default_factory=dict)
     waiting: tuple[PlacedPrompt, ...] = ()
     limits_plane: Plane = Plane.AXIAL
+    asked: tuple[PlacedPrompt, ...] = ()
+    accepted: frozenset[tuple[Plane, int]] = frozenset()
+    volume: VolumeState = field(default_factory=VolumeState)
 
 
 EMPTY_STATE = LabelState({})
@@ -54,7 +61,8 @@ def accept_slice(state: LabelState, plane: Plane, index: int, mask: Mask) -> Lab
     hint = before.hint if before is not None else Hint(SlicePrompts())
     anchor = Anchor(hint, mask_logits(mask).astype(np.float16), 1.0)
     records = {key: record for key, record in state.records.items() if key != (plane, index)}
-    return replace(state, anchors={**state.anchors, (plane, index): anchor}, records=records)
+    anchors, accepted = {**state.anchors, (plane, index): anchor}, state.accepted | {(plane, index)}
+    return replace(state, anchors=anchors, records=records, accepted=accepted)
 
 
 def answer_prompts(placed: PlacedPrompt, state: LabelState, canvas: LabelCanvas, predictor: Predictor) -> LabelState:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.volume.view_source import ViewSource
 from promptseg.models.embeddings import embed_all
 from promptseg.models.predictor import Embedding, Predictor, SliceImage
 from promptseg.prompts import Plane
@@ -26,6 +27,7 @@ class SliceSource:
 
     def __init__(self, volume: Volume, predictor: Predictor, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.volume = volume
+        self.views = ViewSource(volume)
         self._predictor = predictor
         self._limit = cache_bytes
         self._held = 0
@@ -73,6 +75,7 @@ class SliceSource:
         """Forget all embeddings."""
         self._cache.clear()
         self._held = 0
+        self.views.drop()
 
 
 class LabelCanvas:

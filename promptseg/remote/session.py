@@ -128,7 +128,13 @@ class RemoteSession:
 
         found = self._connection.request("GET", f"{self._path}/review", params={"label": self._value(label)}).json()
         return tuple(
-            SliceReview(Plane(one["plane"]), one["index"], one["confidence"], one["reason"], Carried(**one["measured"]))
+            SliceReview(
+                Plane(one["plane"]),
+                one["index"],
+                one["confidence"],
+                one["reason"],
+                Carried(**one["measured"]) if one["measured"] else None,
+            )
             for one in found
         )
 

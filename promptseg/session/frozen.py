@@ -18,6 +18,9 @@ from promptseg.engine.answer import Anchor
 from promptseg.engine.checks import Carried
 from promptseg.engine.hints import Hint, PlacedPrompt
 from promptseg.engine.propagate import LabelState
+from promptseg.engine.volume.answer import VolumeAnswer, VolumeState
+from promptseg.engine.volume.grid import ViewGrid
+from promptseg.engine.volume.told import Click, PlacedBox, Told
 from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Scribble, TextPrompt
 from promptseg.session.history import Past, State, Step
@@ -32,6 +35,7 @@ KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(Anchor, Carried, Hint, PlacedPrompt, LabelState, SlicePrompts),
+        *(VolumeState, VolumeAnswer, ViewGrid, Told, Click, PlacedBox),
         *(Box, Lasso, MaskPrompt, Point, Scribble, TextPrompt),
         *(KeptPrompt, Past, State, Step, Label, Patch),
     )

@@ -12,6 +12,7 @@ from promptseg.engine.answer import Anchor
 from promptseg.engine.carry import mask_logits
 from promptseg.engine.hints import merge_hints
 from promptseg.engine.propagate import EMPTY_STATE, LabelState
+from promptseg.engine.volume.answer import VolumeState
 from promptseg.errors import PromptError
 from promptseg.prompts import Plane
 from promptseg.session.history import State
@@ -134,6 +135,9 @@ def merged(state: State, source: int, into: int, slices: Mapping[tuple[Plane, in
         {key: record for key, record in {**gone.records, **kept.records}.items() if key not in anchors},
         {**gone.pending, **kept.pending},
         (*gone.waiting, *kept.waiting),
+        asked=(*gone.asked, *kept.asked),
+        accepted=gone.accepted | kept.accepted,
+        volume=VolumeState(kept.volume.told.joined(gone.volume.told)),
     )
     rest = deleted(state, source)
     prompts = tuple(kept._replace(label=into) if kept.label == source else kept for kept in state.prompts)

@@ -76,7 +76,7 @@ class PromptLog:
             model_id=header.get("model"),
             image_sha256=header.get("image"),
             window=None if window is None else Window(**window),
-            options=None if engine is None else EngineOptions(**engine),
+            options=None if engine is None else EngineOptions.from_log(engine),
             weights=str(header.get("weights") or ""),
         )
 

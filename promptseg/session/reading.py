@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.propagate import EMPTY_STATE, LabelState
-from promptseg.errors import ModelError
+from promptseg.errors import ModelError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane, parse_plane
 from promptseg.session import label_steps as labelling
@@ -131,29 +131,61 @@ class SessionView(Occupied):
         return bool(state.pending or state.waiting)
 
     def review(self, label: int | str | None = None) -> tuple[SliceReview, ...]:
-        """Return what the walks measured on the label's slices, least confident first."""
+        """Return the label's slices that the engine answered, least confident first."""
         value = self._value(label)
+        state = self._engine_state(value)
         found = [
             SliceReview(plane, index, record.confidence, record.reason, record)
-            for (plane, index), record in self._engine_state(value).records.items()
+            for (plane, index), record in state.records.items()
+            if self._layers.has(value, (slice(None),) * plane.axis + (index,))
+        ]
+        plane = state.volume.told.plane
+        found += [
+            SliceReview(plane, index, round(float(sure), 4), "")
+            for index, sure in enumerate(state.volume.confidence.get(plane, ()))
+            if np.isfinite(sure) and (plane, index) not in state.anchors
             if self._layers.has(value, (slice(None),) * plane.axis + (index,))
         ]
         return tuple(sorted(found, key=lambda slice_review: slice_review.confidence))
 
     def confidence(self, label: int | str | None = None, plane: Plane | str = Plane.AXIAL) -> NDArray[np.float32]:
-        """Return (n slices,) of the plane: 0 ... 1 where the walk measured, 1 on slices that a person prompted.
+        """Return (n slices,) of the plane: 0 ... 1 where the engine answered, 1 on slices that a person prompted in the
+        plane (answered in the volume: accepted or drew).
 
         NaN where the label has nothing, or nothing is known: imported or drawn by hand.
         """
         value, plane = self._value(label), parse_plane(plane)
         state = self._engine_state(value)
-        strip = np.full(self.volume.shape[plane.axis], np.nan, np.float32)
+        unknown = np.full(self.volume.shape[plane.axis], np.nan, np.float32)
+        strip = np.array(state.volume.confidence.get(plane, unknown))
         for (p, index), record in state.records.items():
             if p is plane:
                 strip[index] = record.confidence
         strip[[index for p, index in state.anchors if p is plane]] = 1
         present = self._layers.mask(value).any(axis=tuple(axis for axis in range(3) if axis != plane.axis))
         return np.where(present, strip, np.float32(np.nan))
+
+    def probabilities(self, label: int | str | None = None) -> NDArray[np.float32]:
+        """Return float32 (z, y, x): how probably each voxel is the label's, as the 3D network answered last.
+
+        Where the mask is not what that answer said (drawn, imported, kept from before), it is 1 inside and 0 outside.
+
+        Raises:
+            PromptError: no such label, or it was never answered in the volume.
+        """
+        value = self._value(label)
+        answer = self._engine_state(value).volume.answer
+        if answer is None:
+            raise PromptError(
+                "expected a label that a 3D network has answered, got one without probabilities; use a model with one "
+                "and mode 'auto' or 'volume', and add a prompt"
+            )
+        mask = self._layers.mask(value)
+        found = mask.astype(np.float32)
+        region = answer.grid.region(self.volume.shape)
+        for part, inside, said in zip(found[region], mask[region], answer.probabilities(region), strict=True):
+            np.copyto(part, said, where=(said > 0.5) == inside)
+        return found
 
     @property
     def _state(self) -> State:

@@ -18,7 +18,7 @@ import numpy as np
 
 from promptseg.engine.edits import Edit, edit_to_dict
 from promptseg.engine.hints import place
-from promptseg.engine.labelwork import LabelWork
+from promptseg.engine.labelwork import LabelWork, require_volume_member
 from promptseg.engine.memory import estimate_memory, require_memory
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
@@ -74,6 +74,7 @@ class Session(KeptSession):
         needed = estimate_memory(volume.shape, int(volume.array.nbytes), options, cache_bytes)
         require_memory(needed, held=needed.image)
         super().__init__(volume, predictor, options, record)
+        require_volume_member(self._predictor, options)
         self._text_engine = text_engine
         self._source = SliceSource(volume, self._predictor, cache_bytes)
 

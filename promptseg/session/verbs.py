@@ -43,14 +43,14 @@ class SliceReview:
         index: slice index.
         confidence: 0 ... 1.
         reason: why the walk ended here, or "".
-        measured: what was measured there.
+        measured: what was measured there; None where the mask was not walked.
     """
 
     plane: Plane
     index: int
     confidence: float
     reason: str
-    measured: Carried
+    measured: Carried | None = None
 
 
 class PromptVerbs(Protocol):

@@ -54,7 +54,7 @@ def test_a_perfect_chain_gets_four(task: VolumeTask) -> None:
     row = run_volume(chain, task)
     assert set(row.metrics) == set(COLUMNS_3D)
     assert row.metrics["dsc_auc"] == row.metrics["nsd_auc"] == 4.0
-    assert row.metrics["dice@box"] == row.metrics["dice@final"] == row.metrics["nsd@final"] == 1.0
+    assert row.metrics["dice@start"] == row.metrics["dice@final"] == row.metrics["nsd@final"] == 1.0
     assert chain.points == []  # nothing to correct
 
 
@@ -132,7 +132,7 @@ def test_a_session_with_a_model_that_sees_the_object_finds_it(phantom: Path) -> 
         chain.click(Point(voxel=(1.0, 2.0, 3.0)))
     (row,) = run_bench_3d(read_cases(phantom / "cases.toml")[:1], [chain]).rows
     assert row.model == "ours"
-    assert row.metrics["dice@box"] > 0.9
+    assert row.metrics["dice@start"] > 0.9
     assert row.metrics["dsc_auc"] > 3.6
 
 

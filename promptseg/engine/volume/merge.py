@@ -1,0 +1,64 @@
+"""What a click may change: a connected region that holds it, and the clicked place is as the click says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cc3d
+import edt
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.volume.told import Click
+
+__all__ = ["merged", "obeyed"]
+
+Mask = NDArray[np.bool_]
+Voxel = tuple[int, int, int]
+
+SPOT_SHARE = 0.5  # of the distance to what is right already: what a click surely means where the network is deaf to it
+MOST_SPOT_MM = 5.0
+
+
+def merged(old: Mask, new: Mask, voxels: Sequence[Voxel]) -> Mask:
+    """Return the old mask with those connected changes of the new one that hold one of the clicked voxels.
+
+    Args:
+        old: bool (z, y, x), before the clicks.
+        new: bool (z, y, x), as answered.
+        voxels: the clicks, in the arrays' indices.
+    """
+    pieces = cc3d.connected_components(old ^ new, connectivity=26)
+    meant = sorted({int(pieces[voxel]) for voxel in voxels} - {0})
+    return old ^ np.isin(pieces, meant) if meant else old.copy()
+
+
+def obeyed(mask: Mask, clicks: Sequence[Click], spacing_mm: tuple[float, float, float]) -> Mask:
+    """Return the mask with every click's voxel, and a ball around it, on the side that was meant; the newest counts.
+
+    Where the answer is as the click says already, nothing changes.
+
+    Args:
+        mask: bool (z, y, x).
+        clicks: oldest first, in the mask's indices; those outside are left out.
+        spacing_mm: (z, y, x).
+    """
+    mask = mask.copy()
+    for click in clicks:
+        inside = all(0 <= v < n for v, n in zip(click.voxel, mask.shape, strict=True))
+        if inside and mask[click.voxel] != click.positive:
+            _put_ball(mask, click, spacing_mm)
+    return mask
+
+
+def _put_ball(mask: Mask, click: Click, spacing_mm: tuple[float, float, float]) -> None:
+    reach = [int(np.ceil(MOST_SPOT_MM / SPOT_SHARE / mm)) + 1 for mm in spacing_mm]
+    cut = tuple(slice(max(0, v - r), v + r + 1) for v, r in zip(click.voxel, reach, strict=True))
+    part = mask[cut]
+    at = tuple(v - c.start for v, c in zip(click.voxel, cut, strict=True))
+    wrong = np.ascontiguousarray(part != click.positive)
+    depth = float(edt.edt(wrong, anisotropy=spacing_mm, black_border=False)[at])
+    radius = min(SPOT_SHARE * depth, MOST_SPOT_MM)
+    along = [((np.arange(n) - a) * mm) ** 2 for n, a, mm in zip(part.shape, at, spacing_mm, strict=True)]
+    ball = along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :] <= radius**2
+    part[ball] = click.positive

@@ -1,0 +1,153 @@
+"""One call's prompts on one label, answered in the volume: from the mask so far to the mask that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.engine.hints import PlacedPrompt
+from promptseg.engine.volume.answer import Looker, VolumeAnswer, VolumeState, previous_of
+from promptseg.engine.volume.engine import answer_around, answer_box, correct
+from promptseg.engine.volume.grid import Region, ViewGrid
+from promptseg.engine.volume.merge import merged, obeyed
+from promptseg.engine.volume.placing import MASK_ROOM, around, around_box, as_deep_as_wide
+from promptseg.engine.volume.told import Click, PlacedBox, Told, TrueSlice
+from promptseg.prompts import Plane
+from promptseg.volume.label_voxels import Changed, bounds
+
+__all__ = ["Outcome", "SliceOpinion", "answer_in_volume"]
+
+Mask = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What is wanted.
+
+    Attributes:
+        region: the part of the volume that was looked at.
+        mask: bool, the label's mask there.
+        state: what is known of the label now.
+    """
+
+    region: Region
+    mask: Mask
+    state: VolumeState
+
+
+class SliceOpinion(Protocol):
+    """What the slice model adds to a first answer."""
+
+    def walk(self, box: PlacedBox, span: tuple[int, int, int] | None, view: ViewGrid) -> Mask:
+        """Return the mask (cells of the view) that is walked from a box, within a range."""
+        ...
+
+    def meant(self) -> Changed | None:
+        """Return the half-open voxel box of what first clicks alone mean on their slices, or None."""
+        ...
+
+
+def answer_in_volume(
+    looker: Looker,
+    mask: Mask,
+    state: VolumeState,
+    prompts: Sequence[PlacedPrompt],
+    slices: SliceOpinion,
+    *,
+    known: Sequence[TrueSlice] = (),
+) -> Outcome | None:
+    """Answer new prompts on a label; None where they do not say where it is.
+
+    Args:
+        looker: asks the 3D network.
+        mask: bool (z, y, x), the label's so far, with what was drawn.
+        state: what is known of it.
+        prompts: the new ones.
+        slices: asks the slice model.
+        known: slices that are as they are.
+    """
+    told = state.told.plus(prompts)
+    boxed = told.box if told.box is not state.told.box else None
+    frame = looker.frame
+    drawn = bounds(mask)
+    if _without(mask, known).any() and drawn is not None:
+        last = state.answer
+        grid = last.grid if last is not None else around(*drawn, (MASK_ROOM,) * 3, frame)
+        grid = grid if boxed is None else around_box(boxed, told.span, frame)
+        answer = correct(looker, told, grid, lambda view: previous_of(lambda part: mask[part], frame.shape, view, last))
+        new = () if boxed is not None else told.clicks[len(state.told.clicks) :]
+        return _settled(answer, told, mask, known, frame.spacing_mm, merge_at=new)
+    if told.box is not None:
+        answer = answer_box(looker, told, told.box, slices.walk)
+    elif (size := drawn or slices.meant()) is not None:
+        answer = answer_around(looker, told, as_deep_as_wide(size, frame))
+    else:
+        return None
+    return _settled(answer, told, mask, known, frame.spacing_mm)
+
+
+def _without(mask: Mask, known: Sequence[TrueSlice]) -> Mask:
+    rest = mask.copy() if known else mask
+    for each in known:
+        rest[(slice(None),) * each.plane.axis + (each.index,)] = False
+    return rest
+
+
+def _settled(
+    answer: VolumeAnswer,
+    told: Told,
+    old: Mask,
+    known: Sequence[TrueSlice],
+    spacing_mm: tuple[float, float, float],
+    merge_at: Sequence[Click] = (),
+) -> Outcome:
+    """Hold an answer to what was said: the range, what clicks may change (``merge_at``), and what is as it is."""
+    region = answer.grid.region(old.shape)
+    before, found = old[region], answer.mask_in(region)
+    if told.span is not None:
+        axis, first, stop = told.span
+        inside = np.moveaxis(found, axis, 0)
+        inside[: max(0, first - region[axis].start)] = False
+        inside[max(0, stop - region[axis].start) :] = False
+    clicks = [Click(_local(click.voxel, region), click.positive) for click in told.clicks]
+    if merge_at:
+        found = merged(before, found, [_local(click.voxel, region) for click in merge_at])
+    found = obeyed(found, clicks, spacing_mm)
+    for each in known:
+        axis = each.plane.axis
+        if region[axis].start <= each.index < region[axis].stop:
+            at = (slice(None),) * axis + (each.index - region[axis].start,)
+            found[at] = before[at]
+    return Outcome(region, found, VolumeState(told, answer, _confidence(answer, region, found, old.shape)))
+
+
+def _local(voxel: tuple[int, int, int], region: Region) -> tuple[int, int, int]:
+    z, y, x = (v - cut.start for v, cut in zip(voxel, region, strict=True))
+    return (z, y, x)
+
+
+def _confidence(
+    answer: VolumeAnswer, region: Region, mask: Mask, shape: tuple[int, ...]
+) -> dict[Plane, NDArray[np.float32]]:
+    """Return, by plane, the expected Dice of every slice's mask with what was meant, by the answer's probabilities."""
+    counts = [np.zeros((2, n), np.float64) for n in mask.shape]  # by axis: of the mask's voxels, and of the object's
+    for at, probability in enumerate(answer.probabilities(region)):
+        inside = np.where(mask[at], probability, np.float32(0))
+        size = mask[at] + probability
+        for axis, count in enumerate(counts):
+            where = at if axis == 0 else slice(None)
+            across = None if axis == 0 else 2 - axis
+            count[0, where] += inside.sum(axis=across)
+            count[1, where] += size.sum(axis=across)
+    strips = {}
+    for plane in Plane:
+        strips[plane] = np.full(shape[plane.axis], np.nan, np.float32)
+        sure, size = counts[plane.axis]
+        present = mask.any(axis=tuple(axis for axis in range(3) if axis != plane.axis))
+        strips[plane][region[plane.axis]] = np.where(present, 2 * sure / np.maximum(size, 1e-6), np.nan)
+    return strips
