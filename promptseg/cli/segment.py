@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from promptseg.cli.options import DeviceName, Frame, Image, KeepIdentity, Model, Series, WindowText, read_image
-from promptseg.cli.terminal import note, progress, tell, wrote
+from promptseg.cli.terminal import mode, note, progress, tell, wrote
 
 if TYPE_CHECKING:
     from promptseg.export.outputs import OutputPlan
@@ -141,11 +141,10 @@ def segment(
             apply_log(session, log, on_progress=on_progress)
         if given:
             session.add(*given, propagate=propagate, on_progress=on_progress)
-    found = session.probabilities() if probabilities is not None else None
+    if probabilities is not None:
+        told = Volume(session.probabilities(), volume.geometry, Window(0.0, 1.0))
+        wrote(write_volume(told, probabilities))
     _save(session, plan, time.perf_counter() - started)
-    if probabilities is not None and found is not None:
-        files = wrote(write_volume(Volume(found, volume.geometry, Window(0.0, 1.0)), probabilities))
-        tell([f"wrote {name}" for name in files], {"probabilities": files})
 
 
 def _parsed(texts: Sequence[str] | None, option: str, parse: Callable[[str], Parsed]) -> list[Parsed]:
@@ -180,7 +179,8 @@ def _save(session: Session, plan: OutputPlan, seconds: float) -> None:
     made = provenance_of(session.prompt_log())
     done = plan.write(session.labelmap, session.volume, made, lambda path: save_folder(session, path))
     rows = label_rows(session.labelmap)
-    files = wrote(done.files)
+    wrote(done.files)
+    files = mode().files
     lines = [f"{row['name']}: {row['text']}" for row in rows] + [f"wrote {name}" for name in files]
     data = {"labels": rows, "files": files, "missed": done.missed, "model": session.model_id, "seconds": seconds}
     tell(lines, data)

@@ -17,7 +17,6 @@ from promptseg.engine.interrupt import Interruptible
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
-from promptseg.engine.scout import Scout
 from promptseg.engine.slices import LabelCanvas, SliceSource
 from promptseg.engine.volume.answer import Looker
 from promptseg.engine.volume.told import TrueSlice, is_drawn
@@ -151,14 +150,23 @@ class LabelWork:
             self._layers.mask(self._value),
             state.volume,
             prompts,
-            Scout(self._source, self._predictor, prompts, lambda plane: self.canvas(plane, EMPTY_STATE)),
             known=known,
+            size_of=lambda: self._meant(prompts),
         )
         self.slices = reporter.done
         if found is None:
             return replace(state, volume=replace(state.volume, told=state.volume.told.plus(prompts)))
         self._lay(found.region, found.mask)
         return replace(state, volume=found.state)
+
+    def _meant(self, prompts: Sequence[PlacedPrompt]) -> Changed | None:
+        """The half-open box of what the slice model sees at first clicks, on their slices."""
+        boxes = []
+        for group in by_plane(prompts):
+            canvas = self.canvas(group.plane, EMPTY_STATE)
+            answer_prompts(group, EMPTY_STATE, canvas, self._predictor)
+            boxes += [box] if (box := canvas.changed_box()) is not None else []
+        return union(boxes) if boxes else None
 
     def _lay(self, where: tuple[slice, ...], mask: Mask) -> None:
         """Make a mask the label's in a part of the volume, as far as it may be, and remember what was there."""

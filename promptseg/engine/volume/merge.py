@@ -1,4 +1,4 @@
-"""What a click may change: a connected region that holds it, and the clicked place is as the click says."""
+"""What a click may change: the connected piece that it lies in, and the clicked place is as the click says."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ MOST_SPOT_MM = 5.0
 
 
 def merged(old: Mask, new: Mask, voxels: Sequence[Voxel]) -> Mask:
-    """Return the old mask with those connected changes of the new one that hold one of the clicked voxels.
+    """Return the new mask where it hangs together with a clicked voxel, the old one elsewhere.
+
+    What hangs together are the connected pieces of both masks together: a click changes the piece that it lies in, its
+    far borders included; other pieces stay.
 
     Args:
         old: bool (z, y, x), before the clicks.
         new: bool (z, y, x), as answered.
         voxels: the clicks, in the arrays' indices.
     """
-    pieces = cc3d.connected_components(old ^ new, connectivity=26)
+    pieces = cc3d.connected_components(old | new, connectivity=26)
     meant = sorted({int(pieces[voxel]) for voxel in voxels} - {0})
-    return old ^ np.isin(pieces, meant) if meant else old.copy()
+    return np.where(np.isin(pieces, meant), new, old)
 
 
 def obeyed(mask: Mask, clicks: Sequence[Click], spacing_mm: tuple[float, float, float]) -> Mask:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +11,14 @@ from numpy.typing import NDArray
 from promptseg.engine.hints import PlacedPrompt
 from promptseg.engine.volume.answer import Looker, VolumeAnswer, VolumeState, previous_of
 from promptseg.engine.volume.engine import answer_around, answer_box, correct
-from promptseg.engine.volume.grid import Region, ViewGrid
+from promptseg.engine.volume.grid import Region
 from promptseg.engine.volume.merge import merged, obeyed
 from promptseg.engine.volume.placing import MASK_ROOM, around, around_box, as_deep_as_wide
-from promptseg.engine.volume.told import Click, PlacedBox, Told, TrueSlice
+from promptseg.engine.volume.told import Click, Told, TrueSlice
 from promptseg.prompts import Plane
 from promptseg.volume.label_voxels import Changed, bounds
 
-__all__ = ["Outcome", "SliceOpinion", "answer_in_volume"]
+__all__ = ["Outcome", "answer_in_volume"]
 
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -40,26 +39,14 @@ class Outcome:
     state: VolumeState
 
 
-class SliceOpinion(Protocol):
-    """What the slice model adds to a first answer."""
-
-    def walk(self, box: PlacedBox, span: tuple[int, int, int] | None, view: ViewGrid) -> Mask:
-        """Return the mask (cells of the view) that is walked from a box, within a range."""
-        ...
-
-    def meant(self) -> Changed | None:
-        """Return the half-open voxel box of what first clicks alone mean on their slices, or None."""
-        ...
-
-
 def answer_in_volume(
     looker: Looker,
     mask: Mask,
     state: VolumeState,
     prompts: Sequence[PlacedPrompt],
-    slices: SliceOpinion,
     *,
     known: Sequence[TrueSlice] = (),
+    size_of: Callable[[], Changed | None] = lambda: None,
 ) -> Outcome | None:
     """Answer new prompts on a label; None where they do not say where it is.
 
@@ -68,8 +55,8 @@ def answer_in_volume(
         mask: bool (z, y, x), the label's so far, with what was drawn.
         state: what is known of it.
         prompts: the new ones.
-        slices: asks the slice model.
         known: slices that are as they are.
+        size_of: gives the half-open voxel box of what first clicks alone mean on their slices, or None.
     """
     told = state.told.plus(prompts)
     boxed = told.box if told.box is not state.told.box else None
@@ -83,8 +70,8 @@ def answer_in_volume(
         new = () if boxed is not None else told.clicks[len(state.told.clicks) :]
         return _settled(answer, told, mask, known, frame.spacing_mm, merge_at=new)
     if told.box is not None:
-        answer = answer_box(looker, told, told.box, slices.walk)
-    elif (size := drawn or slices.meant()) is not None:
+        answer = answer_box(looker, told, told.box)
+    elif (size := drawn or size_of()) is not None:
         answer = answer_around(looker, told, as_deep_as_wide(size, frame))
     else:
         return None
