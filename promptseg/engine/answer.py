@@ -190,16 +190,17 @@ def _unlike_clicked(
 
 
 def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: tuple[float, float]) -> Mask:
-    """Hold an answer to what a click can mean.
+    """Hold an answer to what a hint can mean.
 
-    A click on what is too much never adds, and beside the middle it never takes nearly all. One on what is missing on a
-    slice that a person has seen to before never takes away, and the clicked place itself is as the click says.
+    What is said to be too much never adds, and a click beside the middle never takes nearly all. A click on what is
+    missing on a slice that a person has seen to before never takes away, and the clicked place itself is as it says.
     """
     positive, points = hint.prompts.positive, hint.prompts.points
+    if _takes_away(hint):
+        mask = mask & old
     if len(points) == 0 or hint.prompts.box is not None or hint.prompts.scribble is not None or not old.any():
         return mask
     if not positive.any():
-        mask = mask & old
         if np.count_nonzero(mask) < LEAST_LEFT * np.count_nonzero(old):
             mask = beside(old, points, spacing_mm)
     elif positive.all() and was_anchor:
@@ -211,6 +212,16 @@ def _obeyed(mask: Mask, hint: Hint, old: Mask, *, was_anchor: bool, spacing_mm: 
             spot = grown(spot, OBEYED_MM, spacing_mm)
             mask = mask | spot if wanted else mask & ~spot
     return mask
+
+
+def _takes_away(hint: Hint) -> bool:
+    """Whether a hint says only what the object is not."""
+    prompts = hint.prompts
+    stroke = prompts.scribble
+    said = prompts.box is not None or hint.outline is not None or prompts.positive.any()
+    drawn = stroke is not None and bool((stroke > 0).any())
+    denied = len(prompts.points) > 0 or stroke is not None or hint.erased is not None
+    return denied and not said and not drawn
 
 
 def _nearest_mask(index: int, hint: Hint, canvas: LabelCanvas) -> Prior | None:

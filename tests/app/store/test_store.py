@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -145,6 +146,26 @@ def test_a_lease_that_ran_out_is_taken_and_its_holder_learns_it(store_url: str, 
         time.sleep(0.05)
     _, held = asleep.renew(["s"])
     assert not held[0].mine
+    database.close()
+
+
+@pytest.mark.parametrize(("late_s", "taken"), [(-1.0, False), (1.0, False), (1.9, False), (2.1, True), (60.0, True)])
+def test_clocks_that_differ_never_take_a_living_process_s_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float, taken: bool
+) -> None:
+    """The lease of a process that lives is over only when it is over by every clock: two seconds after its end."""
+    database = Database(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    add_session(database)
+    first, second = (Leases(database, tmp_path / "processes", 30.0) for _ in range(2))
+    lock = FileLock(tmp_path / "lock")
+    now = time.time()
+    clock = SimpleNamespace(time=lambda: now, monotonic=time.monotonic)
+    monkeypatch.setattr("promptseg.app.live.leases.time", clock)
+    assert first.acquire("s", lock) is not None
+    clock.time = lambda: now + 30.0 + late_s
+    assert (second.acquire("s", lock) is not None) is taken
+    for leases in (first, second):
+        leases.close()
     database.close()
 
 
