@@ -77,7 +77,7 @@ def read_dicom_seg(path: str | Path, geometry: Geometry | None = None, *, frame_
         require_frame_of_reference(dataset, frame_of_reference, path)
         labels = _labels(dataset)
         findings: list[str] = []
-        planes = _planes(dataset, geometry)
+        planes = _planes(dataset, geometry, findings)
         patches = _patches(dataset, planes, labels, findings)
         grid = geometry or grid_of_planes(planes, _between(dataset), str(path))
         return SegmentSet(grid, tuple(_assemble(labels, patches, grid, findings)), tuple(findings))
@@ -188,16 +188,16 @@ def _color(item: Any) -> tuple[int, int, int] | None:
     return round(r), round(g), round(b)
 
 
-def _planes(dataset: Any, geometry: Geometry | None) -> list[Plane2D]:
+def _planes(dataset: Any, geometry: Geometry | None, findings: list[str]) -> list[Plane2D]:
     """Return where each frame lies.
 
     Raises:
-        ReadError: no positions, unless there is one frame and one slice.
+        ReadError: no positions, unless there is one frame of each segment and one slice.
     """
     shape = (whole(dataset, "Rows"), whole(dataset, "Columns"))
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    planes = []
+    planes, unplaced = [], []
     for group in groups:
         position = numbers(_group(group, shared, "PlanePositionSequence"), "ImagePositionPatient", 3)
         orientation = numbers(_group(group, shared, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
@@ -206,6 +206,15 @@ def _planes(dataset: Any, geometry: Geometry | None) -> list[Plane2D]:
             planes.append(Plane2D(position, orientation, (spacing[0], spacing[1]), shape))
         else:
             planes.append(_plane_without_place(shape, geometry))
+            identification = _group(group, shared, "SegmentIdentificationSequence")
+            unplaced.append(whole(identification, "ReferencedSegmentNumber"))
+    if len(set(unplaced)) < len(unplaced):
+        raise ReadError(
+            f"the SEG does not say where {len(unplaced)} of its {len(groups)} frames lie (no ImagePositionPatient), so "
+            "slices cannot be told apart; write it with the position of every frame"
+        )
+    if unplaced:
+        findings.append("the SEG does not say where it lies: it was taken for a mask of a single picture")
     return planes
 
 

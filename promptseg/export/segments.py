@@ -98,7 +98,7 @@ class SegmentSet:
             said = ", ".join(f"{a} with {b}" for a, b in pairs[:5])
             raise ReadError(
                 f"the objects overlap ({said}), and a labelmap holds one label per voxel; "
-                "take them one by one, or say whether the first or the last one wins"
+                "say which one wins: `promptseg import ... --overlap first` or `--overlap last`"
             )
         highest = max((segment.label.value for segment in self.segments), default=1)
         array = np.zeros(self.geometry.shape, np.min_scalar_type(highest))

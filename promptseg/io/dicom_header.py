@@ -210,12 +210,17 @@ def burned_in(dataset: Any) -> str:
 
 
 def numbers(dataset: Any, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
-    """Return the finite numbers of a tag, or None where it is missing, malformed or of another length."""
+    """Return the finite numbers of a tag, or None where it is missing, malformed or of another length.
+
+    Decimal strings of more than 64 kB do not fit into explicit VR and are stored as VR UN: bytes, split here.
+    """
     try:
         value = dataset.get(keyword)
-        if value is None or (isinstance(value, str | bytes) and not value):
+        if isinstance(value, bytes):
+            value = value.decode("ascii").rstrip(" \0").split("\\")
+        if value is None or (isinstance(value, str) and not value):
             return None
-        parts = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else list(value)
+        parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
         found = tuple(float(part) for part in parts)
     except Exception:  # noqa: BLE001 - a malformed value counts as missing, whatever pydicom raises
         return None
