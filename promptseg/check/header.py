@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["burned_in_findings", "modality_findings", "spacing_findings", "unit_findings"]
+__all__ = ["burned_in_findings", "modality_findings", "padding_findings", "spacing_findings", "unit_findings"]
 
 # Storage SOP classes (PS3.4 B.5) that belong to one modality (PS3.3 C.7.3.1.1.1), without the common beginning.
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -97,6 +101,18 @@ def unit_findings(modality: str | None, lowest: float, highest: float) -> list[F
         "(RescaleIntercept missing, or Modality wrong)"
     )
     return [Finding(sentence, "not-hounsfield", Severity.WARNING)]
+
+
+def padding_findings(array: NDArray[Any], padding: tuple[float, float] | None) -> list[Finding]:
+    """Say how many voxels hold padding (PixelPaddingValue): what lies outside the field of view."""
+    if padding is None or array.ndim != 3:
+        return []
+    count = int(np.count_nonzero((array >= padding[0]) & (array <= padding[1])))
+    if not count:
+        return []
+    values = f"{padding[0]:g}" if padding[0] == padding[1] else f"{padding[0]:g} to {padding[1]:g}"
+    sentence = f"{count} voxels hold padding ({values}, PixelPaddingValue): they are left out of measured intensities"
+    return [Finding(sentence, "padding", Severity.INFO, "left out of measurements")]
 
 
 def is_assumed(findings: Iterable[str]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from promptseg.check.finding import Finding, Severity
 from promptseg.check.header import burned_in_findings
 from promptseg.errors import MissingExtraError, ReadError, WriteError
-from promptseg.io.dicom_header import burned_in, modality, sop_class
+from promptseg.io.dicom_header import burned_in, modality, uid
 from promptseg.io.dicom_series import files_below
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.io.sniff import is_dicom
@@ -128,7 +128,7 @@ def _write_all(files: list[Path], folder: Path) -> tuple[list[str], list[Finding
                 if dataset is None:
                     plain += 1
                     continue
-                burned += bool(burned_in_findings(burned_in(dataset), modality(dataset), sop_class(dataset)))
+                burned += bool(burned_in_findings(burned_in(dataset), modality(dataset), uid(dataset, "SOPClassUID")))
                 number = series.setdefault(str(dataset.get("SeriesInstanceUID", "")), len(series) + 1)
                 person = (str(dataset.get("PatientID", "")), str(dataset.get("PatientName", "")))
                 patient = patients.setdefault(person, len(patients) + 1)

@@ -21,7 +21,6 @@ from promptseg.errors import WriteError
 from promptseg.io.dicom_header import Frame
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
-from promptseg.io.frames import check_frame
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.geometry import Geometry
 
@@ -137,7 +136,7 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
         raise WriteError(f"{path} holds no DICOM image: {HOW_TO_GO_ON}")
     info, _ = choose_series(find_series(files, str(path)), series, str(path))
     stack = stack_frames(info.frames, str(path))
-    frames = stack.volumes[check_frame(frame, len(stack.volumes), str(path))]
+    frames = stack.volumes[stack.choose(frame, str(path))]
     if frames[0].tile is not None:
         raise WriteError(
             f"{path} holds mosaics: no part of one can be referred to as a slice, and viewers would lay the mask over "

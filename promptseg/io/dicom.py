@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from promptseg.check.finding import Finding, Severity
-from promptseg.check.header import burned_in_findings, modality_findings
+from promptseg.check.header import burned_in_findings, modality_findings, padding_findings
 from promptseg.io.dicom_directory import files_of_directory
-from promptseg.io.dicom_header import DIRECTORY, Frame, read_header
-from promptseg.io.dicom_pixels import decode, inversion
+from promptseg.io.dicom_header import Frame, is_directory, read_header
+from promptseg.io.dicom_pixels import decode, inversion, padding_of
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
-from promptseg.io.frames import check_frame
 from promptseg.io.itk import RawImage
 from promptseg.io.sniff import is_dicom
 from promptseg.volume.intensity import Window
@@ -48,18 +47,19 @@ def read_dicom(source: Path | Sequence[Path], *, series: str | None = None, fram
     info, findings = choose_series(find_series(files, what), series, what)
     stack = stack_frames(info.frames, what)
     count = len(stack.volumes)
-    index = check_frame(frame, count, what)
+    index = stack.choose(frame, what)
     notes = [*listing, *findings, *stack.findings]
     if count > 1 and frame is None:
         sentence = (
-            f"the series holds {count} frames, told apart by {stack.split_by}; "
-            "the first (frame 0) was read, others by frame="
+            f"the series holds {count} frames, told apart by {stack.split_by}; frame {index} was read, others by frame="
         )
         notes.append(Finding(sentence, "several-frames", Severity.INFO, "first frame read"))
     chosen = stack.volumes[index]
     array = decode(chosen)
-    notes += content_findings(chosen[0])
-    return DicomImage(RawImage(array, stack.geometry, notes), info.modality or None, dicom_window(chosen))
+    padding = padding_of(chosen)
+    notes += [*content_findings(chosen[0]), *padding_findings(array, padding)]
+    raw = RawImage(array, stack.geometry, notes, padding=padding)
+    return DicomImage(raw, info.modality or None, dicom_window(chosen))
 
 
 def is_dicom_series(paths: Sequence[Path], series: str | None) -> bool:
@@ -90,7 +90,7 @@ def files_of(source: Path | Sequence[Path]) -> tuple[list[Path], str, list[Findi
         return list(source), f"the list of {len(source)} files", []
     if source.is_dir():
         return files_below(source), str(source), []
-    if str(read_header(source).get("SOPClassUID", "")) == DIRECTORY:
+    if is_directory(read_header(source)):
         listed, missing = files_of_directory(source)
         beside = listed or [path for path in files_below(source.parent) if path != source]
         if listed or (beside and source.name.upper() == "DICOMDIR"):

@@ -18,13 +18,14 @@ from promptseg.io.dicom_header import (
     image_type,
     modality,
     numbers,
+    pixel_padding,
     pixel_spacing,
     private_b_value,
     read_header,
     read_window,
     require_image,
     series_uid,
-    sop_class,
+    uid,
     whole,
 )
 from promptseg.io.quiet import quiet_pydicom
@@ -135,7 +136,10 @@ def _classic(dataset: Any, path: Path, count: int) -> Frame:
         number=whole(dataset, "InstanceNumber"),
         times=tuple(times),
         loop=False,
-        sop_class=sop_class(dataset),
+        sop_class=uid(dataset, "SOPClassUID"),
+        instance=uid(dataset, "SOPInstanceUID"),
+        rescaled=slope is not None or first(dataset, "RescaleIntercept") is not None,
+        padding=pixel_padding(dataset),
         burned_in=burned_in(dataset),
     )
 
@@ -198,6 +202,7 @@ def _enhanced_frame(base: Frame, index: int, own: Any, shared: Any) -> Frame:
         thickness=_positive(measures, "SliceThickness") or base.thickness,
         between=_positive(measures, "SpacingBetweenSlices") or base.between,
         slope=slope if slope else base.slope,
+        rescaled=base.rescaled or slope is not None or first(transform, "RescaleIntercept") is not None,
         intercept=value if (value := first(transform, "RescaleIntercept")) is not None else base.intercept,
         window=read_window(group("FrameVOILUTSequence")) or base.window,
         image_type=kind or base.image_type,

@@ -15,11 +15,12 @@ from promptseg.errors import ReadError, SettingsError
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.volume.intensity import Window
 
-__all__ = ["Frame", "Tile", "first_item", "modality", "numbers", "read_header", "series_uid", "whole"]
+__all__ = ["Frame", "Tile", "first_item", "modality", "numbers", "read_header", "series_uid", "uid", "whole"]
 
 # All tags that are read, by keyword. Names, ids and dates of people are not among them, so they cannot leak.
 TAGS = (
     "SOPClassUID",
+    "SOPInstanceUID",
     "SeriesInstanceUID",
     "Modality",
     "ImageType",
@@ -42,6 +43,8 @@ TAGS = (
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "ModalityLUTSequence",
     "DoseGridScaling",
     "WindowCenter",
@@ -110,13 +113,16 @@ class Frame:
         spacing: (row, column) distance in mm, None where missing.
         notes: sentences about stand-ins for missing tags.
         thickness, between: SliceThickness and SpacingBetweenSlices in mm, None where missing.
-        slope, intercept: the rescale to modality units. lut: True where a modality LUT takes their place.
+        slope, intercept: the rescale to modality units. rescaled: True where the file states it.
+        lut: True where a modality LUT takes their place.
         window: from the window tags, in modality units.
         image_type: values of ImageType. number: InstanceNumber (0 where missing).
         times: what tells two frames of one position apart, as (name, value).
         loop: True for frames of a cine loop: time, not space.
         sop_class: SOPClassUID. burned_in: BurnedInAnnotation, "YES", "NO" or "" where it is missing.
         tile: its part of the stored pixels, None for all of them.
+        instance: SOPInstanceUID, "" where it is missing or no UID.
+        padding: lowest and highest stored value that is no image, see ``pixel_padding``; None where there is none.
     """
 
     path: Path
@@ -146,6 +152,9 @@ class Frame:
     sop_class: str = ""
     burned_in: str = ""
     tile: Tile | None = None
+    rescaled: bool = True
+    instance: str = ""
+    padding: tuple[float, float] | None = None
 
 
 def read_header(path: Path) -> Any:
@@ -168,13 +177,19 @@ def read_header(path: Path) -> Any:
     return dataset
 
 
+def is_directory(dataset: Any) -> bool:
+    """Return True for a DICOMDIR, whose class stands in its meta header alone (PS3.10 8.6, Basic Directory IOD)."""
+    meta = getattr(dataset, "file_meta", None) or {}
+    return DIRECTORY in (str(dataset.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", "")))
+
+
 def require_image(dataset: Any, path: Path) -> None:
     """Raise unless the data set describes an image.
 
     Raises:
         ReadError: an index, a mask, contours, a report, or no rows and columns.
     """
-    if str(dataset.get("SOPClassUID", "")) == DIRECTORY:
+    if is_directory(dataset):
         raise ReadError(f"cannot read {path}: it is a DICOMDIR, an index of other files; give the folder instead")
     what = NOT_IMAGES.get(str(dataset.get("Modality", "")))
     if what:
@@ -197,10 +212,22 @@ def modality(dataset: Any) -> str | None:
     return text if re.fullmatch(r"[A-Z0-9]{2,16}", text) else None
 
 
-def sop_class(dataset: Any) -> str:
-    """Return SOPClassUID, "" where it is missing or no UID."""
-    text = str(dataset.get("SOPClassUID", "") or "")
+def uid(dataset: Any, keyword: str) -> str:
+    """Return a UID, "" where it is missing or none."""
+    text = str(dataset.get(keyword, "") or "")
     return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+
+
+def pixel_padding(dataset: Any) -> tuple[float, float] | None:
+    """Return the stored values that fill what no detector saw: PixelPaddingValue (0028,0120) to its range's limit."""
+    value, limit = first(dataset, "PixelPaddingValue"), first(dataset, "PixelPaddingRangeLimit")
+    if value is None:
+        return None
+    ends = (value, value if limit is None else limit)
+    if whole(dataset, "PixelRepresentation") == 1:  # a signed number may have been read as an unsigned one
+        bits = whole(dataset, "BitsAllocated") or 16
+        ends = tuple(end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends)  # type: ignore[assignment]
+    return (min(ends), max(ends))
 
 
 def burned_in(dataset: Any) -> str:

@@ -87,6 +87,18 @@ def inversion(frame: Frame) -> float:
     return float((lowest + highest) * frame.slope + 2 * frame.intercept)
 
 
+def padding_of(frames: Sequence[Frame]) -> tuple[float, float] | None:
+    """Return the values, in the units of ``decode``, that are padding; None where there are none, or not the same."""
+    one = frames[0]
+    alike = {(f.padding, f.slope, f.intercept, f.lut, f.photometric) for f in frames}
+    if one.padding is None or len(alike) > 1 or one.lut:
+        return None
+    ends = [end * one.slope + one.intercept for end in one.padding]
+    if one.photometric == "MONOCHROME1":
+        ends = [inversion(one) - end for end in ends]
+    return (min(ends), max(ends))
+
+
 def _pixels(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
     """Yield each frame with its stored values; a file with many frames is opened once."""
     for path, group in groupby(frames, key=lambda frame: frame.path):
@@ -134,6 +146,8 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     with quiet_pydicom():
         try:
+            if not syntax.is_encapsulated and (shifted := _shifted_bits(dataset)):
+                return _lowered(pixel_array(_all_bits(dataset), index=frame.index), *shifted)
             if dataset.BitsAllocated == 12 and not syntax.is_encapsulated:
                 return _unpack_12_bits(dataset.PixelData, frame)
             if syntax == JPEG_12_BIT and frame.bits_stored > 8:
@@ -155,6 +169,36 @@ def _stored(dataset: Any, frame: Frame) -> NDArray[Any]:
                 "or compressed in a way that is not supported"
             ) from exc
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def _shifted_bits(dataset: Any) -> tuple[int, int, bool] | None:
+    """Return by how many bits values lie above the lowest one, how many bits they have, and whether they are signed.
+
+    None where they lie at the bottom, as nearly all do: HighBit (0028,0102) is BitsStored - 1.
+    """
+    stored, high = int(dataset.get("BitsStored", 0) or 0), dataset.get("HighBit")
+    shift = int(high) + 1 - stored if high is not None and stored else 0
+    if shift <= 0 or int(high) >= dataset.BitsAllocated:
+        return None
+    return shift, stored, int(dataset.get("PixelRepresentation", 0) or 0) == 1
+
+
+def _all_bits(dataset: Any) -> Any:
+    """Return a copy whose pixels are read with every bit, as unsigned numbers."""
+    from copy import copy
+
+    whole = copy(dataset)
+    whole.BitsStored, whole.HighBit, whole.PixelRepresentation = dataset.BitsAllocated, dataset.BitsAllocated - 1, 0
+    return whole
+
+
+def _lowered(pixels: NDArray[Any], shift: int, stored: int, signed: bool) -> NDArray[Any]:
+    """Return the values that lie ``shift`` bits above the lowest one, in ``stored`` bits."""
+    values = (pixels >> shift) & ((1 << stored) - 1)
+    if not signed:
+        return np.asarray(values, dtype=pixels.dtype.newbyteorder("="))
+    wide = values.astype(np.int32)
+    return np.asarray(wide - ((wide >> (stored - 1)) << stored), dtype=f"i{pixels.dtype.itemsize}")
 
 
 def _require_boxes(dataset: Any, frame: Frame) -> None:
@@ -259,9 +303,20 @@ def _rgb(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
     if frame.photometric.startswith("PALETTE"):
         with quiet_pydicom():
             try:
-                pixels = apply_color_lut(pixels, _load(frame.path))[..., :3]
+                source = _load(frame.path)
+                pixels = apply_color_lut(pixels, source)[..., :3]
+                if pixels.dtype != np.uint8 and _has_bytes_only(source):
+                    pixels = pixels.astype(np.uint8)
             except (AttributeError, KeyError, ValueError, IndexError, TypeError) as exc:
                 raise ReadError(f"cannot read {frame.path}: its colour palette is missing or malformed") from exc
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ReadError(f"cannot read {frame.path}: expected 3 colour values per pixel, got shape {pixels.shape}")
     return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+
+
+def _has_bytes_only(dataset: Any) -> bool:
+    """Return True where a palette that is declared as 16-bit holds no value above 255, as some scanners write it."""
+    tables = [dataset.get(f"{colour}PaletteColorLookupTableData") for colour in ("Red", "Green", "Blue")]
+    if any(table is None for table in tables):
+        return False
+    return all(int(np.frombuffer(table[: len(table) // 2 * 2], "<u2").max(initial=0)) < 256 for table in tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from promptseg.check.header import SECONDARY_CAPTURE
 from promptseg.errors import ReadError, SeriesChoiceError, did_you_mean
 from promptseg.io.dicom_frames import read_frames
 from promptseg.io.dicom_header import Frame
+from promptseg.io.dicom_pixels import decode
 from promptseg.io.dicom_stack import volume_names
 from promptseg.io.sniff import is_dicom
 
@@ -129,8 +130,36 @@ def find_series(files: Iterable[Path], what: str) -> Found:
         held = f"{len(refused)} DICOM files that are no readable images" if refused else "no DICOM file"
         files_seen = "1 file" if seen == 1 else f"{seen} files"
         raise ReadError(f"cannot read {what}: expected DICOM images, found {held} among {files_seen}")
-    findings = _left_out(refused)
-    return Found(_infos(frames), findings)
+    kept, copies = _without_copies(frames)
+    return Found(_infos(kept), (*_left_out(refused), *copies))
+
+
+def _without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
+    """Leave out files that hold an instance which another file holds too, pixel for pixel (an export done twice)."""
+    first: dict[str, Frame] = {}
+    left_out: set[Path] = set()
+    for frame in frames:
+        home = first.setdefault(frame.instance, frame) if frame.instance else frame
+        if home.path != frame.path and frame.path not in left_out and _is_copy(home, frame):
+            left_out.add(frame.path)
+    if not left_out:
+        return list(frames), []
+    sentence = f"{len(left_out)} file(s) are copies of another one (same SOPInstanceUID and pixels) and were left out"
+    kept = [frame for frame in frames if frame.path not in left_out]
+    return kept, [Finding(sentence, "copies-left-out", Severity.WARNING, "left out")]
+
+
+def _is_copy(one: Frame, other: Frame) -> bool:
+    """Return True where two files of one SOPInstanceUID hold the same slices."""
+    if replace(one, path=other.path, notes=()) != replace(other, notes=()):
+        return False
+    try:
+        return all(
+            np.array_equal(decode([replace(one, index=i)]), decode([replace(other, index=i)]))
+            for i in range(one.count if one.tile is None else 1)
+        )
+    except ReadError:
+        return False
 
 
 def _left_out(refused: Sequence[ReadError]) -> tuple[Finding, ...]:
@@ -243,8 +272,10 @@ def matching_series(infos: Sequence[SeriesInfo], series: str, what: str) -> tupl
     wanted = series.strip()
     if wanted.isdigit() and 1 <= int(wanted) <= len(infos):
         return (infos[int(wanted) - 1],)
+    whole = wanted.split("#")[0]  # a part alone is the whole of its own list of files
     for fits in (
         [info for info in infos if wanted in (info.id, info.uid)],
+        [info for info in infos if info.id == whole],
         [info for info in infos if wanted and (info.id.startswith(wanted) or info.id.endswith(wanted))],
     ):
         if len(fits) == 1 or (fits and len({info.uid for info in fits}) == 1):

@@ -13,12 +13,14 @@ from promptseg.check.finding import Finding, Severity
 from promptseg.check.stack import SAME_PLACE_MM, measure_stack, stack_findings, thickness_findings
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.dicom_header import Frame
+from promptseg.io.frames import check_frame
 from promptseg.volume.geometry import Geometry
 
 __all__ = ["Stack", "examine_frames", "layers", "pixel_spacing_of", "slice_axes", "stack_frames", "volume_names"]
 
 UNEVEN = ("TriggerTime", "AcquisitionTime")  # times that differ from slice to slice of one volume
-RESAMPLE = "resample the series onto a regular grid first: promptseg check PATH --fix OUT"
+FIX = "promptseg check PATH --fix OUT"
+RESAMPLE = f"resample the series onto a regular grid first: {FIX}"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Stack:
 
     Attributes:
         geometry: the grid, LPS mm.
-        volumes: one tuple of frames per time, echo or direction; each sorted along the normal.
+        volumes: one tuple of frames per time, echo or direction; each sorted along the normal. Some may lack slices.
         split_by: the tag that tells the volumes apart, "" for one volume.
         findings: sentences about what was assumed.
     """
@@ -36,6 +38,22 @@ class Stack:
     volumes: tuple[tuple[Frame, ...], ...]
     split_by: str
     findings: tuple[Finding, ...]
+
+    def choose(self, frame: int | None, what: str) -> int:
+        """Return which volume to read: ``frame``, or where it is None the first one that lacks no slice.
+
+        Raises:
+            ReadError: there is no such volume, or it lacks slices.
+        """
+        slices = self.geometry.shape[0]
+        whole = [index for index, volume in enumerate(self.volumes) if len(volume) == slices]
+        index = whole[0] if frame is None else check_frame(frame, len(self.volumes), what)
+        if index not in whole:
+            raise ReadError(
+                f"cannot read frame {index} of {what}: it has {len(self.volumes[index])} of {slices} slices; whole are "
+                f"the frames {', '.join(map(str, whole))}"
+            )
+        return index
 
 
 class _NoGridError(Exception):
@@ -84,7 +102,8 @@ def _stack(frames: Sequence[Frame], findings: list[Finding]) -> Stack:
         return _single(frames[0], spacing, findings)
     volumes, split_by = _layers(frames)
     axes = slice_axes(frames[0])
-    first = volumes[0]
+    first = max(volumes, key=len)  # the first one that lacks no slice
+    findings += _gap_findings(volumes, len(first))
     if len(first) == 1:
         geometry = _grid(first[0], axes, spacing, _single_step(first[0], findings), 1)
     else:
@@ -97,6 +116,16 @@ def _stack(frames: Sequence[Frame], findings: list[Finding]) -> Stack:
         geometry = _grid(first[0], axes, spacing, facts.step_mm, len(first))
         findings += thickness_findings(facts.step_mm, first[0].thickness)
     return Stack(geometry, volumes, split_by, tuple(findings))
+
+
+def _gap_findings(volumes: Sequence[Sequence[Frame]], slices: int) -> list[Finding]:
+    """Say which volumes of a 4D series lack slices."""
+    short = [index for index, volume in enumerate(volumes) if len(volume) < slices]
+    if not short:
+        return []
+    listed = ", ".join(str(index) for index in short)
+    sentence = f"frame(s) {listed} of {len(volumes)} lack some of the {slices} slices and cannot be read"
+    return [Finding(sentence, "slices-missing-in-frames", Severity.WARNING, "left out")]
 
 
 def layers(frames: Sequence[Frame], what: str) -> tuple[tuple[tuple[Frame, ...], ...], str]:
@@ -125,6 +154,7 @@ def pixel_spacing_of(frames: Sequence[Frame], what: str) -> tuple[float, float]:
 
 def _layers(frames: Sequence[Frame]) -> tuple[tuple[tuple[Frame, ...], ...], str]:
     _require_places(frames)
+    _require_one_scale(frames)
     along = np.asarray([frame.position for frame in frames]) @ slice_axes(frames[0])[2]
     order = np.argsort(along, kind="stable")
     return _split_places([frames[i] for i in order], along[order])
@@ -159,6 +189,20 @@ def _require_places(frames: Sequence[Frame]) -> None:
             )
             fault = Finding(sentence, "no-position", Severity.ERROR, "refused")
             raise _NoGridError([fault], "give one file to read a single image")
+
+
+def _require_one_scale(frames: Sequence[Frame]) -> None:
+    """Raise where some slices state how stored values become units, and others do not."""
+    bare = [frame for frame in frames if not frame.rescaled and not frame.lut]
+    told = next((f for f in frames if f.rescaled and (f.slope, f.intercept) != (1.0, 0.0)), None)
+    if not bare or told is None:
+        return
+    sentence = (
+        f"{len(bare)} of its {len(frames)} images lack RescaleSlope (0028,1053) and RescaleIntercept (0028,1052), "
+        f"which are {told.slope:g} and {told.intercept:g} in others: their values would not compare"
+    )
+    fault = Finding(sentence, "rescale-missing", Severity.ERROR, "refused")
+    raise _NoGridError([fault], "complete the tags, or give the files that have them")
 
 
 def slice_axes(frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -240,6 +284,8 @@ def _split_places(ordered: Sequence[Frame], along: NDArray[np.float64]) -> tuple
                 return tuple(tuple(ordered[i] for i in volume) for volume in volumes), name
         if numbered := _by_number([[ordered[i] for i in place] for place in places]):
             return numbered, "InstanceNumber"
+    if sorted_out := _with_gaps(ordered, places):
+        return sorted_out
     most = max(places, key=len)
     sentence = (
         f"its {len(ordered)} images lie at only {len(places)} position{'s' * (len(places) > 1)} "
@@ -247,7 +293,24 @@ def _split_places(ordered: Sequence[Frame], along: NDArray[np.float64]) -> tuple
         "and no tag tells which belong together"
     )
     fault = Finding(sentence, "duplicate-slices", Severity.ERROR, "refused")
-    raise _NoGridError([fault], "remove the duplicates or give the files of one volume")
+    raise _NoGridError([fault], f"give the files of one volume, or let repeated images be left out: {FIX}")
+
+
+def _with_gaps(
+    ordered: Sequence[Frame], places: Sequence[Sequence[int]]
+) -> tuple[tuple[tuple[Frame, ...], ...], str] | None:
+    """Return volumes of which some, but not all, lack a few slices, where a tag sorts the frames; else None."""
+    at = {index: number for number, place in enumerate(places) for index in place}
+    for name in _names(ordered):
+        keys = [_key(frame, name) for frame in ordered]
+        if name in UNEVEN or None in keys:
+            continue
+        groups = [[i for i, key in enumerate(keys) if key == one] for one in sorted(set(keys))]  # type: ignore[type-var]
+        sizes = [len(group) for group in groups]
+        alone = all(len({at[i] for i in group}) == len(group) for group in groups)
+        if len(groups) > 1 and alone and max(sizes) == len(places) and min(sizes) * 2 >= len(places):
+            return tuple(tuple(ordered[i] for i in group) for group in groups), name
+    return None
 
 
 def _by_number(places: Sequence[Sequence[Frame]]) -> tuple[tuple[Frame, ...], ...] | None:

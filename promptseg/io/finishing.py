@@ -34,7 +34,7 @@ def finish(
     if array.ndim == 3 and modality == "CT":
         findings += unit_findings(modality, float(array.min()), float(array.max()))
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
-    return Volume(array, raw.geometry, chosen, modality, tuple(findings))
+    return Volume(array, raw.geometry, chosen, modality, tuple(findings), padding=raw.padding)
 
 
 def _plain_colours(array: NDArray[Any], findings: list[Finding], what: str) -> NDArray[Any]:

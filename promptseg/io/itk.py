@@ -42,6 +42,7 @@ class RawImage:
         findings: sentences for the person who opened the file.
         metadata: the file's own key-value pairs, as text.
         indices, palette: (z, y, x) and (n, 3) uint8 where the colours come from a palette: labels, if it is a mask.
+        padding: lowest and highest value that is no image, see ``Volume``.
     """
 
     array: NDArray[Any]
@@ -50,6 +51,7 @@ class RawImage:
     metadata: Mapping[str, str] = field(default_factory=dict)
     indices: NDArray[Any] | None = None
     palette: NDArray[np.uint8] | None = None
+    padding: tuple[float, float] | None = None
 
     def turn(self, orientation: int) -> None:
         """Turn a picture as Orientation (TIFF 6.0 section 8, Exif) says that it is to be seen, and say so."""

@@ -51,11 +51,11 @@ def measure_intensity(mask: BoolArray, image: Volume) -> IntensityMeasures:
 
     Args:
         mask: bool (z, y, x) on the image's grid.
-        image: grey image.
+        image: grey image; its padding is left out.
 
     Raises:
         GeometryMismatchError: mask and image disagree in shape.
-        PromptError: the mask is empty, or the image has colours.
+        PromptError: the mask is empty or covers padding only, or the image has colours.
     """
     if mask.shape != image.shape or mask.dtype != np.bool_:
         raise GeometryMismatchError(
@@ -64,6 +64,10 @@ def measure_intensity(mask: BoolArray, image: Volume) -> IntensityMeasures:
     if image.is_rgb:
         raise PromptError("expected a grey image to measure intensities in, got colours (RGB)")
     values = image.array[mask].astype(np.float64)
+    if image.padding is not None and values.size:
+        values = values[(values < image.padding[0]) | (values > image.padding[1])]
+        if values.size == 0:
+            raise PromptError("the mask covers nothing but padding (PixelPaddingValue): there is nothing to measure")
     if values.size == 0:
         raise PromptError("expected a mask with at least one voxel, got an empty one: there is nothing to measure")
     p10, median, p90 = (float(v) for v in np.percentile(values, (10, 50, 90)))

@@ -30,6 +30,8 @@ class Volume:
         modality: DICOM modality ("CT", "MR", "US", ...), None where the file does not say.
         findings: sentences about the file that a person should see (gaps, guesses, dropped frames).
         sources: the files or folder that it was read from, which no result may replace; () for one made in memory.
+        padding: lowest and highest value of voxels that no detector saw (DICOM's PixelPaddingValue); they count in no
+            measurement of intensities.
 
     Raises:
         GeometryMismatchError: array and geometry disagree in shape.
@@ -42,6 +44,7 @@ class Volume:
     modality: str | None = None
     findings: tuple[str, ...] = ()
     sources: tuple[Path, ...] = field(default=(), repr=False)
+    padding: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         array = self.array

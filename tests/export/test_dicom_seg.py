@@ -302,6 +302,18 @@ def test_a_picture_without_a_place(tmp_path: Path, write_images: Write) -> None:
     assert np.array_equal(read_dicom_seg(path, source.geometry).labelmap().array, mask.array)
 
 
+def test_frames_without_a_place_are_no_slices(ragged: Labelmap, write_images: Write, tmp_path: Path) -> None:
+    source = read_source(write_images(ragged.geometry))
+    path = write_dicom_seg(ragged, tmp_path / "seg.dcm", source)
+    dataset = pydicom.dcmread(path)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.PlanePositionSequence
+    dataset.save_as(path)
+    for grid in (None, source.geometry):
+        with pytest.raises(ReadError, match=r"does not say where .* frames lie|image has another shape"):
+            read_dicom_seg(path, grid)
+
+
 def test_many_label_values(write_images: Write, tmp_path: Path, oblique: Geometry) -> None:
     array = np.random.default_rng(2).choice(np.array([0, 3, 300, 50000]), oblique.shape).astype(np.uint16)
     mask = Labelmap(array, oblique, {300: Label(300, "a\\b" + "x" * 80, (1, 2, 3))})

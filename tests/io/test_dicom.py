@@ -155,7 +155,7 @@ class TestGeometryThatIsRefused:
 
     def test_duplicate_position(self, write_series: Series, lettered: NDArray[np.int16], oblique: Geometry) -> None:
         files = write_series(lettered, oblique)
-        twice = files + write_series(lettered[:1], oblique, folder="again")
+        twice = files + write_series(lettered[:1] + 1, oblique, folder="again")
         with pytest.raises(ReadError, match="5 images lie at only 4 positions"):
             read_volume(twice)
 
