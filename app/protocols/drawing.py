@@ -78,9 +78,11 @@ class Drawing:
             self._session.propagate(on_progress=on_progress)
         return self._follow()
 
-    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+    def propagate(
+        self, label: int | str | None = None, *, afresh: bool = False, on_progress: OnProgress | None = None
+    ) -> Changed | None:
         """Answer the prompts that wait because they were added with ``predict=False``; return the changed box."""
-        self._session.propagate(label, on_progress=on_progress)
+        self._session.propagate(label, afresh=afresh, on_progress=on_progress)
         return self._follow()
 
     def is_pending(self, label: int | str | None = None) -> bool:

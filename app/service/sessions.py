@@ -217,10 +217,10 @@ async def remove_prompt(who: Who, session_id: str, prompt_id: int) -> Response:
 async def propagate(who: Who, session_id: str, body: PropagateIn | None = None) -> Any:
     """Carry a label from its prompted slices to the others; a job with progress."""
     served = await live(who, session_id)
-    label = None if body is None else body.label
+    wanted = body or PropagateIn()
 
     def call(session: Session, watch: Watch) -> Changed | None:
-        return session.propagate(label, on_progress=watch)
+        return session.propagate(wanted.label, afresh=wanted.afresh, on_progress=watch)
 
     job = await threaded(who.state.jobs.on_session, served, "propagate", call)
     who.state.audit.note(who.user, "propagate", served.session.volume.content_hash, session_id)

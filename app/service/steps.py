@@ -153,9 +153,10 @@ class ReplaceIn(Strict):
 
 
 class PropagateIn(Strict):
-    """Which label to propagate; the selected one by default."""
+    """Which label to propagate (the selected one by default); ``afresh``: from its prompts alone (3D networks)."""
 
     label: LabelValue | None = None
+    afresh: bool = False
 
 
 class AcceptIn(Strict):

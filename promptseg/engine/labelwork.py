@@ -18,14 +18,14 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
 from promptseg.engine.slices import LabelCanvas, SliceSource
-from promptseg.engine.volume.answer import Looker
+from promptseg.engine.volume.answer import Looker, VolumeState
 from promptseg.engine.volume.told import TrueSlice, is_drawn
 from promptseg.engine.volume.work import answer_in_volume
 from promptseg.errors import SettingsError
 from promptseg.models.predictor import SlicePrompts
 from promptseg.models.volume_predictor import VolumePredictor
 from promptseg.prompts import Plane
-from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
+from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, bounds, make_patch, union
 
 __all__ = ["LabelWork", "require_volume_member", "volume_member"]
 
@@ -86,10 +86,28 @@ class LabelWork:
         self._volume = volume_member(predictor, source.volume.shape, options)
         self.slices = 0
 
+    @property
+    def answers_in_volume(self) -> bool:
+        """Whether a 3D network answers here."""
+        return self._volume is not None
+
     def run(
-        self, state: LabelState, prompts: Sequence[PlacedPrompt], *, carry: bool, on_progress: OnProgress | None
+        self,
+        state: LabelState,
+        prompts: Sequence[PlacedPrompt],
+        *,
+        carry: bool,
+        afresh: bool = False,
+        on_progress: OnProgress | None,
     ) -> tuple[Patch | None, LabelState]:
-        """Answer the prompts on their own slices; with ``carry`` then walk from every slice that waits for it.
+        """Answer the prompts: in the volume, or on their own slices, and with ``carry`` walk from those that wait.
+
+        Args:
+            state: the label's.
+            prompts: the new ones.
+            carry: False: on their slices only.
+            afresh: in the volume: from all prompts alone; what was answered before goes.
+            on_progress: see ``Session.add``.
 
         Returns:
             The change (None: nothing changed) and the label's new state. ``slices`` holds how many slices were walked.
@@ -99,7 +117,7 @@ class LabelWork:
         try:
             with self._predictor.watched(reporter.beat if on_progress is not None else None):
                 if carry and self._volume is not None:
-                    state = self._answer_in_volume(state, (*state.asked, *prompts), self._volume, reporter)
+                    state = self._answer_in_volume(state, (*state.asked, *prompts), reporter, afresh=afresh)
                 else:
                     state = self._answer_slices(state, prompts)
                 if not carry:
@@ -125,7 +143,7 @@ class LabelWork:
         return state
 
     def _answer_in_volume(
-        self, state: LabelState, prompts: Sequence[PlacedPrompt], member: VolumePredictor, reporter: Reporter
+        self, state: LabelState, prompts: Sequence[PlacedPrompt], reporter: Reporter, *, afresh: bool
     ) -> LabelState:
         """Put slices that the slice model has answered meanwhile back, and let the volume engine answer.
 
@@ -145,19 +163,33 @@ class LabelWork:
             for (plane, index), anchor in state.anchors.items()
             if (plane, index) in state.accepted or is_drawn(anchor.hint)
         ]
+        if afresh:
+            self._lay_known(known)
+            state = replace(state, volume=VolumeState(state.volume.told))
+        told = [*state.volume.told.clicked(), *prompts] if afresh else prompts
         found = answer_in_volume(
-            Looker(self._source.views, member, known, reporter.passed),
+            Looker(self._source.views, self._volume, known, reporter.passed),
             self._layers.mask(self._value),
             state.volume,
             prompts,
             known=known,
-            size_of=lambda: self._meant(prompts),
+            size_of=lambda: self._meant(told),
         )
         self.slices = reporter.done
         if found is None:
             return replace(state, volume=replace(state.volume, told=state.volume.told.plus(prompts)))
         self._lay(found.region, found.mask)
         return replace(state, volume=found.state)
+
+    def _lay_known(self, known: Sequence[TrueSlice]) -> None:
+        """Leave nothing of the label but the slices that are as they are."""
+        mask = self._layers.mask(self._value)
+        if (box := bounds(mask)) is not None:
+            left = np.zeros_like(mask)
+            for each in known:
+                left[(slice(None),) * each.plane.axis + (each.index,)] |= each.mask
+            where = as_slices(box)
+            self._lay(where, left[where])
 
     def _meant(self, prompts: Sequence[PlacedPrompt]) -> Changed | None:
         """The half-open box of what the slice model sees at first clicks, on their slices."""

@@ -212,9 +212,11 @@ class RemoteSession:
         quick = not (propagate and predict) or isinstance(first, MaskPrompt | TextPrompt)
         return self._do("POST", "prompts", body) if quick else self._follow("segment", body, on_progress)
 
-    def propagate(self, label: LabelKey = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+    def propagate(
+        self, label: LabelKey = None, *, afresh: bool = False, on_progress: OnProgress | None = None
+    ) -> Changed | None:
         """Carry the prompted slices of a label on to their neighbours; return the changed box."""
-        return self._follow("propagate", {"label": self._value(label)}, on_progress)
+        return self._follow("propagate", {"label": self._value(label), "afresh": afresh}, on_progress)
 
     def remove_prompt(self, prompt_id: int, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Take a prompt away as if it had never been; return the changed box. It is not told how far it is."""

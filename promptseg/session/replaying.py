@@ -122,7 +122,7 @@ _OPS: dict[str, Callable[[SessionVerbs, Entry, OnProgress | None], object]] = {
     "delete_label": lambda s, e, _: s.delete_label(int(e["label"])),
     "merge_labels": lambda s, e, _: s.merge_labels(int(e["label"]), int(e["into"])),
     "prompt": _prompt,
-    "propagate": lambda s, e, progress: s.propagate(on_progress=progress),
+    "propagate": lambda s, e, progress: s.propagate(afresh=bool(e.get("afresh")), on_progress=progress),
     "remove_prompt": lambda s, e, progress: s.remove_prompt(int(e["id"]), on_progress=progress),
     "replace_prompt": _replace,
     "accept": lambda s, e, _: s.accept(int(e["index"]), e["plane"]),

@@ -205,21 +205,30 @@ class Session(KeptSession):
         LOGGER.debug("%d prompts: changed %s in %.2f s", len(prompts), changed, time.perf_counter() - started)
         return changed
 
-    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
+    def propagate(
+        self, label: int | str | None = None, *, afresh: bool = False, on_progress: OnProgress | None = None
+    ) -> Changed | None:
         """Carry the prompted slices of a label (default: the selected one) on to their neighbours.
 
         ``add(..., propagate=False)`` followed by this gives the same masks as ``add(...)``. Nothing waits: nothing
         happens, nothing is logged.
 
-        Returns, Raises, and ``on_progress``: as ``add``.
+        Args:
+            label: by value or name.
+            afresh: where a 3D network answers: from the label's prompts alone, whether they wait or not; what was
+                answered before goes, but for accepted and drawn slices. Slice by slice this makes no difference.
+            on_progress: as ``add``.
+
+        Returns, Raises: as ``add``.
         """
         value = self._writable(label)
-        if not self.is_pending(value):
+        work, state = self._work(value), self._engine_state(value)
+        afresh = afresh and work.answers_in_volume
+        if not (afresh and state.volume.told.says_where) and not self.is_pending(value):
             return None
-        work = self._work(value)
-        state = self._engine_state(value)
-        patch, state = work.run(replace(state, waiting=()), state.waiting, carry=True, on_progress=on_progress)
-        entry = {"op": "propagate", "label": value, "slices": work.slices}
+        prompts, state = state.waiting, replace(state, waiting=())
+        patch, state = work.run(state, prompts, carry=True, afresh=afresh, on_progress=on_progress)
+        entry = {"op": "propagate", "label": value, "afresh": afresh, "slices": work.slices}
         after = replace(self._state, engine={**self._state.engine, value: state}, selected=value)
         return self._history.commit(entry, after, _some(patch))
 

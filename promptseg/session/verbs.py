@@ -72,8 +72,10 @@ class PromptVerbs(Protocol):
         """Add prompts as one step and bring the mask up to date; see ``Session.add``."""
         ...
 
-    def propagate(self, label: int | str | None = None, *, on_progress: OnProgress | None = None) -> Changed | None:
-        """Answer what waits, and carry the prompted slices on to their neighbours."""
+    def propagate(
+        self, label: int | str | None = None, *, afresh: bool = False, on_progress: OnProgress | None = None
+    ) -> Changed | None:
+        """Answer what waits, and carry it on to the rest of the volume; ``afresh``: from the prompts alone."""
         ...
 
     def is_pending(self, label: int | str | None = None) -> bool:

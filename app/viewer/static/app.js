@@ -283,7 +283,7 @@ export class App extends Looking {
   grow() {
     clearTimeout(this.growTimer);
     if (!this.session?.prompts.length || this.flat2d) return undefined;
-    return this.startJob("propagate", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined }));
+    return this.startJob("propagate", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined, afresh: true }));
   }
 
   startJob(kind, send) {

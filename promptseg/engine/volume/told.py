@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from promptseg.engine.hints import Hint, PlacedPrompt
 from promptseg.engine.volume.grid import ViewGrid
+from promptseg.models.predictor import SlicePrompts
 from promptseg.models.volume_predictor import AxisRange, KnownSlice, SliceBox, ViewPrompts
 from promptseg.prompts import Plane
 
@@ -80,6 +81,25 @@ class Told:
     def plane(self) -> Plane:
         """The plane that the object is looked at in: its box's."""
         return self.box.plane if self.box is not None else Plane.AXIAL
+
+    @property
+    def says_where(self) -> bool:
+        """Whether the object can be found from this alone."""
+        return self.box is not None or any(click.positive for click in self.clicks)
+
+    def clicked(self) -> tuple[PlacedPrompt, ...]:
+        """Return the clicks as prompts on axial slices."""
+        return tuple(
+            PlacedPrompt(
+                Plane.AXIAL,
+                {
+                    click.voxel[0]: Hint(
+                        SlicePrompts(np.array([click.voxel[1:]], np.float32), np.array([click.positive]))
+                    )
+                },
+            )
+            for click in self.clicks
+        )
 
     def plus(self, prompts: Sequence[PlacedPrompt]) -> Told:
         """Return it with more prompts. A positive click beyond the range widens it."""

@@ -135,6 +135,22 @@ def test_first_on_its_slice_then_in_the_volume_is_the_same_as_at_once():
     assert np.array_equal(at_once.mask(), later.mask())
 
 
+@pytest.mark.parametrize("start", ["box", "click"])
+def test_grown_afresh_it_comes_from_the_prompts_and_what_is_true_alone(start):
+    session = opened()
+    session.add(box_around(BALL) if start == "box" else promptseg.Point(voxel=(11, 35, 30)))
+    from_prompts = session.mask().copy()
+    session.edit(promptseg.edits.Paint(((20, 10, 80),), 6.0))
+    assert session.mask()[20, 10, 80]
+    session.accept(9)
+    session.propagate(afresh=True)
+    assert dice(session.mask(), from_prompts) > 0.95
+    assert not session.mask()[20, 10, 80]
+    assert np.array_equal(session.mask()[9], from_prompts[9])
+    session.undo()
+    assert session.mask()[20, 10, 80]
+
+
 def test_undo_redo_and_replay_give_the_same_voxels(tmp_path):
     session = opened()
     session.add(box_around(BALL))
