@@ -117,7 +117,10 @@ class LabelWork:
         try:
             with self._predictor.watched(reporter.beat if on_progress is not None else None):
                 if carry and self._volume is not None:
-                    state = self._answer_in_volume(state, (*state.asked, *prompts), reporter, afresh=afresh)
+                    looker = Looker(self._source.views, self._volume, on_pass=reporter.passed)
+                    reporter.total = MOST_PASSES
+                    state = self._answer_in_volume(state, (*state.asked, *prompts), looker, afresh=afresh)
+                    self.slices = reporter.done
                 else:
                     state = self._answer_slices(state, prompts)
                 if not carry:
@@ -143,7 +146,7 @@ class LabelWork:
         return state
 
     def _answer_in_volume(
-        self, state: LabelState, prompts: Sequence[PlacedPrompt], reporter: Reporter, *, afresh: bool
+        self, state: LabelState, prompts: Sequence[PlacedPrompt], looker: Looker, *, afresh: bool
     ) -> LabelState:
         """Put slices that the slice model has answered meanwhile back, and let the volume engine answer.
 
@@ -157,7 +160,6 @@ class LabelWork:
         state = replace(state, anchors=anchors, asked=())
         drawn = [placed for placed in prompts if any(is_drawn(hint) for hint in placed.hints.values())]
         state = replace(self._answer_slices(state, drawn), pending={})
-        reporter.total = MOST_PASSES
         known = [
             TrueSlice(plane, index, self.canvas(plane, state).mask(index))
             for (plane, index), anchor in state.anchors.items()
@@ -168,14 +170,13 @@ class LabelWork:
             state = replace(state, volume=VolumeState(state.volume.told))
         told = [*state.volume.told.clicked(), *prompts] if afresh else prompts
         found = answer_in_volume(
-            Looker(self._source.views, self._volume, known, reporter.passed),
+            looker,
             self._layers.mask(self._value),
             state.volume,
             prompts,
             known=known,
             size_of=lambda: self._meant(told),
         )
-        self.slices = reporter.done
         if found is None:
             return replace(state, volume=replace(state.volume, told=state.volume.told.plus(prompts)))
         self._lay(found.region, found.mask)

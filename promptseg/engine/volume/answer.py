@@ -107,18 +107,21 @@ class Looker:
     Args:
         source: the volume's views.
         predictor: the network.
-        known: slices that are as they are.
         on_pass: called after every pass; may raise ``Cancelled``.
+
+    Attributes:
+        frame: where views are placed.
+        known: slices that are as they are; none at first.
     """
 
     def __init__(
         self,
         source: ViewSource,
         predictor: VolumePredictor,
-        known: Sequence[TrueSlice] = (),
         on_pass: Callable[[], None] = lambda: None,
     ) -> None:
-        self._source, self._predictor, self._known, self._on_pass = source, predictor, known, on_pass
+        self._source, self._predictor, self._on_pass = source, predictor, on_pass
+        self.known: Sequence[TrueSlice] = ()
         side = predictor.view_sides[0]
         volume = source.volume
         self.frame = Frame(volume.shape, volume.geometry.spacing_zyx, (side, side, side))
@@ -126,7 +129,7 @@ class Looker:
     def look(self, grid: ViewGrid, told: Told, previous: FloatArray | None) -> VolumeAnswer:
         """Return the answer in one view."""
         spacing = tuple(mm * step for mm, step in zip(self.frame.spacing_mm, grid.step, strict=True))
-        view = View(self._source.voxels(grid), told.on(grid, self._known), previous, spacing)  # type: ignore[arg-type]
+        view = View(self._source.voxels(grid), told.on(grid, self.known), previous, spacing)  # type: ignore[arg-type]
         (found,) = self._predictor.predict([view])
         self._on_pass()
         return VolumeAnswer(grid, found.logits.astype(np.float16), found.score)

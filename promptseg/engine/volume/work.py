@@ -58,6 +58,7 @@ def answer_in_volume(
         known: slices that are as they are.
         size_of: gives the half-open voxel box of what first clicks alone mean on their slices, or None.
     """
+    looker.known = known
     told = state.told.plus(prompts)
     boxed = told.box if told.box is not state.told.box else None
     frame = looker.frame
