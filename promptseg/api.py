@@ -14,14 +14,13 @@ from promptseg.engine.progress import OnProgress
 from promptseg.errors import SettingsError
 from promptseg.models.loading import load_predictor
 from promptseg.prompts import Prompt
-from promptseg.session.comparing import repeat
 from promptseg.session.keeping import OpenFolder, begin
 from promptseg.session.prompt_log import PromptLog, read_log
 from promptseg.session.restoring import DEFAULT_MODEL, as_stored, predictor_of, restore
 from promptseg.session.session import Session
 from promptseg.volume import Labelmap, Volume, Window
 
-__all__ = ["apply_log", "open_session", "replay", "resume", "segment"]
+__all__ = ["open_session", "replay", "resume", "segment"]
 
 LOGGER = logging.getLogger(__name__)
 VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
@@ -163,11 +162,6 @@ def replay(
     content = log if isinstance(log, PromptLog) else read_log(Path(log))
     predictor = predictor_of(content, device)
     return restore(_as_volume(volume), content, predictor, strict=strict, on_progress=on_progress).labelmap
-
-
-def apply_log(session: Session, log: PromptLog, *, on_progress: OnProgress | None = None) -> None:
-    """Add every entry of a log to a session, in order, whatever it gives there."""
-    repeat(session, log.entries, strict=False, on_progress=on_progress)
 
 
 def _as_volume(volume: VolumeLike) -> Volume:

@@ -27,18 +27,19 @@ def demo(
     device: DeviceName = "auto",
 ) -> None:
     """Segment the example volume from one box an organ, say what each became, and lay the masks over the image."""
-    from promptseg.api import apply_log, open_session
     from promptseg.example import example_prompts_path, example_truth, example_volume
     from promptseg.io import write_volume
     from promptseg.io.outputs import require_folder
+    from promptseg.models.loading import load_predictor
     from promptseg.session.prompt_log import read_log
+    from promptseg.session.restoring import restore
 
     output = require_folder(output, (IMAGE_NAME, *FOLDER_NAMES))
     volume, truth = example_volume(), example_truth()
     started = time.perf_counter()
-    session = open_session(volume, model, device)
+    log, predictor = read_log(example_prompts_path()), load_predictor(model, device)
     with progress("segmenting the example") as (_, on_progress):
-        apply_log(session, read_log(example_prompts_path()), on_progress=on_progress)
+        session = restore(volume, log, predictor, on_progress=on_progress)
     seconds = time.perf_counter() - started
     rows = _rows(session, truth)
     output.mkdir(parents=True, exist_ok=True)

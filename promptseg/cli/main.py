@@ -28,7 +28,7 @@ from promptseg.cli.segment import segment
 from promptseg.cli.serve import serve, users_app
 from promptseg.cli.terminal import Mode, using
 from promptseg.cli.wholebody import wholebody
-from promptseg.errors import PromptsegError
+from promptseg.errors import ChangedError, PromptsegError
 
 __all__ = ["app", "main"]
 
@@ -133,7 +133,8 @@ def _run(chosen: Mode, arguments: list[str]) -> int:
     except PromptsegError as exc:
         if chosen.debug:
             raise
-        return _fail(str(exc), 1)
+        hint = "; the option --again does that" if isinstance(exc, ChangedError) and "again" in exc.choices else ""
+        return _fail(f"{exc}{hint}", 1)
     except Exception as exc:  # the last line of defence: a person gets a sentence, never a traceback
         if chosen.debug:
             raise

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACED",
+    "Again",
     "DeviceName",
     "Frame",
     "Image",
@@ -39,6 +40,13 @@ WindowText = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="Model id; see `promptseg models list`.")]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N (gpu means cuda).")]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="A log's prompts as they are answered now, though image, weights or masks are not those of then.",
+    ),
+]
 KeepIdentity = Annotated[
     bool, typer.Option("--keep-identity", help="Copy the patient's name, id and dates from a DICOM image.")
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptseg.cli.options import DeviceName, Frame, Image, KeepIdentity, Series, WindowText, read_image
+from promptseg.cli.options import Again, DeviceName, Frame, Image, KeepIdentity, Series, WindowText, read_image
 from promptseg.cli.terminal import tell, wrote
 
 if TYPE_CHECKING:
@@ -37,21 +37,25 @@ def report(
     frame: Frame = None,
     window: WindowText = None,
     device: DeviceName = "auto",
+    again: Again = False,
 ) -> None:
     """Write one page on a study: pictures, measurements, confidence, model, prompts, findings."""
     from promptseg.export.source import identity_of
     from promptseg.report import ReportOptions, write_report
     from promptseg.report.write import require_report
+    from promptseg.session.comparing import require_image
     from promptseg.session.prompt_log import read_log
 
     content = read_log(log) if log is not None else None
     output = require_report(output, inputs=[path for path in (image, mask, log) if path is not None])
     volume = read_image(image, series, frame, window)
     who = identity_of(image, series=series) if keep_identity else {}
+    if content is not None:
+        require_image(volume, content, strict=not again)
     if mask is not None:
         made = _from_mask(volume, mask, ReportOptions(content, identity=who), image, series)
     elif content is not None:
-        made = _again(volume, content, who, device)
+        made = _again(volume, content, who, device, strict=not again)
     else:
         raise typer.BadParameter("expected a MASK, or --log to make it again, got neither")
     files = wrote(write_report(made, output))
@@ -71,9 +75,9 @@ def _from_mask(volume: Volume, mask: Path, options: ReportOptions, image: Path, 
     return build_report(volume, flat, replace(options, findings=notes), masks=masks)
 
 
-def _again(volume: Volume, log: PromptLog, who: dict[str, str], device: str) -> Report:
+def _again(volume: Volume, log: PromptLog, who: dict[str, str], device: str, *, strict: bool) -> Report:
     """Report on the session that a log tells of, made again with its model."""
     from promptseg.report import session_report
     from promptseg.session.restoring import predictor_of, restore
 
-    return session_report(restore(volume, log, predictor_of(log, device)), identity=who)
+    return session_report(restore(volume, log, predictor_of(log, device), strict=strict), identity=who)

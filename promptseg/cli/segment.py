@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from promptseg.cli.options import DeviceName, Frame, Image, KeepIdentity, Model, Series, WindowText, read_image
+from promptseg.cli.options import Again, DeviceName, Frame, Image, KeepIdentity, Series, WindowText, read_image
 from promptseg.cli.terminal import mode, note, progress, tell, wrote
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def segment(
         Path | None, typer.Option(help="Prompt log, or a JSON list of prompts.", metavar="FILE.json")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Name of the label.")] = None,
-    model: Model = "builtin",
+    model: Annotated[
+        str | None, typer.Option(help="Model id; see `promptseg models list`. Without it a log's own, or builtin.")
+    ] = None,
     device: DeviceName = "auto",
     window: WindowText = None,
     series: Series = None,
@@ -85,6 +87,7 @@ def segment(
     ] = None,
     kind: Annotated[str, typer.Option("--as", help="What a .dcm becomes: seg, labelmap or rtstruct.")] = "seg",
     keep_identity: KeepIdentity = False,
+    again: Again = False,
 ) -> None:
     """Segment one object from clicks, boxes, a RECIST line, scribbles, a mask or a name.
 
@@ -92,7 +95,6 @@ def segment(
     """
     from dataclasses import replace
 
-    from promptseg.api import apply_log, open_session
     from promptseg.engine.options import EngineOptions
     from promptseg.export.outputs import OutputRequest, plan_outputs
     from promptseg.export.read import mask_prompt
@@ -101,7 +103,8 @@ def segment(
     from promptseg.io.prompt_text import parse_box, parse_line, parse_point, parse_scribble
     from promptseg.models.loading import load_predictor
     from promptseg.prompts import TextPrompt
-    from promptseg.session.prompt_log import read_log
+    from promptseg.session.prompt_log import PromptLog, logged_prompts, read_log
+    from promptseg.session.restoring import DEFAULT_MODEL, restore
     from promptseg.volume import Volume, Window, parse_window
 
     started = time.perf_counter()
@@ -116,31 +119,37 @@ def segment(
         raise typer.BadParameter(
             "expected at least one of --point, --box, --recist, --scribble, --mask, --text and --prompts, got none"
         )
-    log = read_log(prompts) if prompts is not None else None
-    asked = parse_window(window) if window is not None else log.window if log is not None else None
-    options = (log.options if log else None) or EngineOptions()
+    log = read_log(prompts) if prompts is not None else PromptLog(())
+    listed = logged_prompts(log.entries) if log.is_list else []
+    model = model or log.model_id or DEFAULT_MODEL
+    log = replace(log, entries=()) if log.is_list else log
+    if any(asked is not None for asked in (window, mode, fuse)):  # on purpose otherwise than logged
+        options = log.options or EngineOptions()
+        log = replace(
+            log.prompts_alone(),
+            window=log.window if window is None else parse_window(window),
+            options=replace(options, mode=mode or options.mode, fuse=fuse or options.fuse),
+        )
     request = OutputRequest(kind, keep_identity, names=FOLDER_NAMES)
     read = [path for path in (mask, prompts) if path is not None]
     plan = plan_outputs(output, image, request, series=series, frame=frame, inputs=read)
     if text is not None:
         _require_text_engine()
-    load_predictor(model, device)  # what is missing is said before the image is read; it stays loaded
+    predictor = load_predictor(model, device)  # what is missing is said before the image is read
     volume = read_image(image, series, frame)
-    options = replace(options, mode=mode or options.mode, fuse=fuse or options.fuse)
-    session = open_session(volume, model, device, window=asked, options=options)
-    if label is not None:
-        session.new_label(label)
     given += [recist_box((z, y0, x0), (z, y1, x1), volume.geometry) for z, y0, x0, y1, x1 in lines]
     start = mask_prompt(mask, volume) if mask is not None else None
     with progress("segmenting") as (_, on_progress):
+        session = restore(volume, log, predictor, strict=not again, on_progress=on_progress)
+        if label is not None:
+            session.new_label(label)
         if start is not None:
             session.add(start)
         if text is not None:
             session.add(TextPrompt(text), on_progress=on_progress)
-        if log is not None:
-            apply_log(session, log, on_progress=on_progress)
-        if given:
-            session.add(*given, propagate=propagate, on_progress=on_progress)
+        for step in (listed, given):
+            if step:
+                session.add(*step, propagate=propagate, on_progress=on_progress)
     if probabilities is not None:
         told = Volume(session.probabilities(), volume.geometry, Window(0.0, 1.0))
         wrote(write_volume(told, probabilities))

@@ -149,11 +149,9 @@ def _list(classes: str | None) -> None:
 def _named(texts: Sequence[str], task: str | None, volume: Volume) -> tuple[str, list[str]]:
     """Return the task and classes that texts mean."""
     from promptseg.errors import PromptError
-    from promptseg.wholebody.modality import guess_modality
-    from promptseg.wholebody.names import resolve
+    from promptseg.wholebody.by_name import anatomy_of
 
-    modality = guess_modality(volume)
-    found = [resolve(text, task=task, modality=modality if modality in ("CT", "MR") else None) for text in texts]
+    found = [anatomy_of(text, volume, task) for text in texts]
     homes = sorted({anatomy.task for anatomy in found})
     if len(homes) > 1:
         said = ", ".join(f"{anatomy.text!r} to {anatomy.task}" for anatomy in found)
@@ -216,8 +214,9 @@ def _kept(labelmap: Labelmap, only: Sequence[str]) -> Labelmap:
 
 def _land(image: Path, folder: Path, labelmap: Labelmap) -> Path:
     from promptseg.api import open_session
+    from promptseg.wholebody.by_name import land
 
-    values = open_session(image, folder=folder).import_labels(labelmap)
+    values = land(open_session(image, folder=folder), labelmap, missing_ok=True)
     note(f"{len(values)} labels in the session {folder}")
     return folder
 

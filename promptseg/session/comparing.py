@@ -11,8 +11,9 @@ from promptseg.errors import ChangedError
 from promptseg.session.prompt_log import PromptLog
 from promptseg.session.replaying import perform
 from promptseg.session.session import Session
+from promptseg.volume import Volume
 
-__all__ = ["ANEW", "EVERY_WAY", "repeat", "require_unchanged"]
+__all__ = ["ANEW", "EVERY_WAY", "repeat", "require_image", "require_unchanged"]
 
 LOGGER = logging.getLogger(__name__)
 EVERY_WAY = ("stored", "again", "new")  # what can be done about a difference; see ``ChangedError``
@@ -22,6 +23,17 @@ WAYS = {
     "again": "take what the prompts give now",
     "new": "begin anew on this image",
 }
+
+
+def require_image(volume: Volume, log: PromptLog, *, strict: bool = True) -> bool:
+    """Compare an image with the one that a log was made on; return True where it is the same, or none is named.
+
+    Raises:
+        ChangedError: with ``strict``: it is another one.
+    """
+    if log.image_sha256 in (None, volume.content_hash):
+        return True
+    return _differs("the image has changed: the prompts were made on another image", strict, ("new",))
 
 
 def require_unchanged(
@@ -38,8 +50,8 @@ def require_unchanged(
     Raises:
         ChangedError: with ``strict``: they differ.
     """
-    if log.image_sha256 not in (None, session.volume.content_hash):
-        return _differs("the image has changed: the prompts were made on another image", strict, ("new",))
+    if not require_image(session.volume, log, strict=strict):
+        return False
     if log.weights not in ("", session.weights_hash):
         return _differs(f"the masks were made with other weights of the model {session.model_id!r}", strict, choices)
     return True

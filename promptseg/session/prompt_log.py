@@ -53,6 +53,11 @@ class PromptLog:
     options: EngineOptions | None = None
     weights: str = ""
 
+    @property
+    def is_list(self) -> bool:
+        """True for a plain list of prompts: nothing is known of how they were answered."""
+        return self.model_id is None and self.image_sha256 is None and all(e["op"] == "prompt" for e in self.entries)
+
     def header(self) -> dict[str, Any]:
         """Return what stands beside the entries in a log's or a journal's file, as plain JSON types."""
         return {

@@ -214,6 +214,33 @@ def test_no_face_takes_the_log_of_another_image(log, tmp_path, capsys):
     assert main(["report", str(other), "--log", str(log), "-o", str(tmp_path / "report")]) == 1
     assert "another image" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
+    mask = tmp_path / "mask.nii.gz"
+    assert main(["segment", str(other), "--prompts", str(log), "-o", str(mask)]) == 1
+    assert "another image" in capsys.readouterr().err
+    assert not mask.exists()
+    assert main(["segment", str(other), "--prompts", str(log), "-o", str(mask), "--again"]) == 0
+    assert main(["report", str(other), str(mask), "--log", str(log), "-o", str(tmp_path / "report")]) == 1
+    assert "another image" in capsys.readouterr().err
+
+
+def test_the_command_line_does_a_log_again_with_its_own_model(log, scan, tmp_path):
+    assert main(["segment", str(scan), "--prompts", str(log), "-o", str(tmp_path / "again")]) == 0
+    assert np.array_equal(
+        promptseg.read_labelmap(tmp_path / "again" / "mask.nii.gz").array, promptseg.replay(scan, log).array
+    )
+    made = read_log(tmp_path / "again" / "prompts.json")
+    assert (made.model_id, made.weights) == (read_log(log).model_id, read_log(log).weights)
+
+
+def test_a_list_of_prompts_counts_as_if_each_were_an_option(scan, tmp_path):
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps([{"type": "box", "voxel": [[12, 24, 14], [13, 46, 36]]}]))
+    common = ["--model", "classical", "--label", "left", "-o"]
+    assert main(["segment", str(scan), "--prompts", str(listed), *common, str(tmp_path / "one.nii.gz")]) == 0
+    assert main(["segment", str(scan), "--box", "12,24,14,13,46,36", *common, str(tmp_path / "two.nii.gz")]) == 0
+    one, two = (promptseg.read_labelmap(tmp_path / name) for name in ("one.nii.gz", "two.nii.gz"))
+    assert np.array_equal(one.array, two.array)
+    assert [label.name for label in one.labels.values()] == ["left"]
 
 
 def test_a_batch_takes_no_log_of_another_image_and_writes_the_weights(log, scan, tmp_path, weights):
