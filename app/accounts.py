@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from promptseg.app.settings import ServeSettings
-from promptseg.app.store import ApiKey, Database, Login, User
+from promptseg.app.store import ApiKey, Database, Login, SessionRow, Share, Study, User
+from promptseg.app.store.database import Transaction
 from promptseg.errors import SettingsError
 
 __all__ = ["KEY_PREFIX", "LOCAL_USER", "Accounts"]
 
 LOCAL_USER = "local"  # everyone, where the server only listens to its own machine
 KEY_PREFIX = "ps_"
-KNOWN_S = 20.0  # how long a key or cookie that was found is not looked up again: what revoking one may take
+KNOWN_S = 5.0  # how long a key or cookie that was found is not looked up again: what revoking one may take
 KNOWN_AT_MOST = 10_000
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 SHORTEST_PASSWORD = 10
@@ -26,6 +29,12 @@ SHORTEST_PASSWORD = 10
 
 def _hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _admitted(store: Transaction, user_id: str) -> str | None:
+    """Return the user's id, None for one that is locked out."""
+    user = store.get(User, user_id)
+    return user_id if user is not None and user.disabled is None else None
 
 
 class Accounts:
@@ -81,6 +90,49 @@ class Accounts:
             store.execute(delete(Login).where(Login.user_id == user.id))
         self._known.clear()
 
+    def set_disabled(self, name: str, disabled: bool) -> None:
+        """Lock a user out, with all keys and logins, or let the user in again; studies and sessions stay.
+
+        Raises:
+            SettingsError: no such user.
+        """
+        user = self._named(name)
+        with self._database.transaction() as store:
+            since = time.time() if disabled else None
+            store.execute(update(User).where(User.id == user.id).values(disabled=since))
+            store.execute(delete(Login).where(Login.user_id == user.id))
+        self._known.clear()
+
+    def delete(self, name: str, *, with_studies: bool = False) -> None:
+        """Delete a user, with keys and logins; with ``with_studies`` also studies and sessions, on disk as well.
+
+        Raises:
+            SettingsError: no such user, or one that still has studies or sessions.
+        """
+        user = self._named(name)
+        with self._database.transaction() as store:
+            studies = list(store.scalars(select(Study).where(Study.owner == user.id)))
+            ids = [study.id for study in studies]
+            mine = or_(SessionRow.owner == user.id, SessionRow.study_id.in_(ids))
+            sessions = list(store.scalars(select(SessionRow).where(mine)))
+            if (studies or sessions) and not with_studies:
+                raise SettingsError(
+                    f"{name!r} has {len(studies)} studies and {len(sessions)} sessions; "
+                    "delete them with --with-studies, or lock the user out: promptseg users disable"
+                )
+            store.execute(delete(SessionRow).where(mine))
+            store.execute(delete(Share).where(or_(Share.user_id == user.id, Share.study_id.in_(ids))))
+            store.execute(delete(Study).where(Study.owner == user.id))
+            for table in (ApiKey, Login):
+                store.execute(delete(table).where(table.user_id == user.id))
+            store.execute(delete(User).where(User.id == user.id))
+        self._known.clear()
+        data = self._settings.data
+        for folder in (*(Path(row.folder) for row in sessions), *(Path(s.folder) for s in studies if s.uploaded)):
+            shutil.rmtree(folder, ignore_errors=True)
+        for study in ids:
+            shutil.rmtree(data / "cache" / study, ignore_errors=True)
+
     def names(self) -> list[str]:
         """Return the names of all users."""
         with self._database.transaction() as store:
@@ -100,23 +152,36 @@ class Accounts:
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
-    def new_key(self, name: str, label: str = "") -> str:
+    def new_key(self, name: str, label: str = "", days: float | None = None) -> str:
         """Make a key for a user and return its text, which is not kept.
+
+        Args:
+            name: the user's.
+            label: what the key is for.
+            days: for how long it is good; None: until it is revoked.
 
         Raises:
             SettingsError: no such user.
         """
-        text = KEY_PREFIX + secrets.token_urlsafe(32)
-        key = ApiKey(hash=_hashed(text), user_id=self._named(name).id, name=label[:200], created=time.time())
+        text, now = KEY_PREFIX + secrets.token_urlsafe(32), time.time()
+        key = ApiKey(hash=_hashed(text), user_id=self._named(name).id, name=label[:200], created=now)
+        key.expires = None if days is None else now + days * 86_400
         with self._database.transaction() as store:
             store.add(key)
         return text
 
-    def revoke_keys(self, name: str) -> int:
-        """Revoke all keys of a user; return how many there were."""
+    def keys(self, name: str) -> list[ApiKey]:
+        """Return a user's keys, the newest last; the first eight digits of ``hash`` name one."""
         user = self._named(name)
         with self._database.transaction() as store:
-            live = list(store.scalars(select(ApiKey).where(ApiKey.user_id == user.id, ApiKey.revoked.is_(None))))
+            return list(store.scalars(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.created)))
+
+    def revoke_keys(self, name: str, only: str = "") -> int:
+        """Revoke all keys of a user, or the one whose hash begins with ``only``; return how many there were."""
+        user = self._named(name)
+        with self._database.transaction() as store:
+            wanted = select(ApiKey).where(ApiKey.user_id == user.id, ApiKey.revoked.is_(None))
+            live = [key for key in store.scalars(wanted) if key.hash.startswith(only)]
             for key in live:
                 key.revoked = time.time()
         self._known.clear()
@@ -128,7 +193,9 @@ class Accounts:
         def look(hashed: str) -> str | None:
             with self._database.transaction() as store:
                 key = store.get(ApiKey, hashed)
-                return key.user_id if key is not None and key.revoked is None else None
+                if key is None or key.revoked is not None or (key.expires is not None and key.expires < time.time()):
+                    return None
+                return _admitted(store, key.user_id)
 
         return self._remembered("key", text, look) if text.startswith(KEY_PREFIX) else None
 
@@ -145,7 +212,7 @@ class Accounts:
             self._hasher.verify(known, password)
         except (VerificationError, InvalidHashError):
             return None
-        return user.id if user is not None and user.password_hash else None
+        return user.id if user is not None and user.password_hash and user.disabled is None else None
 
     def new_login(self, user_id: str) -> str:
         """Return a cookie's text for a user who has just proved who it is."""
@@ -161,7 +228,8 @@ class Accounts:
         def look(hashed: str) -> str | None:
             with self._database.transaction() as store:
                 login = store.get(Login, hashed)
-                return login.user_id if login is not None and login.expires > time.time() else None
+                good = login is not None and login.expires > time.time()
+                return _admitted(store, login.user_id) if login is not None and good else None
 
         return self._remembered("cookie", text, look)
 

@@ -6,6 +6,7 @@ from promptseg.errors import PromptsegError, ReadError
 
 __all__ = [
     "BusyError",
+    "ForbiddenError",
     "FrameError",
     "FullError",
     "HeldElsewhereError",
@@ -17,6 +18,10 @@ __all__ = [
 
 class NotFoundError(PromptsegError):
     """There is no such thing, or it belongs to somebody else: the answer is the same."""
+
+
+class ForbiddenError(PromptsegError):
+    """The thing may be looked at, but not changed, by whoever asks."""
 
 
 class HeldElsewhereError(PromptsegError):

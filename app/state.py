@@ -18,6 +18,7 @@ from promptseg.app.store import Database
 from promptseg.app.studies.catalogue import Catalogue
 from promptseg.app.studies.dicomweb import DicomWeb
 from promptseg.app.studies.series import Shelf
+from promptseg.app.studies.sharing import Shares
 
 __all__ = ["AppState"]
 
@@ -32,6 +33,7 @@ class AppState:
         settings: see ``ServeSettings``.
         database: the store.
         accounts: users, keys, logins.
+        shares: who may do what with whose study.
         shelf: volumes in memory.
         dicomweb: studies on other servers.
         catalogue: studies.
@@ -44,6 +46,7 @@ class AppState:
     settings: ServeSettings
     database: Database
     accounts: Accounts
+    shares: Shares
     shelf: Shelf
     dicomweb: DicomWeb
     catalogue: Catalogue
@@ -71,11 +74,13 @@ class AppState:
         if settings.auth == "none":
             accounts.ensure(LOCAL_USER)
         shelf = Shelf(settings.data / "cache")
-        sessions = ServedSessions(settings, database, shelf)
+        shares = Shares(database)
+        sessions = ServedSessions(settings, database, shelf, shares)
         jobs, whole_body, audit = Jobs(database, sessions), WholeBodyRuns(settings.device), Audit(database)
         dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
-        catalogue = Catalogue(settings, database, dicomweb)
-        return AppState(settings, database, accounts, shelf, dicomweb, catalogue, sessions, jobs, whole_body, audit)
+        catalogue = Catalogue(settings, database, dicomweb, shares)
+        parts = (accounts, shares, shelf, dicomweb, catalogue, sessions, jobs, whole_body, audit)
+        return AppState(settings, database, *parts)
 
     def trouble(self) -> str:
         """Return why nobody can work at the moment, in one sentence; "" where everybody can."""

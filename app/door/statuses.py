@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import re
+import tempfile
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError, UploadTooLargeError
+from promptseg.app.errors import BusyError, ForbiddenError, HeldElsewhereError, NotFoundError, UploadTooLargeError
 from promptseg.errors import (
     Cancelled,
     MissingExtraError,
     PromptsegError,
     ReplayError,
     UnknownModelError,
+    WriteError,
 )
 
 __all__ = ["CODES", "ERRORS", "Error", "add_error_handlers", "body_of_error", "status_of"]
@@ -35,9 +40,11 @@ class Error(BaseModel):
 
 
 LOGGER = logging.getLogger(__name__)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STATUS: tuple[tuple[type[PromptsegError], int], ...] = (
     (NotFoundError, 404),
     (UploadTooLargeError, 413),
+    (ForbiddenError, 403),
     (UnknownModelError, 404),
     (MissingExtraError, 501),
     (HeldElsewhereError, 503),
@@ -48,7 +55,7 @@ STATUS: tuple[tuple[type[PromptsegError], int], ...] = (
 TEXTS = {
     400: "The request is malformed",
     401: "Nobody is logged in, or the key is unknown",
-    403: "The request comes from another site",
+    403: "The request comes from another site, or the study is shared for looking only",
     404: "There is no such thing, or it belongs to somebody else",
     409: "The session is in another state",
     413: "Too large",
@@ -56,6 +63,7 @@ TEXTS = {
     429: "Too many requests",
     501: "Not installed",
     503: "Busy; see Retry-After",
+    507: "The disk is full",
 }
 CODES = {  # of what no class of ours stands for
     400: "malformed",
@@ -75,6 +83,8 @@ def status_of(exc: PromptsegError) -> int:
     """Return the HTTP status of an error."""
     if isinstance(exc, BusyError):
         return 429 if exc.own else 503
+    if isinstance(exc, WriteError) and isinstance(exc.__cause__, OSError):
+        return 507 if exc.__cause__.errno in FULL else 503
     return next(code for kind, code in STATUS if isinstance(exc, kind))
 
 
@@ -88,19 +98,44 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PromptsegError, _promptseg)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _disk)
+    app.add_exception_handler(SQLAlchemyError, _store)
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _promptseg(_: Request, exc: Exception) -> JSONResponse:
+async def _promptseg(request: Request, exc: Exception) -> JSONResponse:
     headers = {}
     if not isinstance(exc, PromptsegError):
         raise exc
     status = status_of(exc)
     if isinstance(exc, BusyError):
         headers["Retry-After"] = str(max(1, math.ceil(exc.retry_after_s)))
-    elif status == 503:
-        headers["Retry-After"] = "1"
-    return JSONResponse(body_of_error(exc), status, headers)
+    elif status in (503, 507):
+        headers["Retry-After"] = "1" if status == 503 else "60"
+    body = body_of_error(exc)
+    return JSONResponse({**body, "detail": _without_paths(request, body["detail"])}, status, headers)
+
+
+def _without_paths(request: Request, text: str) -> str:
+    """Return a sentence without the places of the server's own folders."""
+    settings = request.app.state.promptseg.settings
+    for folder in sorted({str(settings.data), *map(str, settings.roots), tempfile.gettempdir()}, key=len, reverse=True):
+        text = re.sub(rf"{re.escape(folder)}(/sessions/[0-9a-f]+|/studies/[0-9a-f]+)?/?", "", text)
+    return text
+
+
+async def _disk(request: Request, exc: Exception) -> JSONResponse:
+    full = isinstance(exc, OSError) and exc.errno in FULL
+    if not full:
+        return await _unexpected(request, exc)
+    detail = "the server's disk is full; nothing was changed"
+    return JSONResponse({"code": "write", "detail": detail}, 507, {"Retry-After": "60"})
+
+
+async def _store(_: Request, exc: Exception) -> JSONResponse:
+    LOGGER.error("the store failed: %s", type(exc).__name__, exc_info=exc)
+    detail = "the server's store does not answer at the moment; nothing is lost, try again"
+    return JSONResponse({"code": "busy", "detail": detail}, 503, {"Retry-After": "5"})
 
 
 async def _validation(_: Request, exc: Exception) -> JSONResponse:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import shutil
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -39,6 +43,8 @@ _OF_SESSIONS: tuple[Format[Served], ...] = (
     Format("report.html", ".html", "text/html; charset=utf-8", _report, "log", "report"),
     Format("report.pdf", ".pdf", "application/pdf", _report, "log", "report"),
 )
+AT_ONCE = threading.Semaphore(2)
+ELSEWHERE = ("/tmp", "/dev/shm")  # where a file may wait when the data's own disk is full
 SESSIONS = {one.name: one for one in _OF_SESSIONS}
 EXPORTS: dict[str, Format[Content] | Format[Served]] = {
     name: SESSIONS[name] if name in SESSIONS else FORMATS[name] for name in OFFERED
@@ -51,10 +57,10 @@ def reads_the_log(kind: str) -> bool:
 
 
 def export(served: Served, row: SessionRow, study: Study, kind: str, label: int | None) -> tuple[str, bytes, str]:
-    """Write the labels in one format.
+    """Write the labels in one format. It takes a while for some: two at once, beside the models' threads.
 
     Args:
-        served: the session.
+        served: the session; for a format that ``reads_the_log`` with a twin of the engine's, see ``Served.beside``.
         row: its row in the store.
         study: its study.
         kind: one of ``EXPORTS``.
@@ -66,7 +72,8 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
     Raises:
         WriteError: the format does not hold this mask.
     """
-    with tempfile.TemporaryDirectory(prefix="promptseg-") as name:
+    room = _roomy(4 * served.array.nbytes)
+    with AT_ONCE, tempfile.TemporaryDirectory(prefix="promptseg-", dir=room) as name:
         folder, wanted = Path(name), EXPORTS[kind]
         if kind in SESSIONS:
             SESSIONS[kind].write(served, folder / wanted.file_name())
@@ -106,6 +113,15 @@ def _write(wanted: Format[Content], content: Content, folder: Path) -> None:
     for value in values:
         one = Content(content.labelmap, only=(value,))
         wanted.write(one, folder / wanted.file_name(f"label-{value}"))
+
+
+def _roomy(needed: int) -> str | None:
+    """Return a folder with so many bytes free, so that a full disk keeps nobody's mask in; None: the usual one."""
+    for place in (tempfile.gettempdir(), *ELSEWHERE):
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(place).free > needed and os.access(place, os.W_OK):
+                return place
+    return None
 
 
 def _zipped(files: list[Path]) -> bytes:

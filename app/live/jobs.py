@@ -188,8 +188,13 @@ class Jobs:
         job = self._jobs.get(job_id)
         if job is None:
             job = self._stored(job_id, self._sessions.leases)
-        if job is None or job.owner != owner:
+        if job is None or (job.owner != owner and job.session_id is None):
             raise NotFoundError(f"no job {job_id!r}")
+        if job.owner != owner:  # a colleague's session is looked at by whom its study is shared with
+            try:
+                self._sessions.row(owner, str(job.session_id))
+            except NotFoundError:
+                raise NotFoundError(f"no job {job_id!r}") from None
         return job
 
     def running(self) -> int:

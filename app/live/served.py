@@ -7,6 +7,7 @@ can be loaded again, or a mask downloaded, while a long step runs.
 from __future__ import annotations
 
 import base64
+import copy
 import time
 import zlib
 from collections.abc import Callable
@@ -156,6 +157,12 @@ class Served:
     def labelmap(self) -> Labelmap:
         """Return a copy of the labels as shown."""
         return Labelmap(self.array.copy(), self.session.volume.geometry, self.session.labels)
+
+    def beside(self, twin: Session) -> Served:
+        """Return the same on a twin of the engine's session: to read from while this one goes on."""
+        other = copy.copy(self)
+        other.session, other.array = twin, self.array.copy()
+        return other
 
     @property
     def nbytes(self) -> int:

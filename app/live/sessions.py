@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from weakref import ref
 
 from filelock import FileLock
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.keeper import Keeper
@@ -27,8 +27,9 @@ from promptseg.app.live.memory import Room
 from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.settings import ServeSettings
-from promptseg.app.store import Database, SessionRow, Study
+from promptseg.app.store import Database, SessionRow, Share, Study
 from promptseg.app.studies.series import Content, Series, Shelf
+from promptseg.app.studies.sharing import Role, Shares, require
 from promptseg.errors import ModelError
 from promptseg.models.loading import load_predictor
 from promptseg.models.weights.registry import model_card
@@ -53,9 +54,11 @@ class ServedSessions:
         settings: limits, device.
         database: the store.
         shelf: volumes.
+        shares: who may do what.
     """
 
-    def __init__(self, settings: ServeSettings, database: Database, shelf: Shelf) -> None:
+    def __init__(self, settings: ServeSettings, database: Database, shelf: Shelf, shares: Shares) -> None:
+        self._shares = shares
         self._settings, self._limits = settings, settings.limits
         self._database, self._shelf = database, shelf
         self.leases = Leases(database, settings.data / "processes", settings.limits.lease_s)
@@ -109,50 +112,60 @@ class ServedSessions:
             store.add(row)
         return self._register(Served(session_id, owner, study.id, session, 0, lease_until=until), hold)
 
-    def find(self, owner: str, session_id: str) -> Served | None:
-        """Return a session of this owner that is in memory; None where it must be fetched. Never waits."""
+    def find(self, user: str, session_id: str, role: Role = Role.EDITOR) -> Served | None:
+        """Return a session that is in memory to someone who may; None where it must be fetched. Waits for nobody."""
         served = self._live.get(session_id)
         if served is None or time.monotonic() > served.lease_until:
             return None
-        if served.owner != owner:
-            raise NotFoundError(f"no session {session_id!r}")
+        if not self._shares.is_known(user, served.study_id):
+            return None
+        self._require(user, served, session_id, role)
         served.last_seen = time.time()
         return served
 
-    def get(self, owner: str, session_id: str, changed: Changes = "refuse") -> Served:
-        """Return a session of this owner, brought back from its journal where it is not in memory. May take long.
+    def _require(self, user: str, session: Served | SessionRow, session_id: str, role: Role) -> None:
+        """Let those through who may work so with the study; its editors do as they like with sessions of their own."""
+        found = self._shares.role(user, session.study_id)
+        if session.owner == user and found is Role.EDITOR:
+            found = Role.OWNER
+        require(found, role, f"no session {session_id!r}")
+
+    def get(self, user: str, session_id: str, role: Role = Role.EDITOR, changed: Changes = "refuse") -> Served:
+        """Return a session to someone who may, from its journal where it is not in memory. May take long.
 
         Raises:
-            NotFoundError: no such session, or another's.
+            NotFoundError: no such session, or none of this user's business.
+            ForbiddenError: the user may look at it only.
             HeldElsewhereError: another process is working on it.
             ChangedError: its image, weights or masks are not those of then; ``changed`` is as in ``promptseg.resume``.
         """
-        self.row(owner, session_id)
+        self.row(user, session_id, role)
         with self._lock:
             opening = self._opening.setdefault(session_id, threading.Lock())
         with opening:
-            served = self.find(owner, session_id)
-            return served if served is not None else self._bring_back(self.row(owner, session_id), changed)
+            served = self.find(user, session_id, role)  # the role is known since a moment ago
+            return served if served is not None else self._bring_back(self.row(user, session_id, role), changed)
 
-    def row(self, owner: str, session_id: str) -> SessionRow:
-        """Return the store's row of a session.
+    def row(self, user: str, session_id: str, role: Role = Role.READER) -> SessionRow:
+        """Return the store's row of a session to someone who may do what ``role`` may.
 
         Raises:
-            NotFoundError: no such session, or another's.
+            NotFoundError: no such session, or none of this user's business.
+            ForbiddenError: the user may look at it only.
         """
         with self._database.transaction() as store:
             row = store.get(SessionRow, session_id)
-        if row is None or row.owner != owner:
+        if row is None:
             raise NotFoundError(f"no session {session_id!r}")
+        self._require(user, row, session_id, role)
         return row
 
-    def rows(self, owner: str) -> list[SessionRow]:
-        """Return all sessions of a user, the last used first."""
+    def rows(self, user: str) -> list[SessionRow]:
+        """Return all sessions of a user, and those on studies that colleagues share; the last used first."""
+        shared = select(Share.study_id).where(Share.user_id == user)
+        mine = or_(SessionRow.owner == user, SessionRow.study_id.in_(shared))
         with self._database.transaction() as store:
-            found = store.scalars(
-                select(SessionRow).where(SessionRow.owner == owner).order_by(SessionRow.last_seen.desc())
-            )
-            return list(found)
+            return list(store.scalars(select(SessionRow).where(mine).order_by(SessionRow.last_seen.desc())))
 
     def put_away(self, session_id: str) -> bool:
         """Free a session's memory and give up its lease, unless it is at work; nothing is lost."""
@@ -173,7 +186,7 @@ class ServedSessions:
             NotFoundError: no such session.
             BusyError: it is at work.
         """
-        row = self.row(owner, session_id)
+        row = self.row(owner, session_id, Role.OWNER)
         if not self.put_away(session_id):
             raise BusyError("the session is at work; cancel that first", 1.0, own=True)
         with self._database.transaction() as store:

@@ -15,6 +15,7 @@ from promptseg.app.door.statuses import ERRORS
 from promptseg.app.live.jobs import LAST, LiveJob
 from promptseg.app.service.schema import JobOut
 from promptseg.app.service.work import threaded
+from promptseg.app.studies.sharing import Role
 
 __all__ = ["router", "shown_job"]
 
@@ -38,6 +39,8 @@ async def get_job(who: Who, job_id: str) -> Any:
 async def cancel_job(who: Who, job_id: str) -> Any:
     """Ask a job to stop at its next slice; the session stays as it was before the job."""
     job = await threaded(who.state.jobs.get, who.user, job_id)
+    if job.session_id is not None:
+        await threaded(who.state.sessions.row, who.user, job.session_id, Role.EDITOR)
     job.cancel()
     return shown_job(job)
 

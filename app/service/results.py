@@ -20,6 +20,7 @@ from promptseg.app.service.schema import Carried
 from promptseg.app.service.work import ask, live, threaded
 from promptseg.app.store import Study
 from promptseg.app.studies.series import Content
+from promptseg.app.studies.sharing import Role
 from promptseg.io.nifti_bytes import nifti_header
 from promptseg.session.session import Session
 
@@ -38,11 +39,12 @@ async def image(who: Who, session_id: str, frame: Annotated[int | None, Query(ge
 
     ``frame`` shows another frame of a 4D image; the session's labels belong to its own.
     """
-    served = await live(who, session_id)
+    served = await live(who, session_id, Role.READER)
     tag = f'"{served.session.volume.content_hash}-{frame}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if who.request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
+    who.state.audit.note(who.user, "image read", served.session.volume.content_hash, session_id)
     path = await threaded(_image_file, who, served, frame)
     return FileResponse(path, media_type=NIFTI, headers=headers)
 
@@ -62,7 +64,8 @@ def _image_file(who: Caller, served: Served, frame: int | None) -> Path:
 @router.get("/labels.nii", response_class=StreamingResponse, responses=BYTES)
 async def labels(who: Who, session_id: str) -> Response:
     """Return the labels as they stand, uint8, on the image's grid; the header X-Revision says which state it is."""
-    served = await live(who, session_id)
+    served = await live(who, session_id, Role.READER)
+    who.state.audit.note(who.user, "labels read", served.session.volume.content_hash, session_id)
     revision = served.shown.revision
     array = await threaded(served.array.copy)
     head = nifti_header(array, served.session.volume.geometry)
@@ -117,7 +120,8 @@ def _confidence(session: Session, label: int | None, plane: str) -> list[float |
 @router.get("/measurements", response_model=list[dict[str, Any]])
 async def measurements(who: Who, session_id: str) -> Any:
     """Measure every label that has a voxel: one row per label and quantity."""
-    served = await live(who, session_id)
+    served = await live(who, session_id, Role.READER)
+    who.state.audit.note(who.user, "measurements read", served.session.volume.content_hash, session_id)
     return await threaded(_measure, served)
 
 
@@ -143,14 +147,12 @@ async def export_labels(
     label: Annotated[int | None, Query(ge=1, le=255)] = None,
 ) -> Response:
     """Take the labels away as a file."""
-    served = await live(who, session_id)
+    served = await live(who, session_id, Role.READER)
     row = await threaded(who.state.sessions.row, who.user, session_id)
     study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
-    if reads_the_log(format):
-        made = await ask(who, session_id, lambda _: export(served, row, study, format, label), long=True)
-    else:
-        made = await threaded(export, served, row, study, format, label)
-    name, content, kind = made
+    if reads_the_log(format):  # from a copy, beside everybody's clicks
+        served = served.beside(await ask(who, session_id, lambda session: session.twin()))
+    name, content, kind = await threaded(export, served, row, study, format, label)
     await threaded(
         who.state.audit.note_now, who.user, f"export {format}", served.session.volume.content_hash, session_id
     )

@@ -23,6 +23,7 @@ __all__ = [
     "SessionIn",
     "SessionState",
     "SessionSummary",
+    "ShareIn",
     "StudyIn",
     "StudyOut",
     "TextIn",
@@ -119,6 +120,12 @@ class SeriesOut(BaseModel):
     frames: int
     colour: bool
     error: str
+
+
+class ShareIn(Strict):
+    """What a colleague may do with a study."""
+
+    role: Literal["reader", "editor"]
 
 
 class StudyOut(BaseModel):

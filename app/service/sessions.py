@@ -28,6 +28,7 @@ from promptseg.app.service.steps import AcceptIn, EditIn, LabelsIn, PaintIn, Pro
 from promptseg.app.service.work import choose, live, step, threaded
 from promptseg.app.store import SessionRow
 from promptseg.app.studies.series import Content, Series
+from promptseg.app.studies.sharing import Role
 from promptseg.check.finding import Finding
 from promptseg.engine.edits import edit_from_dict
 from promptseg.errors import GeometryMismatchError, PromptError
@@ -63,7 +64,7 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
         "colour": volume.is_rgb,
         "modality": volume.modality,
         "window": vars(volume.window),
-        "findings": [Finding.of(finding).to_dict() for finding in volume.findings],
+        "findings": [Finding.of(finding).to_dict() for finding in (*volume.findings, *served.session.findings)],
         "job": served.job or (beside.id if beside else None),
         "created": row.created,
         "changed_at": served.last_seen,
@@ -80,7 +81,7 @@ def origin_of(who: Caller, session_id: str) -> tuple[SessionRow, Series]:
 @router.post("", status_code=201, response_model=SessionState)
 async def open_session(who: Who, wanted: SessionIn) -> Any:
     """Open a session on a series of a study."""
-    study = await threaded(who.state.catalogue.get, who.user, wanted.study)
+    study = await threaded(who.state.catalogue.get, who.user, wanted.study, Role.EDITOR)
     series = Content.from_dict(study.content).get(wanted.series)
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
@@ -90,6 +91,7 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
 @router.get("", response_model=list[SessionSummary])
 async def list_sessions(who: Who) -> Any:
     """List your sessions, the last used first; also those that are not in memory."""
+    who.state.audit.note(who.user, "sessions listed")
     rows = await threaded(who.state.sessions.rows, who.user)
     return [
         {
@@ -108,7 +110,8 @@ async def list_sessions(who: Who) -> Any:
 @router.get("/{session_id}", response_model=SessionState)
 async def get_session(who: Who, session_id: str) -> Any:
     """Return a session; one that is not in memory is brought back first."""
-    served = await live(who, session_id)
+    served = await live(who, session_id, Role.READER)
+    who.state.audit.note(who.user, "session read", served.session.volume.content_hash, session_id)
     row, series = await threaded(origin_of, who, session_id)
     return state_of(who, served, row, series.frames)
 
@@ -116,7 +119,7 @@ async def get_session(who: Who, session_id: str) -> Any:
 @router.post("/{session_id}/restore", response_model=SessionState)
 async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
     """Bring back a session whose image, weights or masks are not those of then (409, code "changed"), in one way."""
-    served = await threaded(who.state.sessions.get, who.user, session_id, body.how)
+    served = await threaded(who.state.sessions.get, who.user, session_id, changed=body.how)
     row, series = await threaded(origin_of, who, session_id)
     who.state.audit.note(who.user, f"restored {body.how}", served.session.volume.content_hash, session_id)
     return state_of(who, served, row, series.frames)
@@ -125,7 +128,7 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
 @router.delete("/{session_id}", status_code=204)
 async def delete_session(who: Who, session_id: str) -> Response:
     """Delete a session for good, with its masks and prompts."""
-    row = await threaded(who.state.sessions.row, who.user, session_id)
+    row = await threaded(who.state.sessions.row, who.user, session_id, Role.OWNER)
     study = await threaded(who.state.catalogue.get, who.user, row.study_id)
     await threaded(who.state.sessions.remove, who.user, session_id)
     await threaded(who.state.audit.note_now, who.user, "session deleted", study.hash, session_id)
@@ -135,7 +138,7 @@ async def delete_session(who: Who, session_id: str) -> Response:
 @router.post("/{session_id}/close", status_code=204)
 async def close_session(who: Who, session_id: str) -> Response:
     """Free a session's memory; nothing is lost, the next request brings it back."""
-    await threaded(who.state.sessions.row, who.user, session_id)
+    await threaded(who.state.sessions.row, who.user, session_id, Role.EDITOR)
     await threaded(who.state.sessions.put_away, session_id)
     return Response(status_code=204)
 

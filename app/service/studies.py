@@ -13,10 +13,11 @@ from starlette.requests import ClientDisconnect
 from promptseg.app.door.caller import Who
 from promptseg.app.door.statuses import ERRORS
 from promptseg.app.errors import UnreadableBodyError
-from promptseg.app.service.schema import StudyIn, StudyOut
+from promptseg.app.service.schema import ShareIn, StudyIn, StudyOut
 from promptseg.app.service.work import threaded
 from promptseg.app.store import Study
 from promptseg.app.studies.series import Content
+from promptseg.app.studies.sharing import Role
 from promptseg.errors import ReadError
 
 __all__ = ["router"]
@@ -97,6 +98,7 @@ async def _named(who: Who) -> Study:
 @router.get("", response_model=list[StudyOut])
 async def list_studies(who: Who) -> Any:
     """List your studies, the newest first."""
+    who.state.audit.note(who.user, "studies listed")
     return [shown(study) for study in await threaded(who.state.catalogue.all, who.user)]
 
 
@@ -109,9 +111,34 @@ async def get_study(who: Who, study_id: str) -> Any:
 @router.delete("/{study_id}", status_code=204)
 async def delete_study(who: Who, study_id: str) -> Response:
     """Delete a study and its files; its sessions must go first."""
-    study = await threaded(who.state.catalogue.get, who.user, study_id)
+    study = await threaded(who.state.catalogue.get, who.user, study_id, Role.OWNER)
     await threaded(who.state.catalogue.remove, who.user, study_id)
     await threaded(who.state.audit.note_now, who.user, "study deleted", study.hash)
+    return Response(status_code=204)
+
+
+@router.get("/{study_id}/shares", response_model=dict[str, str])
+async def list_shares(who: Who, study_id: str) -> Any:
+    """Say with whom a study is shared: the user's name and role."""
+    await threaded(who.state.catalogue.get, who.user, study_id, Role.OWNER)
+    return await threaded(who.state.shares.of_study, study_id)
+
+
+@router.put("/{study_id}/shares/{name}", status_code=204)
+async def share(who: Who, study_id: str, name: str, body: ShareIn) -> Response:
+    """Share a study with a colleague: a reader looks and exports, an editor works on its masks, too."""
+    study = await threaded(who.state.catalogue.get, who.user, study_id, Role.OWNER)
+    await threaded(who.state.shares.give, study_id, name, body.role)
+    await threaded(who.state.audit.note_now, who.user, f"shared with {body.role}", study.hash)
+    return Response(status_code=204)
+
+
+@router.delete("/{study_id}/shares/{name}", status_code=204)
+async def unshare(who: Who, study_id: str, name: str) -> Response:
+    """Share a study with a colleague no longer."""
+    study = await threaded(who.state.catalogue.get, who.user, study_id, Role.OWNER)
+    await threaded(who.state.shares.take, study_id, name)
+    await threaded(who.state.audit.note_now, who.user, "shared no longer", study.hash)
     return Response(status_code=204)
 
 
@@ -125,6 +152,7 @@ async def thumbnail(who: Who, study_id: str, series_id: str) -> FileResponse:
     from pathlib import Path
 
     study = await threaded(who.state.catalogue.get, who.user, study_id)
+    who.state.audit.note(who.user, "thumbnail read", study.hash)
     series = Content.from_dict(study.content).get(series_id)
     path = await threaded(who.state.shelf.thumbnail, study.id, Path(study.folder), series)
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})

@@ -12,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.caller import Caller
 from promptseg.app.errors import HeldElsewhereError
-from promptseg.app.live.queueing import Priority, Work
+from promptseg.app.live.queueing import Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.live.sessions import Step
+from promptseg.app.studies.sharing import Role
 from promptseg.errors import Cancelled
 from promptseg.session.session import Session
 
@@ -28,11 +29,11 @@ async def threaded(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     return await run_in_threadpool(call, *arguments, **named)
 
 
-async def live(who: Caller, session_id: str) -> Served:
-    """Return a session of the caller, from memory or from its journal."""
-    served = who.state.sessions.find(who.user, session_id)
+async def live(who: Caller, session_id: str, role: Role = Role.EDITOR) -> Served:
+    """Return a session from memory or from its journal, to a caller who may do what ``role`` may."""
+    served = who.state.sessions.find(who.user, session_id, role)
     if served is None:
-        served = await threaded(who.state.sessions.get, who.user, session_id)
+        served = await threaded(who.state.sessions.get, who.user, session_id, role)
     return served
 
 
@@ -57,11 +58,10 @@ def choose(session: Session, label: int | None) -> None:
         session.select(label)
 
 
-async def ask(who: Caller, session_id: str, question: Callable[[Session], T], *, long: bool = False) -> T:
-    """Ask a session something that only its own thread may read; a long question waits behind all clicks."""
-    served = await live(who, session_id)
-    priority = Priority.BATCH if long else Priority.INTERACTIVE
-    answer: T = await _finished(who, who.state.sessions.ask(served, question, priority))
+async def ask(who: Caller, session_id: str, question: Callable[[Session], T]) -> T:
+    """Ask a session something that only its own thread may read."""
+    served = await live(who, session_id, Role.READER)
+    answer: T = await _finished(who, who.state.sessions.ask(served, question))
     return answer
 
 

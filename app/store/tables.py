@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["ApiKey", "AuditEntry", "Base", "Job", "Login", "SessionRow", "Study", "User"]
+__all__ = ["ApiKey", "AuditEntry", "Base", "Job", "Login", "SessionRow", "Share", "Study", "User"]
 
 
 class Base(DeclarativeBase):
@@ -23,6 +23,7 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(Text)  # argon2id
     subject: Mapped[str | None] = mapped_column(String(400), unique=True)  # issuer and subject of an OIDC identity
     created: Mapped[float] = mapped_column(Float)
+    disabled: Mapped[float | None] = mapped_column(Float)  # since when; None: may come in
 
 
 class ApiKey(Base):
@@ -34,6 +35,7 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(200))
     created: Mapped[float] = mapped_column(Float)
     revoked: Mapped[float | None] = mapped_column(Float)
+    expires: Mapped[float | None] = mapped_column(Float)
 
 
 class Login(Base):
@@ -57,6 +59,16 @@ class Study(Base):
     bytes: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[str] = mapped_column(String(64))
     content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[float] = mapped_column(Float)
+
+
+class Share(Base):
+    """A study that its owner has opened to a colleague."""
+
+    __tablename__ = "shares"
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(20))  # editor, reader
     created: Mapped[float] = mapped_column(Float)
 
 
@@ -105,6 +117,7 @@ class AuditEntry(Base):
     action: Mapped[str] = mapped_column(String(60))
     study_hash: Mapped[str] = mapped_column(String(64))
     session_id: Mapped[str | None] = mapped_column(String(64))
+    address: Mapped[str] = mapped_column(String(64), server_default="")  # that the request came from
 
 
 Index("ix_sessions_lease", SessionRow.holder, SessionRow.lease_until)

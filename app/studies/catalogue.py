@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 
 from promptseg.app.errors import BusyError, NotFoundError, UploadTooLargeError
 from promptseg.app.settings import ServeSettings
-from promptseg.app.store import Database, SessionRow, Study
+from promptseg.app.store import Database, SessionRow, Share, Study
 from promptseg.app.studies.dicomweb import DicomWeb
 from promptseg.app.studies.series import Content, describe
+from promptseg.app.studies.sharing import Role, Shares
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
 from promptseg.example import example_path
@@ -34,10 +35,11 @@ class Catalogue:
         settings: data folder, roots, limits.
         database: the store.
         dicomweb: other servers with studies.
+        shares: who may do what.
     """
 
-    def __init__(self, settings: ServeSettings, database: Database, dicomweb: DicomWeb) -> None:
-        self._settings, self._database, self._dicomweb = settings, database, dicomweb
+    def __init__(self, settings: ServeSettings, database: Database, dicomweb: DicomWeb, shares: Shares) -> None:
+        self._settings, self._database, self._dicomweb, self._shares = settings, database, dicomweb, shares
 
     def upload(self, owner: str, files: Iterable[tuple[str, BinaryIO]]) -> Study:
         """Take files in.
@@ -110,22 +112,26 @@ class Catalogue:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return self._add(secrets.token_hex(16), owner, EXAMPLE, path, content, digest, 0)
 
-    def get(self, owner: str, study_id: str) -> Study:
-        """Return a study.
+    def get(self, user: str, study_id: str, role: Role = Role.READER) -> Study:
+        """Return a study to someone who may do what ``role`` may.
 
         Raises:
-            NotFoundError: no such study, or another's.
+            NotFoundError: no such study, or none of this user's business.
+            ForbiddenError: it may be looked at only.
         """
+        self._shares.require(user, study_id, role)
         with self._database.transaction() as store:
             study = store.get(Study, study_id)
-        if study is None or study.owner != owner:
+        if study is None:
             raise NotFoundError(f"no study {study_id!r}")
         return study
 
-    def all(self, owner: str) -> list[Study]:
-        """Return all studies of a user, the newest first."""
+    def all(self, user: str) -> list[Study]:
+        """Return all studies of a user, those that colleagues share among them, the newest first."""
+        shared = select(Share.study_id).where(Share.user_id == user)
+        mine = or_(Study.owner == user, Study.id.in_(shared))
         with self._database.transaction() as store:
-            return list(store.scalars(select(Study).where(Study.owner == owner).order_by(Study.created.desc())))
+            return list(store.scalars(select(Study).where(mine).order_by(Study.created.desc())))
 
     def remove(self, owner: str, study_id: str) -> None:
         """Delete a study and its files; files below a root stay.
@@ -134,11 +140,12 @@ class Catalogue:
             NotFoundError: no such study.
             BusyError: sessions still stand on it.
         """
-        study = self.get(owner, study_id)
+        study = self.get(owner, study_id, Role.OWNER)
         with self._database.transaction() as store:
             sessions = store.scalar(select(func.count()).where(SessionRow.study_id == study_id))
             if sessions:
                 raise BusyError(f"{sessions} session(s) stand on this study; delete them first", 1.0, own=True)
+            store.execute(delete(Share).where(Share.study_id == study_id))
             store.execute(delete(Study).where(Study.id == study_id))
         if study.uploaded:
             shutil.rmtree(study.folder, ignore_errors=True)

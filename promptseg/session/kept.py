@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from promptseg.errors import WriteError
-from promptseg.session.history import Past
-from promptseg.session.one_at_a_time import one_at_a_time
+from promptseg.session.history import History, Past
+from promptseg.session.one_at_a_time import Occupied, one_at_a_time
 from promptseg.session.reading import SessionView
+from promptseg.volume.label_voxels import Layers
 
 __all__ = ["KeptSession"]
 
@@ -60,6 +62,15 @@ class KeptSession(SessionView):
         """Have a snapshot written in the background, so that it is brought back quickly."""
         if self._keeper is not None:
             self._keeper.save()
+
+    def twin(self) -> Self:
+        """Return a session of the same state that is nobody's: to export from while this one goes on."""
+        twin = copy.copy(self)
+        Occupied.__init__(twin)
+        twin._keeper, twin._layers = None, Layers(self.volume.shape, self.options.overlap)
+        twin._history = History(twin._layers)
+        twin._history.restore(self._history.capture())
+        return twin
 
     def capture(self) -> Past:
         """Return the whole history as it is now."""
