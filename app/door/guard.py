@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptseg.app.accounts import LOCAL_USER
+from promptseg.app.audit import ADDRESS
 from promptseg.app.door.metrics import Metrics
 from promptseg.app.door.statuses import CODES
 from promptseg.app.settings import is_loopback
@@ -114,6 +115,7 @@ class Guard:
                 self._add_headers(MutableHeaders(scope=message), is_api)
             await send(message)
 
+        ADDRESS.set(_address(scope))
         try:
             await self._admit(scope)
             reading = self._measured(scope, receive) if scope["type"] == "http" else receive
