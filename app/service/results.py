@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from numpy.typing import NDArray
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
@@ -68,6 +69,19 @@ async def labels(who: Who, session_id: str) -> Response:
     who.state.audit.note(who.user, "labels read", served.session.volume.content_hash, session_id)
     revision = served.shown.revision
     array = await threaded(served.array.copy)
+    return _nifti(array, served, {"X-Revision": str(revision)})
+
+
+@router.get("/probabilities.nii", response_class=StreamingResponse, responses=BYTES)
+async def probabilities(
+    who: Who, session_id: str, label: Annotated[int | None, Query(ge=1, le=255)] = None
+) -> Response:
+    """Return how probably each voxel is the label's, float32 of 0 to 1, where a 3D network has answered it."""
+    served = await live(who, session_id)
+    return _nifti(await ask(who, session_id, lambda session: session.probabilities(label)), served)
+
+
+def _nifti(array: NDArray[Any], served: Served, headers: dict[str, str] | None = None) -> Response:
     head = nifti_header(array, served.session.volume.geometry)
 
     def blocks() -> Iterator[bytes]:
@@ -76,12 +90,8 @@ async def labels(who: Who, session_id: str) -> Response:
         for start in range(0, len(flat), BLOCK):
             yield bytes(flat[start : start + BLOCK])
 
-    headers = {
-        "Content-Length": str(len(head) + array.nbytes),
-        "X-Revision": str(revision),
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(blocks(), media_type=NIFTI, headers=headers)
+    length = {"Content-Length": str(len(head) + array.nbytes), "Cache-Control": "no-store"}
+    return StreamingResponse(blocks(), media_type=NIFTI, headers={**length, **(headers or {})})
 
 
 @router.get("/review", response_model=list[Carried])

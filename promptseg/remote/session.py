@@ -144,6 +144,12 @@ class RemoteSession:
         found = self._connection.request("GET", f"{self._path}/confidence", params=query).json()
         return np.array([np.nan if value is None else value for value in found], np.float32)
 
+    def probabilities(self, label: LabelKey = None) -> NDArray[np.float32]:
+        """Return float32 (z, y, x): how probably each voxel is the label's, as a 3D network answered last."""
+        query = {"label": self._value(label)}
+        raw = self._connection.request("GET", f"{self._path}/probabilities.nii", params=query).content
+        return np.frombuffer(raw, np.float32, offset=NIFTI_HEADER_BYTES).reshape(self.shape).copy()
+
     def measurements(self) -> list[dict[str, Any]]:
         """Return one row per label and quantity."""
         return list(self._connection.request("GET", f"{self._path}/measurements").json())

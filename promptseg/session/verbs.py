@@ -152,6 +152,10 @@ class SessionVerbs(PromptVerbs, Protocol):
         """Return (n slices,) of the plane: 0 ... 1, NaN where nothing is known."""
         ...
 
+    def probabilities(self, label: int | str | None = None) -> NDArray[np.float32]:
+        """Return float32 (z, y, x): how probably each voxel is the label's, as a 3D network answered last."""
+        ...
+
     def new_label(self, name: str | None = None) -> int:
         """Add a label, select it and return its value."""
         ...

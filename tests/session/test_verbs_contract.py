@@ -212,6 +212,24 @@ def test_values_are_of_the_same_kinds(session: SessionVerbs) -> None:
     assert isinstance(session.log[0]["digest"], str)
 
 
+def test_a_mask_that_no_3d_network_has_answered_has_no_probabilities(session: SessionVerbs) -> None:
+    session.add(MaskPrompt(LEFT))
+    with pytest.raises(PromptError, match="3D network"):
+        session.probabilities()
+
+
+@pytest.mark.slow
+def test_probabilities_are_the_same(client: Client, study: str, scan: Path) -> None:
+    told = []
+    for session in (promptseg.open_session(scan, "builtin"), client.session_on(study, "builtin")):
+        session.add(ON_LEFT)
+        told.append((session.probabilities(), session.mask()))
+    (here, mask), (there, same) = told
+    np.testing.assert_array_equal(mask, same)
+    assert (here.dtype, here.shape, here.max() <= 1, here.min() >= 0) == (np.float32, SHAPE, True, True)
+    np.testing.assert_array_equal(here, there)
+
+
 def test_masks_and_words_are_prompts_too(session: SessionVerbs) -> None:
     session.add(MaskPrompt(RIGHT))
     session.new_label("left")
