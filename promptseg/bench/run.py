@@ -15,14 +15,14 @@ from promptseg.bench.result import BenchResult, CaseResult, Skipped
 from promptseg.errors import Cancelled, PromptsegError
 from promptseg.models.predictor import Predictor
 
-__all__ = ["Progress", "ProgressCallback", "run_bench", "run_bench_3d"]
+__all__ = ["BenchProgress", "ProgressCallback", "run_bench", "run_bench_3d"]
 
 Task = TypeVar("Task")
 Runner: TypeAlias = tuple[str, Callable[[Task], CaseResult]]
 
 
 @dataclass(frozen=True)
-class Progress:
+class BenchProgress:
     """Where a run stands.
 
     Attributes:
@@ -38,7 +38,7 @@ class Progress:
     model: str
 
 
-ProgressCallback: TypeAlias = Callable[[Progress], None]
+ProgressCallback: TypeAlias = Callable[[BenchProgress], None]
 
 
 def run_bench(
@@ -94,7 +94,7 @@ def _run(
             continue
         for number, (name, run) in enumerate(runners):
             if progress is not None:
-                progress(Progress(at * len(runners) + number, total, case.name, name))
+                progress(BenchProgress(at * len(runners) + number, total, case.name, name))
             try:
                 rows.append(run(task))
             except Cancelled:
@@ -102,5 +102,5 @@ def _run(
             except PromptsegError as exc:
                 skipped.append(Skipped(case, name, str(exc)))
     if progress is not None:
-        progress(Progress(total, total, "", ""))
+        progress(BenchProgress(total, total, "", ""))
     return BenchResult(tuple(rows), tuple(skipped))

@@ -11,7 +11,7 @@ from promptseg.cli.options import Frame, Series
 from promptseg.cli.terminal import note, tell, wrote
 
 if TYPE_CHECKING:
-    from promptseg.io.selfcheck import Report
+    from promptseg.io.selfcheck import SelfCheck
 
 __all__ = ["FOUND_ERRORS", "check", "deidentify"]
 
@@ -59,7 +59,7 @@ def check(
         raise typer.Exit(FOUND_ERRORS)
 
 
-def _lines(report: Report) -> list[str]:
+def _lines(report: SelfCheck) -> list[str]:
     lines = []
     for part in report.parts:
         lines.append(part.name)
@@ -70,12 +70,12 @@ def _lines(report: Report) -> list[str]:
     return lines
 
 
-def _fix(path: Path, output: Path, series: str | None, frame: int | None) -> Report:
+def _fix(path: Path, output: Path, series: str | None, frame: int | None) -> SelfCheck:
     """Write the regular grid and the way back; return what was wrong and is no longer."""
     from promptseg.check.finding import Finding
     from promptseg.io.outputs import require_output
     from promptseg.io.regrid import read_regridded, slices_path, write_slices
-    from promptseg.io.selfcheck import Checked, Report
+    from promptseg.io.selfcheck import Checked, SelfCheck
     from promptseg.io.write import IMAGE_EXTENSIONS, write_volume
 
     output = require_output(output, IMAGE_EXTENSIONS, inputs=[path])
@@ -83,7 +83,7 @@ def _fix(path: Path, output: Path, series: str | None, frame: int | None) -> Rep
     written = [*write_volume(made.volume, output), write_slices(made.slices, slices_path(output))]
     for name in wrote(written):
         note(name, "wrote")
-    return Report(str(path), (Checked(output.name, tuple(Finding.of(text) for text in made.volume.findings)),))
+    return SelfCheck(str(path), (Checked(output.name, tuple(Finding.of(text) for text in made.volume.findings)),))
 
 
 def _bring_back(path: Path, mask: Path, output: Path | None) -> None:

@@ -20,7 +20,7 @@ from promptseg.io.read_labels import read_labelmap
 from promptseg.io.sniff import is_dicom
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["Checked", "Report", "check_against", "check_path"]
+__all__ = ["Checked", "SelfCheck", "check_against", "check_path"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Report:
+class SelfCheck:
     """What a check found, image by image."""
 
     path: str
@@ -49,7 +49,7 @@ class Report:
         return {"path": self.path, "worst": self.worst.value, "images": images}
 
 
-def check_path(path: str | Path, *, series: str | None = None) -> Report:
+def check_path(path: str | Path, *, series: str | None = None) -> SelfCheck:
     """Check a file, or every DICOM series of a folder, headers and pixels.
 
     Args:
@@ -65,16 +65,16 @@ def check_path(path: str | Path, *, series: str | None = None) -> Report:
         raise ReadError(f"cannot check {path}: there is no such file or folder")
     try:
         if path.is_dir() or is_dicom(path):
-            return Report(str(path), tuple(_check_dicom(path, series)))
+            return SelfCheck(str(path), tuple(_check_dicom(path, series)))
         findings = read_volume(path).findings
     except SeriesChoiceError:
         raise
     except ReadError as exc:
-        return Report(str(path), (Checked(path.name, (_refusal(exc),)),))
-    return Report(str(path), (Checked(path.name, _coded(findings)),))
+        return SelfCheck(str(path), (Checked(path.name, (_refusal(exc),)),))
+    return SelfCheck(str(path), (Checked(path.name, _coded(findings)),))
 
 
-def check_against(path: str | Path, mask: str | Path, *, series: str | None = None) -> Report:
+def check_against(path: str | Path, mask: str | Path, *, series: str | None = None) -> SelfCheck:
     """Compare the grid of an image with a mask's (or another image's).
 
     Raises:
@@ -82,7 +82,7 @@ def check_against(path: str | Path, mask: str | Path, *, series: str | None = No
     """
     image, other = read_volume(path, series=series).geometry, _geometry(Path(mask).expanduser())
     name = f"{Path(mask).name} against {Path(path).name}"
-    return Report(str(path), (Checked(name, tuple(compare_grids(image, other))),))
+    return SelfCheck(str(path), (Checked(name, tuple(compare_grids(image, other))),))
 
 
 def _geometry(path: Path) -> Geometry:

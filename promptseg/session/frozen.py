@@ -23,7 +23,7 @@ from promptseg.engine.volume.grid import ViewGrid
 from promptseg.engine.volume.told import Click, PlacedBox, Told
 from promptseg.models.predictor import SlicePrompts
 from promptseg.prompts import Box, Lasso, MaskPrompt, Plane, Point, Scribble, TextPrompt
-from promptseg.session.history import Past, State, Step
+from promptseg.session.history import HistoryStep, Past, State
 from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label
 from promptseg.volume.label_voxels import Patch
@@ -37,11 +37,11 @@ KINDS: dict[str, Any] = {
         *(Anchor, Carried, Hint, PlacedPrompt, LabelState, SlicePrompts),
         *(VolumeState, VolumeAnswer, ViewGrid, Told, Click, PlacedBox),
         *(Box, Lasso, MaskPrompt, Point, Scribble, TextPrompt),
-        *(KeptPrompt, Past, State, Step, Label, Patch),
+        *(KeptPrompt, Past, State, HistoryStep, Label, Patch),
     )
 }
 PLAIN = (bool, int, float, str)
-AS_JSON = ("Step", "entry")  # of plain JSON types already, and long where it holds a drawing
+AS_JSON = ("HistoryStep", "entry")  # of plain JSON types already, and long where it holds a drawing
 
 
 def _names(kind: Any) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class _Writer:
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []  # an id is an object's own only while it lives
 
-    def put_chain(self, step: Step | None) -> None:
+    def put_chain(self, step: HistoryStep | None) -> None:
         """Put a step and what it stands on, the oldest first: the chain may be longer than Python's stack."""
         links = []
         while step is not None and id(step) not in self._seen:

@@ -22,7 +22,7 @@ from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label
 from promptseg.volume.label_voxels import Changed, Layers, Patch, as_slices, make_patch, union
 
-__all__ = ["History", "Past", "Record", "State", "Step"]
+__all__ = ["History", "HistoryStep", "Past", "Record", "State"]
 
 Record: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -49,7 +49,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class HistoryStep:
     """One log entry with everything that it replaced.
 
     Attributes:
@@ -66,12 +66,12 @@ class Step:
     before: State
     after: State
     patches: tuple[Patch, ...]
-    base: Step | None
-    rewritten: Step | None = None
+    base: HistoryStep | None
+    rewritten: HistoryStep | None = None
     past: bool = False
 
     @property
-    def tip(self) -> Step | None:
+    def tip(self) -> HistoryStep | None:
         """The end of the chain after this step."""
         return self.rewritten if self.past else self
 
@@ -88,9 +88,9 @@ class Past(NamedTuple):
     """
 
     state: State
-    done: tuple[Step, ...]
-    undone: tuple[Step, ...]
-    tip: Step | None
+    done: tuple[HistoryStep, ...]
+    undone: tuple[HistoryStep, ...]
+    tip: HistoryStep | None
     layers: Mapping[int, NDArray[np.uint8]]
 
 
@@ -107,9 +107,9 @@ class History:
         self.layers = layers
         self.record = record
         self.state = State()
-        self.done: list[Step] = []
-        self.undone: list[Step] = []
-        self._tip: Step | None = None
+        self.done: list[HistoryStep] = []
+        self.undone: list[HistoryStep] = []
+        self._tip: HistoryStep | None = None
         self._rewriting = False
 
     def capture(self) -> Past:
@@ -152,9 +152,9 @@ class History:
                 self._note({"op": "select", "label": value})
             self.state = replace(self.state, selected=value)
 
-    def chain_from(self, wanted: Callable[[Step], bool]) -> list[Step]:
+    def chain_from(self, wanted: Callable[[HistoryStep], bool]) -> list[HistoryStep]:
         """Return the chain's steps from the newest one that is ``wanted`` to the end; empty when there is none."""
-        found: list[Step] = []
+        found: list[HistoryStep] = []
         step = self._tip
         while step is not None:
             found.append(step)
@@ -163,7 +163,7 @@ class History:
             step = step.base
         return []
 
-    def rewrite(self, entry: Mapping[str, Any], old: list[Step], again: Callable[[], None]) -> Changed | None:
+    def rewrite(self, entry: Mapping[str, Any], old: list[HistoryStep], again: Callable[[], None]) -> Changed | None:
         """Change the past, as one undoable step.
 
         Args:
@@ -192,13 +192,13 @@ class History:
         return self._commit(entry, state, patches, new_tip, past=True)
 
     def _commit(
-        self, entry: Mapping[str, Any], state: State, patches: tuple[Patch, ...], tip: Step | None, *, past: bool
+        self, entry: Mapping[str, Any], state: State, patches: tuple[Patch, ...], tip: HistoryStep | None, *, past: bool
     ) -> Changed | None:
         entry = {**entry, "time": datetime.now(UTC).isoformat(timespec="seconds")}
         if patches:
             low, high = union([patch.box for patch in patches])
             entry = {**entry, "changed": [list(low), list(high)], "digest": _digest(patches)}
-        step = Step(entry, self.state, state, patches, self._tip, tip, past)
+        step = HistoryStep(entry, self.state, state, patches, self._tip, tip, past)
         if not self._rewriting:
             self._note(entry)
             self.done.append(step)
@@ -210,21 +210,21 @@ class History:
         if self.record is not None:
             self.record(entry)
 
-    def _lay(self, step: Step, *, after: bool) -> Changed | None:
+    def _lay(self, step: HistoryStep, *, after: bool) -> Changed | None:
         for patch in step.patches:
             self.layers.lay(patch, after=after)
         return union([patch.box for patch in step.patches]) if step.patches else None
 
-    def _since(self, base: Step | None) -> list[Step]:
+    def _since(self, base: HistoryStep | None) -> list[HistoryStep]:
         """Return the chain's steps after ``base``, oldest first."""
-        steps: list[Step] = []
+        steps: list[HistoryStep] = []
         step = self._tip
         while step is not None and step is not base:
             steps.append(step)
             step = step.base
         return steps[::-1]
 
-    def _difference(self, old: list[Step], new: list[Step]) -> tuple[Patch, ...]:
+    def _difference(self, old: list[HistoryStep], new: list[HistoryStep]) -> tuple[Patch, ...]:
         """Return the patches from where ``old`` leads to where ``new``, which is laid down now, leads."""
         boxes: dict[int, list[Changed]] = {}
         for step in (*old, *new):

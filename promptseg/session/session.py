@@ -28,7 +28,7 @@ from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.session import label_steps as labelling
-from promptseg.session.history import Record, Step
+from promptseg.session.history import HistoryStep, Record
 from promptseg.session.kept import KeptSession
 from promptseg.session.one_at_a_time import one_at_a_time
 from promptseg.session.prompt_log import write_log
@@ -341,7 +341,7 @@ class Session(KeptSession):
         return self._history.rewrite(entry, steps, again)
 
     def _put_changed(
-        self, step: Step, prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
+        self, step: HistoryStep, prompt_id: int, instead: Sequence[Prompt], on_progress: OnProgress | None
     ) -> None:
         """Perform a prompt entry again, under its own ids, with one prompt replaced or left out."""
         value, entry = int(step.entry["label"]), step.entry

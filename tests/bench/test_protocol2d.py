@@ -13,7 +13,7 @@ from promptseg.bench.baselines import BoxFillPredictor, GrabCutPredictor
 from promptseg.bench.cases import Case, read_cases
 from promptseg.bench.loading import CaseLoader, SliceTask
 from promptseg.bench.protocol2d import COLUMNS_2D, Rounds, clicks_needed, run_slice
-from promptseg.bench.run import Progress, run_bench
+from promptseg.bench.run import BenchProgress, run_bench
 from promptseg.errors import ModelError
 from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SliceImage, SlicePrompts
 
@@ -97,7 +97,7 @@ def test_a_run_goes_on_after_a_failure_and_tells_where_it_is(phantom: Path) -> N
     (phantom / "cases.toml").write_text(
         (phantom / "cases.toml").read_text().replace("value = 7", "value = 99"), encoding="utf-8"
     )
-    seen: list[Progress] = []
+    seen: list[BenchProgress] = []
     result = run_bench(
         read_cases(phantom / "cases.toml"),
         [Fails("truth"), KnownPredictor("truth", low=0.8)],

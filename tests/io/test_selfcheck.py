@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from promptseg.check import Severity
 from promptseg.errors import ReadError, SeriesChoiceError
 from promptseg.io import read_volume, write_labelmap, write_volume
-from promptseg.io.selfcheck import Report, check_against, check_path
+from promptseg.io.selfcheck import SelfCheck, check_against, check_path
 from promptseg.volume import Geometry, Labelmap, Volume
 
 Series = Callable[..., list[Path]]
@@ -22,7 +22,7 @@ SHAPE = (4, 5, 7)
 FLAT = Geometry(SHAPE, (0.5, 0.6, 5.0), (3.0, -4.0, 20.0))
 
 
-def _codes(report: Report) -> list[str]:
+def _codes(report: SelfCheck) -> list[str]:
     return [finding.code for part in report.parts for finding in part.findings]
 
 
@@ -107,7 +107,7 @@ def test_damaged_pixels_are_found(write_series: Series, lettered: NDArray[np.int
 def test_nifti(tmp_path: Path, lettered: NDArray[np.int16]) -> None:
     import nibabel
 
-    def write(qform: NDArray[Any] | None, sform: NDArray[Any] | None) -> Report:
+    def write(qform: NDArray[Any] | None, sform: NDArray[Any] | None) -> SelfCheck:
         image = nibabel.Nifti1Image(lettered.transpose(2, 1, 0), None)
         image.header["pixdim"][1:4] = (2, 3, 4)
         image.set_qform(qform, code=0 if qform is None else 1)
