@@ -129,16 +129,18 @@ def _known_map(known: tuple[KnownSlice, ...], shape: tuple[int, ...]) -> FloatAr
 
 def _click_map(prompts: ViewPrompts, shape: tuple[int, ...], *, positive: bool) -> FloatArray | None:
     """exp(-distance / reach) to the nearest click or painted voxel."""
-    marked = np.zeros(shape, np.bool_)
+    squares = np.full(shape, np.inf, np.float32)
     for point in np.rint(prompts.points[prompts.positive == positive]).astype(int):
         if ((point >= 0) & (point < shape)).all():
-            marked[tuple(point)] = True
+            z, y, x = (np.square(np.arange(n, dtype=np.float32) - p) for n, p in zip(shape, point, strict=True))
+            np.minimum(squares, z[:, None, None] + (y[:, None] + x), out=squares)
     if prompts.scribble is not None:
-        marked |= prompts.scribble == (1 if positive else -1)
-    if not marked.any():
+        painted = prompts.scribble == (1 if positive else -1)
+        if painted.any():
+            np.minimum(squares, edt.edtsq(~painted, black_border=False, parallel=1), out=squares)
+    if np.isinf(squares[0, 0, 0]):
         return None
-    distance = edt.edt(~marked, black_border=False, parallel=1)
-    return np.asarray(np.exp(distance * np.float32(-1 / CLICK_REACH)), np.float32)
+    return np.exp(np.sqrt(squares) * np.float32(-1 / CLICK_REACH))
 
 
 def _previous_map(previous: FloatArray | None) -> FloatArray | None:
