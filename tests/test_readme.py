@@ -11,6 +11,8 @@ from command_line import promptseg
 
 from promptseg.example import example_path
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (promptseg [^\n]*?)(?:  +#.*)?$", TEXT, re.M)

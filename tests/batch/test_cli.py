@@ -10,6 +10,8 @@ from phantoms import PHANTOMS, volume_of
 
 import promptseg
 
+pytestmark = pytest.mark.slow
+
 TRUTH, SLICE, PLACE = PHANTOMS["ends"]
 
 

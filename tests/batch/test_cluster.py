@@ -17,6 +17,7 @@ from promptseg.errors import SettingsError
 
 ray = pytest.importorskip("ray")
 pytestmark = [
+    pytest.mark.slow,
     # Ray 2.60 leaves sockets and log files to the garbage collector when it shuts down
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

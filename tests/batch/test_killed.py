@@ -12,6 +12,8 @@ import time
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CASES = 30
 BROKEN = ("unreadable-7", "crashes-11")
 PATIENCE_S = 240  # far more than a slow machine needs

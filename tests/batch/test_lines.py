@@ -11,6 +11,8 @@ from promptseg.batch.lines import gpu_ids, line_environment
 from promptseg.batch.run import BatchOptions, run_batch
 from promptseg.errors import SettingsError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from promptseg.batch.job import JobSpec
 from promptseg.batch.run import BatchOptions, run_batch
 from promptseg.errors import SettingsError, StartError
 
+pytestmark = pytest.mark.slow
+
 
 def receipt(output, case_id):
     return json.loads((output / "cases" / case_id / "case.json").read_text())

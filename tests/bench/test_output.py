@@ -22,6 +22,8 @@ from promptseg.bench.tables import calibration_table, case_table, mean_rows, mea
 from promptseg.bench.writers import to_dict, write_json
 from promptseg.errors import MissingExtraError, ReadError, SettingsError, UnknownModelError, WriteError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from promptseg.example import (
 from promptseg.prompts import Box, prompt_from_dict
 from promptseg.volume import Labelmap, Volume
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def volume() -> Volume:
