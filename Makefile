@@ -12,7 +12,7 @@ CLIENTS := nninteractive-client==2.5.0 monailabel==0.8.5
 WORKERS ?= logical
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo app viewer test test-fast coverage check docs format setup tree clean
+.PHONY: help demo app viewer test test-fast coverage check docs mutate format setup tree clean
 
 help:
 	@echo "make demo    segment the example volume with the built-in model, results under out/"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-fast   what needs no server, browser or torch, in a minute or so"
 	@echo "make coverage    the whole suite, with the lines that it reaches"
 	@echo "make check   formatting, lint, types, import layers, the page's code, the documentation"
+	@echo "make mutate  whether the tests notice small changes of the code (a sample)"
 	@echo "make docs    the documentation site, into build/site"
 	@echo "make format  rewrite the sources in house format"
 
@@ -31,14 +32,15 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-# What the tests and checks need on top of it.
-$(VENV)/.dev: $(VENV)/.core
-	@echo "installing the development tools into $(VENV) (first run only) ..."
+# What the tests and checks need, all in one step: the core and the browser app are part of it.
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing promptseg and the development tools into $(VENV) (first run only) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps nninteractive  # its tests use no more
 	@$(BIN)/python tests/dev/torchvision_on_cpu.py
 	@$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -d build/clients $(CLIENTS)
-	@touch $@
+	@touch $(VENV)/.core $(VENV)/.app $@
 
 setup: $(VENV)/.dev
 
@@ -85,6 +87,13 @@ check: $(VENV)/.dev tree
 	cd $(TREE) && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
 	$(BIN)/python tests/dev/check_page.py
 	@$(MAKE) --no-print-directory docs
+
+# Whether the tests notice a small change anywhere in the engine, sessions and volumes: make mutate SAMPLE=60 MINUTES=20 ROOMS=volume
+SAMPLE ?= 60
+MINUTES ?= 20
+ROOMS ?= volume session engine
+mutate: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/dev/mutate.py $(ROOMS) --sample $(SAMPLE) --minutes $(MINUTES)
 
 # The documentation site, into build/site; a dead link or a name that is gone ends it.
 docs: $(VENV)/.dev tree
