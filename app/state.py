@@ -17,7 +17,7 @@ from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
 from promptseg.app.studies.catalogue import Catalogue
 from promptseg.app.studies.dicomweb import DicomWeb
-from promptseg.app.studies.series import Shelf
+from promptseg.app.studies.series import VolumeCache
 from promptseg.app.studies.sharing import Shares
 
 __all__ = ["AppState"]
@@ -34,7 +34,7 @@ class AppState:
         database: the store.
         accounts: users, keys, logins.
         shares: who may do what with whose study.
-        shelf: volumes in memory.
+        volumes: images in memory.
         dicomweb: studies on other servers.
         catalogue: studies.
         sessions: served sessions, queues, leases.
@@ -47,7 +47,7 @@ class AppState:
     database: Database
     accounts: Accounts
     shares: Shares
-    shelf: Shelf
+    volumes: VolumeCache
     dicomweb: DicomWeb
     catalogue: Catalogue
     sessions: ServedSessions
@@ -73,13 +73,13 @@ class AppState:
         accounts = Accounts(database, settings)
         if settings.auth == "none":
             accounts.ensure(LOCAL_USER)
-        shelf = Shelf(settings.data / "cache")
+        volumes = VolumeCache(settings.data / "cache")
         shares = Shares(database)
-        sessions = ServedSessions(settings, database, shelf, shares)
+        sessions = ServedSessions(settings, database, volumes, shares)
         jobs, whole_body, audit = Jobs(database, sessions), WholeBodyRuns(settings.device), Audit(database)
         dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb, shares)
-        parts = (accounts, shares, shelf, dicomweb, catalogue, sessions, jobs, whole_body, audit)
+        parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, jobs, whole_body, audit)
         return AppState(settings, database, *parts)
 
     def trouble(self) -> str:

@@ -30,14 +30,14 @@ from promptseg.errors import Cancelled, PromptsegError
 from promptseg.session.session import Session
 from promptseg.volume.label_voxels import Changed, union
 
-__all__ = ["Jobs", "LiveJob", "Report"]
+__all__ = ["Jobs", "LiveJob", "TellProgress"]
 
 LOGGER = logging.getLogger(__name__)
 KEPT = 500  # finished jobs whose last event stays in memory
 TRY_AGAIN_S = 0.5  # a finished run waits for the session like this
 SHOWN_EVERY_S = 0.1  # progress events are no denser than this
 T = TypeVar("T")
-Report = Callable[[int, int, float], None]  # done, total, seconds left
+TellProgress = Callable[[int, int, float], None]  # done, total, seconds left
 Watch = Callable[[Progress], None]
 LAST = ("done", "cancelled", "failed")
 
@@ -124,7 +124,7 @@ class Jobs:
         job.cancel = work.cancel
         return job
 
-    def plain(self, owner: str, kind: str, call: Callable[[Report], Any]) -> LiveJob:
+    def plain(self, owner: str, kind: str, call: Callable[[TellProgress], Any]) -> LiveJob:
         """Run long work that touches no session, in a thread."""
         job = self._new(owner, None, kind)
         future = self._pool.submit(call, self._reporter(job))
@@ -132,7 +132,7 @@ class Jobs:
         return job
 
     def beside_session(
-        self, served: Served, kind: str, work: Callable[[Report], T], land: Callable[[Session, T], Changed | None]
+        self, served: Served, kind: str, work: Callable[[TellProgress], T], land: Callable[[Session, T], Changed | None]
     ) -> LiveJob:
         """Run long work in a thread while clicks go on, then put what it gave into the session as one step.
 
@@ -167,7 +167,7 @@ class Jobs:
         running = (job for job in list(self._jobs.values()) if job.session_id == session_id and job.state not in LAST)
         return next(running, None)
 
-    def _reporter(self, job: LiveJob) -> Report:
+    def _reporter(self, job: LiveJob) -> TellProgress:
         """Return what publishes progress, and ends a cancelled job's thread."""
         stop = threading.Event()
         job.cancel = stop.set

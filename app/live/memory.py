@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from promptseg.app.errors import BusyError
 
-__all__ = ["Room", "Sized", "give_back"]
+__all__ = ["MemoryBudget", "Sized", "give_back"]
 
 
 def give_back() -> None:
@@ -32,7 +32,7 @@ class Sized(Protocol):
         ...
 
 
-class Room:
+class MemoryBudget:
     """The memory of one process.
 
     Args:

@@ -21,27 +21,27 @@ from filelock import FileLock
 from sqlalchemy import delete, or_, select, update
 
 from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
-from promptseg.app.live.keeper import Keeper
+from promptseg.app.live.housekeeper import Housekeeper
 from promptseg.app.live.leases import Leases
-from promptseg.app.live.memory import Room
+from promptseg.app.live.memory import MemoryBudget
 from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Share, Study
-from promptseg.app.studies.series import Content, Series, Shelf
+from promptseg.app.studies.series import Content, Series, VolumeCache
 from promptseg.app.studies.sharing import Role, Shares, require
 from promptseg.errors import ModelError
 from promptseg.models.loading import load_predictor
 from promptseg.models.weights.registry import model_card
-from promptseg.session.keeping import Guard, OpenFolder, begin
+from promptseg.session.keeping import OpenFolder, WriteGuard, begin
 from promptseg.session.restoring import as_stored, predictor_of, restore
 from promptseg.session.session import Session
 from promptseg.volume.label_voxels import Changed
 
-__all__ = ["ServedSessions", "Step"]
+__all__ = ["ServedSessions", "SessionStep"]
 
 T = TypeVar("T")
-Step = Callable[[Session, Turn], Changed | None]
+SessionStep = Callable[[Session, Turn], Changed | None]
 Changes = Literal["refuse", "again", "stored"]
 Holding = Callable[[], Served | None]
 TAKE_OVER_S = 6.0  # how long a request waits for another process to hand a session over
@@ -53,24 +53,24 @@ class ServedSessions:
     Args:
         settings: limits, device.
         database: the store.
-        shelf: volumes.
+        volumes: images in memory.
         shares: who may do what.
     """
 
-    def __init__(self, settings: ServeSettings, database: Database, shelf: Shelf, shares: Shares) -> None:
+    def __init__(self, settings: ServeSettings, database: Database, volumes: VolumeCache, shares: Shares) -> None:
         self._shares = shares
         self._settings, self._limits = settings, settings.limits
-        self._database, self._shelf = database, shelf
+        self._database, self._volumes = database, volumes
         self.leases = Leases(database, settings.data / "processes", settings.limits.lease_s)
         self._live: dict[str, Served] = {}
         self._active: dict[str, int] = {}
         self._lock = threading.RLock()
         self._opening: dict[str, threading.Lock] = {}
         self._queues: dict[str, ModelQueue] = {}
-        self.room = Room(self._limits.memory_bytes, self._limits.embedding_bytes)
-        self.room.count(shelf.held_bytes)
-        self.room.count(lambda: sum(one.nbytes + self.room.embeddings for one in list(self._live.values())))
-        self._keeper = Keeper(self._live, self.leases, self._limits, self.put_away, self._forget)
+        self.memory = MemoryBudget(self._limits.memory_bytes, self._limits.embedding_bytes)
+        self.memory.count(volumes.held_bytes)
+        self.memory.count(lambda: sum(one.nbytes + self.memory.embeddings for one in list(self._live.values())))
+        self._housekeeper = Housekeeper(self._live, self.leases, self._limits, self.put_away, self._forget)
 
     # --- open, find, put away -----------------------------------------------------------------------------------
 
@@ -84,12 +84,12 @@ class ServedSessions:
         if self._settings.models and model not in self._settings.models:
             raise ModelError(f"expected one of the models {', '.join(self._settings.models)}, got {model!r}")
         model_card(model)
-        volume = self._shelf.volume(study.id, Path(study.folder), series, frame)
+        volume = self._volumes.volume(study.id, Path(study.folder), series, frame)
         self.make_room(owner, 2 * volume.array[..., 0].size if volume.is_rgb else 2 * volume.array.size)
         session_id = secrets.token_hex(16)
         folder = self._settings.data / "sessions" / session_id
         guard, hold = self._guard(session_id, folder)
-        session = Session(volume, load_predictor(model, self._settings.device), cache_bytes=self.room.embeddings)
+        session = Session(volume, load_predictor(model, self._settings.device), cache_bytes=self.memory.embeddings)
         begin(session, folder, "study", guard=guard, alone=False)  # where the image lies is for the store to say
         now = time.time()
         row = SessionRow(
@@ -225,7 +225,7 @@ class ServedSessions:
     def submit(
         self,
         served: Served,
-        step: Step,
+        step: SessionStep,
         priority: Priority = Priority.INTERACTIVE,
         *,
         job: str = "",
@@ -289,10 +289,10 @@ class ServedSessions:
 
     def close(self) -> None:
         """Stop: running steps are cancelled at their next pause, every session is given up."""
-        self._keeper.stop()
+        self._housekeeper.stop()
         for queue in self.queues().values():
             queue.close()
-        self._keeper.join()
+        self._housekeeper.join()
         for served in list(self._live.values()):
             served.session.snapshot()
             self._save_seen(served)
@@ -303,7 +303,7 @@ class ServedSessions:
         """Return numbers for metrics: sessions, bytes, waiting jobs."""
         return {
             "sessions": len(self._live),
-            "session_bytes": self.room.held(),
+            "session_bytes": self.memory.held(),
             "waiting": sum(queue.waiting() for queue in self.queues().values()),
         }
 
@@ -319,7 +319,7 @@ class ServedSessions:
             if not self._active[session_id]:
                 del self._active[session_id]
 
-    def _guard(self, session_id: str, folder: Path) -> tuple[Guard, list[Holding]]:
+    def _guard(self, session_id: str, folder: Path) -> tuple[WriteGuard, list[Holding]]:
         """Return what lets only the holder write, and a list for the served session: weak, as that holds the guard."""
         holding: list[Holding] = []
         lock = FileLock(folder / "lock", thread_local=False)
@@ -355,20 +355,20 @@ class ServedSessions:
         lock = FileLock(Path(row.folder) / "lock", thread_local=False)
         deadline = time.monotonic() + TAKE_OVER_S
         while (until := self.leases.acquire(row.id, lock)) is None:
-            if time.monotonic() > deadline or self._keeper.stopped.is_set():
+            if time.monotonic() > deadline or self._housekeeper.stopped.is_set():
                 raise HeldElsewhereError("another process of this server works on the session; try again in a moment")
             time.sleep(0.1)
         self._forget(row.id)
         with self._database.transaction() as store:
             study = store.get_one(Study, row.study_id)
         series = Content.from_dict(study.content).get(row.series)
-        volume = self._shelf.volume(study.id, Path(study.folder), series, row.frame)
+        volume = self._volumes.volume(study.id, Path(study.folder), series, row.frame)
         self.make_room(row.owner, 2 * volume.geometry.shape[0] * volume.geometry.shape[1] * volume.geometry.shape[2])
         folder = Path(row.folder)
         guard, hold = self._guard(row.id, folder)
 
         def again(turn: Turn) -> Session:
-            past, room = OpenFolder.open(folder, guard=guard, alone=False), self.room.embeddings
+            past, room = OpenFolder.open(folder, guard=guard, alone=False), self.memory.embeddings
             predictor = predictor_of(past, self._settings.device)
             if changed == "stored":
                 return as_stored(volume, past, predictor, cache_bytes=room)
@@ -407,7 +407,7 @@ class ServedSessions:
         own = [one for one in live if one.owner == owner]
         for served in own[: max(0, len(own) - self._limits.sessions_per_user + 1)]:
             self.put_away(served.id)
-        self.room.require(more + self.room.embeddings, (partial(self.put_away, one.id) for one in live))
+        self.memory.require(more + self.memory.embeddings, (partial(self.put_away, one.id) for one in live))
 
     def _forget(self, session_id: str) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from promptseg.wholebody.by_name import Structures, Wanted
 from promptseg.wholebody.steps import StepProgress
 
 if TYPE_CHECKING:
-    from promptseg.app.live.jobs import Report
+    from promptseg.app.live.jobs import TellProgress
 
 __all__ = ["WholeBodyRuns"]
 
@@ -37,7 +37,7 @@ class WholeBodyRuns:
         self.structures = Structures(device)
         self._running = threading.Lock()  # networks and answers: one case at a time
 
-    def segment(self, volume: Volume, wanted: Wanted, report: Report) -> Labelmap:
+    def segment(self, volume: Volume, wanted: Wanted, report: TellProgress) -> Labelmap:
         """Do a run when it is its turn, or take its answer from the last ones.
 
         Raises:
@@ -54,7 +54,7 @@ class WholeBodyRuns:
             self._running.release()
 
 
-def _told(networks: int, report: Report) -> Callable[[StepProgress], None]:
+def _told(networks: int, report: TellProgress) -> Callable[[StepProgress], None]:
     """Return what turns tiles of one network after the other into one bar."""
     began, before, last = time.monotonic(), 0, 0
 

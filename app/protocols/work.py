@@ -35,7 +35,7 @@ async def begin(state: AppState, user: str, token: str, volume: Volume) -> Drawi
     Raises:
         BusyError: it does not fit as long as others work.
     """
-    model, room = model_of(state), state.sessions.room
+    model, room = model_of(state), state.sessions.memory
     voxels = int(volume.array.size)
 
     def opened(_: Turn) -> Drawing:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
-from promptseg.app.live.jobs import Report
+from promptseg.app.live.jobs import TellProgress
 from promptseg.app.live.served import Served
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import JobOut, TextIn, WholeBodyIn
@@ -63,7 +63,7 @@ async def _start(
 ) -> dict[str, Any]:
     volume = served.session.volume
 
-    def work(report: Report) -> Labelmap:
+    def work(report: TellProgress) -> Labelmap:
         return who.state.whole_body.segment(volume, wanted, report)
 
     job = await threaded(who.state.jobs.beside_session, served, kind, work, landed)

@@ -17,7 +17,7 @@ from promptseg.app.door.statuses import ERRORS
 from promptseg.app.live.exporting import EXPORTS, ZIP, export, reads_the_log
 from promptseg.app.live.served import Served
 from promptseg.app.service.fields import Plane
-from promptseg.app.service.schema import Carried
+from promptseg.app.service.schema import SliceReviewOut
 from promptseg.app.service.work import ask, live, threaded
 from promptseg.app.store import Study
 from promptseg.app.studies.series import Content
@@ -54,12 +54,12 @@ def _image_file(who: Caller, served: Served, frame: int | None) -> Path:
     row = who.state.sessions.row(who.user, served.id)
     study = who.state.catalogue.get(who.user, row.study_id)
     series = Content.from_dict(study.content).get(row.series)
-    volume, shelf = served.session.volume, who.state.shelf
+    volume, volumes = served.session.volume, who.state.volumes
     if frame is not None and frame != (row.frame or 0):
-        volume = shelf.volume(study.id, Path(study.folder), series, frame)
+        volume = volumes.volume(study.id, Path(study.folder), series, frame)
     else:
         frame = row.frame
-    return shelf.image_file(study.id, series, frame, volume)
+    return volumes.image_file(study.id, series, frame, volume)
 
 
 @router.get("/labels.nii", response_class=StreamingResponse, responses=BYTES)
@@ -94,7 +94,7 @@ def _nifti(array: NDArray[Any], served: Served, headers: dict[str, str] | None =
     return StreamingResponse(blocks(), media_type=NIFTI, headers={**length, **(headers or {})})
 
 
-@router.get("/review", response_model=list[Carried])
+@router.get("/review", response_model=list[SliceReviewOut])
 async def review(who: Who, session_id: str, label: Annotated[int | None, Query(ge=1, le=255)] = None) -> Any:
     """List the slices of a label, the least sure first, with the reason."""
     return await ask(who, session_id, lambda session: _review(session, label))

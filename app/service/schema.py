@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from promptseg.app.service.fields import Id, LabelName, LabelValue, Plane, Strict, Whole
 
 __all__ = [
-    "Carried",
     "ConfigOut",
     "Delta",
     "EntryOut",
@@ -24,6 +23,7 @@ __all__ = [
     "SessionState",
     "SessionSummary",
     "ShareIn",
+    "SliceReviewOut",
     "StudyIn",
     "StudyOut",
     "TextIn",
@@ -100,7 +100,7 @@ class RestoreIn(Strict):
     how: Literal["stored", "again"]
 
 
-class Finding(BaseModel):
+class FindingOut(BaseModel):
     """A sentence that a person should see."""
 
     code: str
@@ -135,7 +135,7 @@ class StudyOut(BaseModel):
     created: float
     title: str
     series: list[SeriesOut]
-    findings: list[Finding]
+    findings: list[FindingOut]
 
 
 class WindowOut(BaseModel):
@@ -204,7 +204,7 @@ class SessionState(Shown):
     colour: bool
     modality: str | None
     window: WindowOut
-    findings: list[Finding]
+    findings: list[FindingOut]
     job: str | None
     created: float
     changed_at: float
@@ -225,7 +225,7 @@ class SessionSummary(BaseModel):
 # --- the rest -----------------------------------------------------------------------------------------------------
 
 
-class Carried(BaseModel):
+class SliceReviewOut(BaseModel):
     """A slice to look at, and why."""
 
     plane: Plane

@@ -154,5 +154,5 @@ async def thumbnail(who: Who, study_id: str, series_id: str) -> FileResponse:
     study = await threaded(who.state.catalogue.get, who.user, study_id)
     who.state.audit.note(who.user, "thumbnail read", study.hash)
     series = Content.from_dict(study.content).get(series_id)
-    path = await threaded(who.state.shelf.thumbnail, study.id, Path(study.folder), series)
+    path = await threaded(who.state.volumes.thumbnail, study.id, Path(study.folder), series)
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})

@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS, Error
 from promptseg.app.live.exporting import EXPORTS
-from promptseg.app.live.jobs import Report
+from promptseg.app.live.jobs import TellProgress
 from promptseg.app.live.queueing import Priority
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import ConfigOut, EntryOut, JobOut, ModelOut, PullIn
@@ -70,7 +70,7 @@ async def pull(who: Who, model_id: str, body: PullIn | None = None) -> Any:
         raise UnknownModelError(f"no model {model_id!r} here; GET /models lists them")
     card = model_card(model_id)
 
-    def call(report: Report) -> None:
+    def call(report: TellProgress) -> None:
         Store().pull(
             card,
             accept_licence=wanted.accept_licence,

@@ -14,7 +14,7 @@ from promptseg.app.door.caller import Caller
 from promptseg.app.errors import HeldElsewhereError
 from promptseg.app.live.queueing import Work
 from promptseg.app.live.served import Change, Served
-from promptseg.app.live.sessions import Step
+from promptseg.app.live.sessions import SessionStep
 from promptseg.app.studies.sharing import Role
 from promptseg.errors import Cancelled
 from promptseg.session.session import Session
@@ -37,7 +37,7 @@ async def live(who: Caller, session_id: str, role: Role = Role.EDITOR) -> Served
     return served
 
 
-async def step(who: Caller, session_id: str, action: str, call: Step) -> Response:
+async def step(who: Caller, session_id: str, action: str, call: SessionStep) -> Response:
     """Do a step on a session and answer with its Delta; once more where the session was put away meanwhile."""
     for last in (False, True):
         served = await live(who, session_id)

@@ -27,7 +27,7 @@ from promptseg.io.read import read_volume
 from promptseg.io.sniff import Family, is_dicom, sniff
 from promptseg.volume import Volume, choose_window
 
-__all__ = ["Content", "Series", "Shelf", "describe"]
+__all__ = ["Content", "Series", "VolumeCache", "describe"]
 
 THUMBNAIL_PX = 160
 MAX_PICTURES = 500  # files of a folder that are each an image of their own
@@ -210,7 +210,7 @@ def _plain(exc: Exception, folder: Path, names: Mapping[str, str]) -> str:
 
 
 @dataclass(eq=False)
-class Shelf:
+class VolumeCache:
     """Volumes in memory, each once, as long as somebody uses it; and what a viewer loads of them.
 
     Args:

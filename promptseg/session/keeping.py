@@ -25,12 +25,12 @@ from promptseg.session.prompt_log import PromptLog
 from promptseg.session.session import Session
 from promptseg.session.snapshot import read_snapshot, write_snapshot
 
-__all__ = ["Guard", "Keeper", "OpenFolder", "begin", "bring_back", "keep_anew"]
+__all__ = ["Keeper", "OpenFolder", "WriteGuard", "begin", "bring_back", "keep_anew"]
 
 LOGGER = logging.getLogger(__name__)
 WORK_S = 1.0  # of work that may have to be done again before the next snapshot is taken
 SHARE = 0.2  # of the time that goes into work, what snapshots may take
-Guard: TypeAlias = Callable[[Record], Record]
+WriteGuard: TypeAlias = Callable[[Record], Record]
 
 
 class Keeper:
@@ -46,7 +46,7 @@ class Keeper:
         findings: what a person should know of how the session was brought back.
     """
 
-    def __init__(self, session: Session, folder: Path, journal: Journal, guard: Guard | None = None) -> None:
+    def __init__(self, session: Session, folder: Path, journal: Journal, guard: WriteGuard | None = None) -> None:
         self.findings: tuple[str, ...] = ()
         self._folder, self._journal, self._session = (
             folder,
@@ -95,7 +95,9 @@ class Keeper:
         self._journal.close()
 
 
-def begin(session: Session, folder: Path, source: str, *, guard: Guard | None = None, alone: bool = True) -> Keeper:
+def begin(
+    session: Session, folder: Path, source: str, *, guard: WriteGuard | None = None, alone: bool = True
+) -> Keeper:
     """Keep a new session in a folder.
 
     Args:
@@ -128,10 +130,10 @@ class OpenFolder:
     journal: Journal
     content: JournalContent
     log: PromptLog
-    guard: Guard | None = None
+    guard: WriteGuard | None = None
 
     @staticmethod
-    def open(folder: Path, *, guard: Guard | None = None, alone: bool = True) -> OpenFolder:
+    def open(folder: Path, *, guard: WriteGuard | None = None, alone: bool = True) -> OpenFolder:
         """Open a folder; what is damaged of its journal is cut off, and kept beside it.
 
         Args:

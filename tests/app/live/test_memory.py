@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.errors import BusyError
-from promptseg.app.live.memory import Room
+from promptseg.app.live.memory import MemoryBudget
 from promptseg.app.protocols.frames import pack
 from promptseg.app.settings import Limits, ServeSettings
 
@@ -94,7 +94,7 @@ def send_image(client: TestClient, lease: str, shape: tuple[int, ...] = (1, 20, 
 def test_a_viewers_drawing_counts_until_it_leaves(serve: Serve, settings: ServeSettings) -> None:
     limits = Limits(memory_bytes=20 * MIB, embedding_bytes=4 * MIB)
     client = serve(replace(settings, models=("classical",), limits=limits))
-    room = client.app.state.promptseg.sessions.room  # type: ignore[attr-defined]
+    room = client.app.state.promptseg.sessions.memory  # type: ignore[attr-defined]
     assert room.held() == 0
     lease = client.post("/claim").json()["lease_token"]
     assert send_image(client, lease) == 200
@@ -123,7 +123,7 @@ def test_idle_sessions_give_way_to_a_viewer(serve: Serve, settings: ServeSetting
 
 def test_room_frees_no_more_than_it_must() -> None:
     held = {"a": 6, "b": 3, "c": 3}
-    room = Room(12, 0)
+    room = MemoryBudget(12, 0)
     room.count(lambda: sum(held.values()))
     leave = [lambda name=name: held.pop(name, 0) for name in held]
     room.require(5, leave)

@@ -12,7 +12,7 @@ from promptseg.app.live.memory import give_back
 from promptseg.app.live.served import Served
 from promptseg.app.settings import Limits
 
-__all__ = ["Keeper"]
+__all__ = ["Housekeeper"]
 
 LOGGER = logging.getLogger(__name__)
 TICK_S = 0.5  # how often it looks
@@ -20,7 +20,7 @@ GIVE_BACK_S = 5.0  # how often freed memory goes back to the system
 QUIET_S = 1.0  # a session that another process wants is handed over after this long without a request
 
 
-class Keeper:
+class Housekeeper:
     """Looks after the sessions in memory until it is stopped.
 
     Args:
