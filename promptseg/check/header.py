@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from promptseg.check.finding import Finding, Severity
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["burned_in_findings", "modality_findings", "padding_findings", "spacing_findings", "unit_findings"]
+__all__ = [
+    "burned_in_findings",
+    "is_assumed",
+    "modality_findings",
+    "padding_findings",
+    "spacing_findings",
+    "states_size",
+    "unit_findings",
+]
 
 # Storage SOP classes (PS3.4 B.5) that belong to one modality (PS3.3 C.7.3.1.1.1), without the common beginning.
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -115,7 +123,13 @@ def padding_findings(array: NDArray[Any], padding: tuple[float, float] | None) -
     return [Finding(sentence, "padding", Severity.INFO, "left out of measurements")]
 
 
+def states_size(findings: Iterable[str]) -> bool:
+    """Return False where a reader found no pixel size: what it calls 1 mm is a pixel."""
+    unknown = ("assumed-pixel-spacing", "no-geometry")
+    return not any(isinstance(finding, Finding) and finding.code in unknown for finding in findings)
+
+
 def is_assumed(findings: Iterable[str]) -> bool:
     """Return True where the spacing was assumed or is a picture's own, so that judging it says nothing."""
-    assumed = ("assumed-pixel-spacing", "no-geometry", "assumed-orientation")
+    assumed = ("assumed-pixel-spacing", "no-geometry", "assumed-orientation", "print-resolution")
     return any(isinstance(finding, Finding) and finding.code in assumed for finding in findings)

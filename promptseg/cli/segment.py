@@ -201,15 +201,13 @@ def _save(session: Session, plan: OutputPlan, seconds: float) -> None:
 
 def label_rows(labelmap: Labelmap) -> list[dict[str, Any]]:
     """Return name, voxels and size of every label: ml, of one slice mm², or pixels where the file states no size."""
+    from promptseg.measure.size import size_in_words, size_of
+
     rows = []
     for label in labelmap.labels.values():
         count = int(labelmap.mask(label.value).sum())
-        ml = labelmap.volume_ml(label.value)
-        x_mm, y_mm, _ = labelmap.geometry.spacing
-        if labelmap.geometry.shape[0] > 1:
-            text = f"{ml:.2f} ml"
-        else:
-            text = f"{count} pixels" if (x_mm, y_mm) == (1.0, 1.0) else f"{count * x_mm * y_mm:.1f} mm²"
+        ml = labelmap.volume_ml(label.value) if labelmap.geometry.measured else None
+        text = size_in_words(size_of(count, labelmap.geometry))
         rows.append({"value": label.value, "name": label.name, "voxels": count, "volume_ml": ml, "text": text})
     return rows
 

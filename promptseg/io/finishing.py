@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
-from promptseg.check.header import is_assumed, spacing_findings, unit_findings
+from promptseg.check.header import is_assumed, spacing_findings, states_size, unit_findings
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage
 from promptseg.volume.intensity import Window, choose_window
@@ -33,8 +34,9 @@ def finish(
         findings += spacing_findings(raw.geometry)
     if array.ndim == 3 and modality == "CT":
         findings += unit_findings(modality, float(array.min()), float(array.max()))
+    geometry = replace(raw.geometry, measured=states_size(findings))
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
-    return Volume(array, raw.geometry, chosen, modality, tuple(findings), padding=raw.padding)
+    return Volume(array, geometry, chosen, modality, tuple(findings), padding=raw.padding)
 
 
 def _plain_colours(array: NDArray[Any], findings: list[Finding], what: str) -> NDArray[Any]:

@@ -28,6 +28,7 @@ __all__ = ["note_path", "read_picture", "write_note"]
 
 FORMAT = "promptseg geometry"
 EXIF_ORIENTATION = 274
+OF_SIZE = ("no-geometry", "assumed-thickness", "print-resolution")  # what a note beside the picture settles
 BY_PILLOW = (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error)  # what it raises on damaged files
 JPEG_TAIL = 4096  # bytes; cameras append a little after the end marker
 
@@ -73,8 +74,7 @@ def read_picture(path: Path, family: Family, *, frame: int | None = None) -> Raw
     placed = _noted_geometry(path, raw)
     if placed is None:
         return raw
-    known = [finding for finding in raw.findings if finding.code not in ("no-geometry", "assumed-thickness")]
-    return replace(raw, geometry=placed, findings=known)
+    return replace(raw, geometry=placed, findings=[f for f in raw.findings if f.code not in OF_SIZE])
 
 
 def _read_png(path: Path) -> RawImage:

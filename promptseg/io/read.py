@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
-from promptseg.errors import ReadError
+from promptseg.errors import GeometryError, ReadError
 from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.finishing import finish
 from promptseg.io.frames import check_frame
@@ -134,15 +134,13 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
     Raises:
         ReadError: see ``read_volume``.
     """
-    if family is Family.MGH:
-        return read_mgh(path, frame=frame)
-    if family is Family.NIFTI:
-        return read_nifti(path, frame=frame)
-    if family is Family.NRRD:
-        return read_nrrd(path, frame=frame)
-    if family is Family.META:
-        return read_metaimage(path, frame=frame)
-    return read_picture(path, family, frame=frame)
+    readers = {Family.MGH: read_mgh, Family.NIFTI: read_nifti, Family.NRRD: read_nrrd, Family.META: read_metaimage}
+    try:
+        if family in readers:
+            return readers[family](path, frame=frame)
+        return read_picture(path, family, frame=frame)
+    except GeometryError as exc:
+        raise ReadError(f"cannot read {path}: {exc}") from exc
 
 
 def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:

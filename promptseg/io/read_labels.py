@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.check.header import states_size
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage
 from promptseg.io.label_description import read_descriptions
@@ -49,7 +51,7 @@ def read_labelmap(path: str | Path) -> Labelmap:
     array, labels = _labels(raw, path)
     values = present_values(array)
     named = {value: labels.get(value) or Label.default(value) for value in sorted({*labels, *values})}
-    return Labelmap(array, raw.geometry, named)
+    return Labelmap(array, replace(raw.geometry, measured=states_size(raw.findings)), named)
 
 
 def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label]]:

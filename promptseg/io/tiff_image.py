@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
-from promptseg.errors import ReadError
+from promptseg.errors import GeometryError, ReadError
 from promptseg.io.frames import check_frame, frame_finding
 from promptseg.io.itk import RawImage, read_itk
 from promptseg.io.picture_colours import from_cmyk, paint
@@ -48,7 +48,7 @@ def read_tiff(path: Path, *, frame: int | None = None) -> RawImage:
         try:
             with tifffile.TiffFile(path, _multifile=False) as file:
                 return _read(file, path, frame)
-        except ReadError:
+        except (ReadError, GeometryError):
             raise
         except Exception as exc:
             # tifffile and the codecs raise errors of many kinds where a file is damaged.

@@ -31,7 +31,7 @@ def stated_spacing(file: Any, page: Any) -> tuple[Spacing, list[Finding]]:
         return (1.0, 1.0, 1.0), [Finding(sentence, "no-geometry", Severity.WARNING, "assumed")]
     size = f"{x:.4g} x {y:.4g} mm (the file's print resolution)"
     sentence = f"a TIFF states no place in the patient: the pixel size of {size} and 1 mm per slice were assumed"
-    return (x, y, 1.0), [Finding(sentence, "no-geometry", Severity.WARNING, "assumed")]
+    return (x, y, 1.0), [Finding(sentence, "print-resolution", Severity.WARNING, "assumed")]
 
 
 def _imagej(file: Any, page: Any) -> tuple[float, float, float | None] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptseg.errors import PromptError
+from promptseg.measure.size import in_units_of, size_of
 from promptseg.volume.labelmap import find_label
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest |
         mask = masks.mask(value)
         if not labels and not mask.any():
             continue
-        found = [*measure_shape(mask, masks.geometry).quantities()]
+        geometry = masks.geometry if volume is None else volume.geometry
+        found = [*in_units_of(measure_shape(mask, geometry).quantities(), geometry)]
         if volume is not None:
             found += measure_intensity(mask, volume).quantities()
         found += _over_time(masks, value, request)
@@ -82,16 +84,22 @@ def _over_time(masks: Masks, value: int, request: MeasureRequest) -> list[Quanti
     if request.earlier is not None:
         before = request.earlier
         other = find_label(before.labels, name).value
-        for quantity in change(_ml(before, other), _ml(masks, value), "ml"):
-            found.append(replace(quantity, name=f"volume_{quantity.name}"))
+        sizes = [size_of(int(m.mask(v).sum()), m.geometry) for m, v in ((before, other), (masks, value))]
+        for quantity in change(_number(sizes[0]), _number(sizes[1]), sizes[1].unit):
+            found.append(replace(quantity, name=f"{sizes[1].name}_{quantity.name}"))
         first, last = (measure_shape(m.mask(v), m.geometry).axial.long for m, v in ((before, other), (masks, value)))
-        for quantity in change(first.length_mm, last.length_mm, "mm"):
+        length = "mm" if masks.geometry.measured else "px"
+        for quantity in change(first.length_mm, last.length_mm, length):
             found.append(replace(quantity, name=f"axial_long_{quantity.name}"))
     return found
 
 
 def _ml(masks: Masks, value: int) -> float:
     return int(masks.mask(value).sum()) * masks.geometry.voxel_volume_mm3 / 1000.0
+
+
+def _number(quantity: Quantity) -> float:
+    return float(quantity.value)  # type: ignore[arg-type]  # sizes are single numbers
 
 
 def _pair(masks: Masks, text: str, form: str) -> tuple[Any, Any]:

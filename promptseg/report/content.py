@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from promptseg.check.finding import Finding
 from promptseg.export.provenance import Provenance, provenance_of, software
 from promptseg.measure import Quantity, measure_intensity, measure_shape
+from promptseg.measure.size import in_units_of
 from promptseg.prompts import Prompt, prompt_to_dict
 from promptseg.report.overlay import is_unplaced
 from promptseg.report.parts import SHOWN_NOTES, Report, ReviewNote, Structure
@@ -122,21 +123,10 @@ def _measures(mask: Any, volume: Volume) -> tuple[Quantity, ...]:
     """Return all measures; of a single slice its area, for it has no volume."""
     if not mask.any():
         return ()
-    found = list(measure_shape(mask, volume.geometry).quantities())
+    found = list(in_units_of(measure_shape(mask, volume.geometry).quantities(), volume.geometry))
     if not volume.is_rgb:
         found += measure_intensity(mask, volume).quantities()
-    if volume.shape[0] > 1:
-        return tuple(found)
-    flat = ("axial_long", "axial_short", "mean", "std", "min", "p10", "median", "p90", "max")
-    x_mm, y_mm, _ = volume.geometry.spacing
-    area = Quantity("area", int(mask.sum()) * x_mm * y_mm, "mm2", "number of pixels x pixel area")
-    kept = (area, *(quantity for quantity in found if quantity.name in flat))
-    return tuple(_in_pixels(quantity) for quantity in kept) if is_unplaced(volume.geometry) else kept
-
-
-def _in_pixels(quantity: Quantity) -> Quantity:
-    """Return a measure of a picture that states no pixel size: its millimetres are pixels."""
-    return replace(quantity, unit={"mm": "px", "mm2": "px"}.get(quantity.unit, quantity.unit))
+    return tuple(found)
 
 
 def _note(step: SliceReview) -> ReviewNote:
@@ -166,7 +156,9 @@ def _image_facts(volume: Volume) -> dict[str, str]:
     window = volume.window
     facts = {"Modality": volume.modality or "not stated", "Size": f"{size} voxels", "Spacing": f"{spacing} mm"}
     if is_unplaced(geometry):
-        facts |= {"Size": f"{geometry.shape[2]} × {geometry.shape[1]} pixels", "Spacing": "not stated"}
+        facts["Size"] = f"{geometry.shape[2]} × {geometry.shape[1]} pixels"
+    if not geometry.measured:
+        facts["Spacing"] = "not stated"
     if not volume.is_rgb:
         facts["Window"] = f"W {window.width:.4g}, L {window.level:.4g} ({window.source})"
     facts["Image digest"] = f"sha256 {volume.content_hash}"

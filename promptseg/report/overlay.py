@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import WriteError
+from promptseg.measure.size import size_of
 from promptseg.prompts import Box, Lasso, Point, Prompt, Scribble
 from promptseg.report import marks
 from promptseg.report.marks import INK, Color, Picture
@@ -342,10 +343,10 @@ def _legend_rows(labelmap: Labelmap, present: list[Label], width: int) -> list[l
     x = 0
     for label in present:
         count = int(np.count_nonzero(labelmap.array == label.value))
-        volume_ml = count * labelmap.geometry.voxel_volume_mm3 / 1000.0
-        words = f"{label.name}  {volume_ml:.3g} ml" if volume_ml < 100 else f"{label.name}  {volume_ml:.0f} ml"
-        if is_unplaced(labelmap.geometry):
-            words = f"{label.name}  {count} px"
+        size = size_of(count, labelmap.geometry)
+        value = float(size.value)  # type: ignore[arg-type]  # a single number
+        unit = {"mm2": "mm²"}.get(size.unit, size.unit)
+        words = f"{label.name}  {value:.3g} {unit}" if value < 100 else f"{label.name}  {value:.0f} {unit}"
         needed = 22 + marks.text_width(words) + 30
         if rows[-1] and x + needed > width:
             rows.append([])

@@ -46,6 +46,8 @@ class Geometry:
         origin: (x, y, z) LPS mm of the centre of voxel (0, 0, 0).
         direction: row-major 3x3; column i is the LPS unit vector along which the i-th of (x, y, z) grows.
         second: what a NIfTI header says besides, where that is another place; no part of comparisons.
+        measured: False where the file states no pixel size: spacing is 1 "mm" then, and lengths are in pixels; no part
+            of comparisons.
 
     Raises:
         GeometryError: non-positive or non-finite numbers; direction not orthonormal within 1e-3.
@@ -56,6 +58,7 @@ class Geometry:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = IDENTITY_DIRECTION
     second: SecondFrame | None = field(default=None, compare=False, repr=False)
+    measured: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))

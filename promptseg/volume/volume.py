@@ -62,7 +62,7 @@ class Volume:
     def from_array(array: NDArray[Any], geometry: Geometry | None = None, *, modality: str | None = None) -> Volume:
         """Make a volume from (z, y, x), (y, x), or RGB with a last axis of 3 (uint8).
 
-        A missing geometry means spacing 1 mm, origin 0 and the identity direction.
+        A missing geometry means origin 0, the identity direction, and lengths in voxels, not mm.
         """
         array = np.asarray(array)
         if array.ndim == 2 or (
@@ -72,7 +72,7 @@ class Volume:
         if array.dtype == np.bool_:
             array = array.astype(np.uint8)
         if geometry is None and array.ndim >= 3:
-            geometry = Geometry(shape=(array.shape[0], array.shape[1], array.shape[2]))
+            geometry = Geometry(shape=(array.shape[0], array.shape[1], array.shape[2]), measured=False)
         if geometry is None:
             raise ReadError(f"expected an array of 2 or 3 dimensions (or RGB), got shape {array.shape}")
         if array.dtype.kind not in "uif":
