@@ -38,7 +38,7 @@ VOLUME ["/models", "/data"]
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/api/v1/health', timeout=4)"]
 ENTRYPOINT ["promptseg"]
-CMD ["serve", "--host", "0.0.0.0", "--auth", "keys", "--data", "/data"]
+CMD ["serve", "--host", "0.0.0.0", "--auth", "password", "--data", "/data"]
 
 # CPU, the default target. torch's builds without CUDA (gigabytes less) come from its own index.
 FROM base AS cpu
@@ -50,4 +50,4 @@ VOLUME ["/models", "/data"]
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/api/v1/health', timeout=4)"]
 ENTRYPOINT ["promptseg"]
-CMD ["serve", "--host", "0.0.0.0", "--auth", "keys", "--data", "/data"]
+CMD ["serve", "--host", "0.0.0.0", "--auth", "password", "--data", "/data"]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from promptseg.app.door.guard import Guard
 from promptseg.app.door.login import add_login
@@ -69,6 +70,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Meta"],
         )
+    if settings.trusted_proxies:  # outermost: the guard sees whom the proxy saw
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     if settings.ui:
         try:
             from promptseg.app.ui import mount_ui  # late: it imports gradio

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import tempfile
 import threading
 from types import FrameType
 
@@ -11,8 +13,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from promptseg.app.application import create_app
+from promptseg.app.door.logs import set_up
 from promptseg.app.live.watchdog import Watchdog
 from promptseg.app.settings import ServeSettings
+from promptseg.app.state import AppState
 
 __all__ = ["PatientProtocol", "run"]
 
@@ -64,21 +68,37 @@ class _Server(uvicorn.Server):
         last.start()
 
 
+def _use_own_spool(state: AppState) -> None:
+    """Let uploads wait inside the data folder, not in a temporary folder that may be memory; tidy up after the dead."""
+    spool = state.settings.data / "cache" / "spool"
+    own = spool / state.sessions.leases.holder
+    for left in spool.glob("*"):
+        if not state.sessions.leases.is_alive(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+    own.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(own)
+
+
 def run(settings: ServeSettings) -> None:
     """Serve until somebody stops the process.
 
     Raises:
         SettingsError: the store, the data folder or the address cannot be used.
     """
+    set_up(settings)
+    os.umask(0o077)  # uploads, thumbnails, journals, the store: nobody else's on this machine
     app = create_app(settings)
+    _use_own_spool(app.state.promptseg)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         http=PatientProtocol,
-        log_level="warning",
+        log_config=None,  # as the rest of the process
+        log_level=settings.log_level,
         access_log=False,  # paths hold ids; who did what stands in the audit log
         server_header=False,
+        proxy_headers=False,  # the application looks at those of named proxies, and of no others
         timeout_graceful_shutdown=STOP_S,
     )
     limits = settings.limits

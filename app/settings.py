@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ __all__ = ["AUTH_KINDS", "Limits", "Oidc", "ServeSettings", "is_loopback"]
 
 MIB = 1024**2
 GIB = 1024**3
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 AUTH_KINDS = ("none", "keys", "password", "oidc")
 LOOPBACK = ("localhost", "::1")
 
@@ -39,7 +42,8 @@ class Limits:
         queue_total: waiting jobs of one model; beyond it the answer is 503.
         requests_per_s: of one user, with a burst of ``request_burst``.
         request_burst: requests at once.
-        logins_per_minute: wrong passwords from one address.
+        logins_per_minute: wrong passwords for one account from one address, or wrong keys from one address.
+        seats_per_user: places of one user in each viewer's protocol.
         idle_s: a session that nobody asked for leaves the memory after it.
         lease_s: another process may take a session over when its process was silent for it.
         body_s: longest silence inside a request's body.
@@ -62,6 +66,7 @@ class Limits:
     requests_per_s: float = 50.0
     request_burst: int = 200
     logins_per_minute: int = 10
+    seats_per_user: int = 4
     idle_s: float = 15 * 60.0
     lease_s: float = 15.0
     body_s: float = 30.0
@@ -92,10 +97,13 @@ class ServeSettings:
         insecure: allow "none" on an address that others can reach.
         roots: folders below which a study may be named by its path.
         dicom_sources: addresses of DICOMweb servers whose studies may be named; nothing else is ever asked.
-        dicom_auth: "user:password" for them, or "".
+        dicom_auth: "user:password" for the only one, or ``ADDRESS=user:password`` for each, separated by white space.
         device: where models run.
         models: ids that may be used; () means all.
         origins: other origins (scheme://host:port) that browsers may call from, and public names behind a proxy.
+        trusted_proxies: addresses or networks (CIDR) of proxies whose X-Forwarded-For and -Proto count.
+        log_level: "debug", "info", "warning" or "error".
+        log_format: "text" or "json".
         secure_cookies: send cookies over https only; for servers behind a proxy that speaks https.
         oidc: the provider, for auth "oidc".
         ui: mount the browser app at "/".
@@ -117,6 +125,9 @@ class ServeSettings:
     device: str = "auto"
     models: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    log_level: str = "info"
+    log_format: str = "text"
     secure_cookies: bool = False
     oidc: Oidc | None = None
     ui: bool = False
@@ -141,9 +152,38 @@ class ServeSettings:
                     "expected --dicom-source as http(s)://host[:port]/path of a DICOMweb server, without name and "
                     "password (those come in the variable PROMPTSEG_DICOM_AUTH)"
                 )
+        for proxy in self.trusted_proxies:
+            try:
+                ip_network(proxy, strict=False)
+            except ValueError:
+                raise SettingsError(
+                    f"expected --trusted-proxy as an address or network (CIDR), got {proxy!r}"
+                ) from None
+        for name, value, known in (("level", self.log_level, LOG_LEVELS), ("format", self.log_format, LOG_FORMATS)):
+            if value not in known:
+                raise SettingsError(
+                    f"expected --log-{name} {', '.join(known)}, got {value!r}{did_you_mean(value, known)}"
+                )
         object.__setattr__(self, "dicom_sources", tuple(source.rstrip("/") for source in self.dicom_sources))
         object.__setattr__(self, "data", Path(self.data).expanduser().resolve())
         object.__setattr__(self, "roots", tuple(Path(root).expanduser().resolve() for root in self.roots))
+
+    def dicom_password(self, source: str) -> str:
+        """Return "user:password" for one of the DICOM sources, "" where it needs none.
+
+        Raises:
+            SettingsError: one password is given for several sources: it would be sent to all of them.
+        """
+        given = self.dicom_auth.split()
+        named = dict(entry.split("=", 1) for entry in given if "://" in entry.split("=", 1)[0] and "=" in entry)
+        if named or not given:
+            return {address.rstrip("/"): auth for address, auth in named.items()}.get(source, "")
+        if len(self.dicom_sources) > 1:
+            raise SettingsError(
+                "expected PROMPTSEG_DICOM_AUTH as ADDRESS=user:password for each of several DICOM sources, with spaces "
+                "between them: one password would be sent to all"
+            )
+        return self.dicom_auth
 
     @property
     def store_url(self) -> str:

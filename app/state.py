@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from promptseg.app.studies.series import VolumeCache
 from promptseg.app.studies.sharing import Shares
 
 __all__ = ["AppState"]
+
+LOGGER = logging.getLogger(__name__)
 
 BLOCK = 64 * 1024  # bytes: a session's next step fits
 
@@ -65,8 +69,14 @@ class AppState:
         from promptseg.errors import SettingsError
 
         try:
+            settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in ("studies", "sessions", "cache"):
-                (settings.data / name).mkdir(parents=True, exist_ok=True)
+                (settings.data / name).mkdir(mode=0o700, exist_ok=True)
+            if settings.data.stat().st_mode & 0o077 and os.name == "posix":
+                LOGGER.warning(
+                    "other users of this machine can look into the data folder %s; close it: chmod -R go-rwx %s",
+                    *(settings.data, settings.data),
+                )
         except OSError as exc:
             raise SettingsError(f"cannot use the data folder {settings.data}: {exc.strerror}") from exc
         database = Database(settings.store_url)
@@ -77,7 +87,8 @@ class AppState:
         shares = Shares(database)
         sessions = ServedSessions(settings, database, volumes, shares)
         jobs, whole_body, audit = Jobs(database, sessions), WholeBodyRuns(settings.device), Audit(database)
-        dicomweb = DicomWeb(settings.dicom_sources, settings.dicom_auth, settings.limits)
+        passwords = {source: settings.dicom_password(source) for source in settings.dicom_sources}
+        dicomweb = DicomWeb(settings.dicom_sources, passwords, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb, shares)
         parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, jobs, whole_body, audit)
         return AppState(settings, database, *parts)

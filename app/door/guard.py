@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict
 from http.cookies import CookieError, SimpleCookie
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.audit import ADDRESS
+from promptseg.app.door.logs import REQUEST, new_request_id
 from promptseg.app.door.metrics import Metrics
 from promptseg.app.door.statuses import CODES
 from promptseg.app.settings import is_loopback
@@ -31,6 +33,9 @@ COOKIE = "promptseg_login"
 API = "/api/"
 OPEN = ("/login", "/logout", "/api/v1/health", "/api/v1/ready", "/healthz")  # need no user, nor what lies below
 OPEN_ALONE = ("/auth/", "/auth/token")  # these need none, what lies below does
+GRADIO = "/gradio_api/"  # its own doors to files, queues and functions: the page talks to our API alone
+GRADIO_NEEDED = ("/gradio_api/info", "/gradio_api/app_id", "/gradio_api/startup-events")
+PAGES = ("/", "/login", "/login/oidc/back")  # that a link on another site may lead to
 SAFE = ("GET", "HEAD", "OPTIONS")
 KEPT = 20_000  # users and addresses whose rate is remembered
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -48,6 +53,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+
+
+LOGGER = logging.getLogger("promptseg.access")
 
 
 class _Refused(HTTPException):  # so that a framework that reads the body lets it through
@@ -112,10 +120,12 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = REQUEST.get()
                 self._add_headers(MutableHeaders(scope=message), is_api)
             await send(message)
 
         ADDRESS.set(_address(scope))
+        REQUEST.set(new_request_id(Headers(scope=scope).get("x-request-id")))
         try:
             await self._admit(scope)
             reading = self._measured(scope, receive) if scope["type"] == "http" else receive
@@ -127,7 +137,12 @@ class Guard:
             await _answer(refused, sending)
         finally:
             route = getattr(scope.get("route"), "path", None) or ("other" if is_api else "page")
-            self._metrics.request(scope.get("method", "WS"), route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.request(scope.get("method", "WS"), route, status, seconds)
+            facts = {"method": scope.get("method", "WS"), "route": route, "status": status}
+            facts |= {"ms": round(1000 * seconds, 1), "address": _address(scope)}
+            facts |= {"user": scope.get("state", {}).get("user") or "-"}
+            LOGGER.info("request", extra=facts)
 
     # --- who and from where ---------------------------------------------------------------------------------------
 
@@ -139,9 +154,13 @@ class Guard:
         """
         headers = Headers(scope=scope)
         self._check_host(headers)
+        if scope["path"].startswith(GRADIO) and scope["path"] not in GRADIO_NEEDED:
+            raise _Refused(404, "the page needs no such thing of Gradio")
         user, by_cookie = await self._identify(scope, headers)
         if scope.get("method", "GET") not in SAFE or scope["type"] == "websocket":
             self._check_origin(headers, by_cookie=by_cookie)
+        elif scope.get("method") == "GET" and not (scope["path"] in PAGES and _is_visit(headers)):
+            self._check_origin(headers, by_cookie=False)  # some protocols act on GET
         if user is None and not _is_open(scope["path"]):
             self._refuse_stranger(scope, headers)
         key = user if user is not None and user != LOCAL_USER else f"address {_address(scope)}"
@@ -186,12 +205,13 @@ class Guard:
             address = _address(scope)
             user = await run_in_threadpool(accounts.of_key, key)
             if user is None:  # a right key comes in even where somebody else behind the same address guesses
+                self._state.audit.note("", "key refused")
                 if wait := self._failures.take(address):
                     raise _Refused(429, "too many wrong keys; wait a minute", Retry_After=str(int(wait) + 1))
                 raise _Refused(401, "the key is not known here", WWW_Authenticate="Bearer")
             return user, False
         cookie = _cookie(headers)
-        if cookie is None or self._state.settings.auth == "keys":
+        if cookie is None:
             return None, False
         if accounts.is_known("cookie", cookie):
             return accounts.of_cookie(cookie), True
@@ -200,7 +220,7 @@ class Guard:
 
     def _refuse_stranger(self, scope: Scope, headers: Headers) -> None:
         wants_page = "text/html" in headers.get("accept", "") and not scope["path"].startswith(API)
-        if wants_page and self._state.settings.auth in ("password", "oidc") and scope.get("method") == "GET":
+        if wants_page and scope.get("method") == "GET":
             raise _Refused(303, "log in first", Location="/login")
         raise _Refused(401, "log in first, or send an API key", WWW_Authenticate="Bearer")
 
@@ -241,6 +261,11 @@ class Guard:
             headers.setdefault("Cache-Control", "no-store")
         if self._state.settings.secure_cookies:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+
+
+def _is_visit(headers: Headers) -> bool:
+    """Whether a person's browser goes to the page, rather than another site's page fetching it."""
+    return headers.get("sec-fetch-mode") in (None, "navigate") and headers.get("sec-fetch-dest") in (None, "document")
 
 
 def _is_open(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,16 +26,17 @@ __all__ = ["add_login"]
 
 TEMPLATE = Path(__file__).with_name("login.html.jinja")
 WRONG = "Name or password are wrong."
+WRONG_KEY = "The key is not known here."
 
 
 def add_login(app: FastAPI, state: AppState) -> None:
     """Add the routes that this server's kind of login needs."""
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/logout", _logout, methods=["POST"])
-    if state.settings.auth == "password":
-        app.state.login_attempts = Buckets(state.settings.limits.logins_per_minute / 60.0, 10)
-        router.add_api_route("/login", _password_page, methods=["GET"])
-        router.add_api_route("/login", _password_login, methods=["POST"])
+    if state.settings.auth in ("password", "keys"):
+        app.state.login_failures = Failures(state.settings.limits.logins_per_minute)
+        router.add_api_route("/login", _form_page, methods=["GET"])
+        router.add_api_route("/login", _form_login, methods=["POST"])
     elif state.settings.auth == "oidc":
         router.add_api_route("/login", _oidc_page, methods=["GET"])
         app.mount("/login/oidc", _oidc_app(state))
@@ -42,26 +44,65 @@ def add_login(app: FastAPI, state: AppState) -> None:
 
 
 def _page(kind: str, wrong: str = "", status: int = 200) -> HTMLResponse:
-    """Return the page of one kind: "password" (a form), "oidc" (a link to the provider), "again" (a link back)."""
+    """Return a page: "password" and "keys" hold a form, "oidc" a link to the provider, "again" a link back."""
     return HTMLResponse(fill(TEMPLATE, kind=kind, wrong=wrong), status, {"Cache-Control": "no-store"})
 
 
-async def _password_page() -> Response:
-    return _page("password")
+class Failures:
+    """Wrong logins so far: of one account from one address few, of an account or an address in all ten times as many.
+
+    A right login costs nothing, so a department behind one address is not locked out, and whoever guesses at a
+    colleague's account from elsewhere does not lock the colleague out.
+
+    Args:
+        per_minute: wrong logins of one account from one address.
+    """
+
+    def __init__(self, per_minute: float) -> None:
+        self._narrow = Buckets(per_minute / 60.0, per_minute)
+        self._wide = Buckets(10 * per_minute / 60.0, 10 * per_minute)
+
+    def wait_s(self, account: str, address: str) -> float:
+        """Return for how many seconds no further try is looked at; 0: try."""
+        wide = max(self._wide.wait_s(f"account {account}"), self._wide.wait_s(f"address {address}"))
+        return max(wide, self._narrow.wait_s(f"{account} {address}"))
+
+    def count(self, account: str, address: str) -> None:
+        """Count a wrong login."""
+        self._narrow.take(f"{account} {address}")
+        self._wide.take(f"account {account}")
+        self._wide.take(f"address {address}")
 
 
-async def _password_login(request: Request) -> Response:
+async def _form_page(request: Request) -> Response:
+    return _page(request.app.state.promptseg.settings.auth)
+
+
+async def _form_login(request: Request) -> Response:
+    """Log in with name and password, or with a key where the server knows keys only."""
     state: AppState = request.app.state.promptseg
-    address = request.client.host if request.client else "unknown"
-    if request.app.state.login_attempts.take(address):
-        return _page("password", "Too many attempts; wait a minute.", 429)
+    kind, failures = state.settings.auth, request.app.state.login_failures
     fields = parse_qs((await request.body())[:10_000].decode("utf-8", "replace"))
-    name, password = (fields.get(key, [""])[0] for key in ("name", "password"))
-    user = await run_in_threadpool(state.accounts.check_password, name, password)
+    name, password, key = (fields.get(field, [""])[0] for field in ("name", "password", "key"))
+    account, address = name[:200].lower(), request.client.host if request.client else "unknown"
+    if wait := failures.wait_s(account, address):
+        answer = _page(kind, "Too many wrong attempts; wait a minute.", 429)
+        answer.headers["Retry-After"] = str(int(wait) + 1)
+        return answer
+    if kind == "keys":
+        user = await run_in_threadpool(state.accounts.of_key, key.strip())
+    else:
+        user = await run_in_threadpool(state.accounts.check_password, name, password)
     if user is None:
-        state.audit.note("", "login refused")
-        return _page("password", WRONG, 401)
+        failures.count(account, address)
+        state.audit.note(name_hash(account), "login refused")
+        return _page(kind, WRONG_KEY if kind == "keys" else WRONG, 401)
     return await _logged_in(state, user)
+
+
+def name_hash(name: str) -> str:
+    """Return what stands for a name that somebody tried: people type passwords into that field, too."""
+    return f"tried {hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 async def _logged_in(state: AppState, user: str) -> Response:

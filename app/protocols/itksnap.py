@@ -25,7 +25,7 @@ from promptseg.app.door.caller import Who
 from promptseg.app.live.queueing import Turn
 from promptseg.app.protocols.drawing import Drawing, lasso_prompts, point_prompt, scribble_prompt
 from promptseg.app.protocols.viewers import Viewer, Viewers
-from promptseg.app.protocols.work import begin, in_turn, our_errors_as_400
+from promptseg.app.protocols.work import begin, in_turn, our_errors_as_400, places
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.prompts import Prompt
@@ -54,7 +54,7 @@ class Place:
 
 def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
     """Add the protocol to an application; ``viewers`` replaces the usual limits."""
-    app.state.itksnap = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S)
+    app.state.itksnap = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S, per_owner=places(app))
     app.include_router(router)
 
 
@@ -234,7 +234,7 @@ async def _uploaded(request: Request, state: AppState) -> tuple[bytes, dict[str,
         raise PromptError(f"expected at most {limit} bytes, got more")
     try:
         data = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise PromptError(f"expected JSON in the part 'metadata': {exc}") from exc
     if not isinstance(data, dict):
         raise PromptError("expected a JSON object in the part 'metadata'")

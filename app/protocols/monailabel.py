@@ -27,7 +27,7 @@ from promptseg.app.protocols.datastore import FINAL, Datastore, Stored
 from promptseg.app.protocols.dicom_source import DicomSource
 from promptseg.app.protocols.drawing import Drawing, point_prompt
 from promptseg.app.protocols.viewers import Viewer, Viewers
-from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400
+from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400, places
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import PromptError
 from promptseg.io.itk import to_sitk
@@ -58,7 +58,7 @@ class Place:
 
 def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
     """Add the protocol to an application; ``viewers`` replaces the usual limits."""
-    app.state.monailabel = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S)
+    app.state.monailabel = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S, per_owner=places(app))
     app.state.dicom_source = DicomSource(app.state.promptseg)
     app.include_router(router)
 
@@ -256,7 +256,7 @@ async def _params(form: FormData) -> dict[str, Any]:
         text = (await text.read(PARAMS_BYTES)).decode("utf-8", "replace")
     try:
         params = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise PromptError(f"expected JSON in the part 'params': {exc}") from exc
     if not isinstance(params, dict):
         raise PromptError("expected a JSON object in the part 'params'")

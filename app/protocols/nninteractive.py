@@ -33,7 +33,7 @@ from promptseg.app.protocols.nnwire import (
     volume_of,
 )
 from promptseg.app.protocols.viewers import Viewer, Viewers
-from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400
+from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400, places
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.models.weights.registry import model_card
@@ -100,7 +100,9 @@ router = APIRouter(include_in_schema=False)
 
 def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
     """Add the protocol to an application; ``viewers`` replaces the usual limits."""
-    app.state.nninteractive = viewers or Viewers(limit=MAX_VIEWERS, idle_s=IDLE_S, liveness_s=LIVENESS_S)
+    app.state.nninteractive = viewers or Viewers(
+        limit=MAX_VIEWERS, idle_s=IDLE_S, liveness_s=LIVENESS_S, per_owner=places(app)
+    )
     app.include_router(router)
 
 
@@ -330,7 +332,7 @@ async def _step(guest: _Guest, step: Callable[[Drawing, Turn], tuple[bool, Chang
 async def _json(request: Request) -> dict[str, Any]:
     try:
         data = json.loads(await request.body() or b"{}")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise HTTPException(400, f"expected JSON: {exc}") from exc
     if not isinstance(data, dict):
         raise HTTPException(422, "expected a JSON object")
@@ -341,7 +343,7 @@ async def _framed(request: Request, state: AppState) -> tuple[NDArray[Any], dict
     """Return the array in the body and the parameters in the header."""
     try:
         data = json.loads(request.headers.get("X-Meta") or "{}")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise PromptError(f"expected JSON in the header X-Meta: {exc}") from exc
     if not isinstance(data, dict):
         raise PromptError("expected a JSON object in the header X-Meta")

@@ -48,15 +48,23 @@ class Viewers(Generic[T]):
 
     Args:
         limit: viewers in all.
+        per_owner: viewers of one user; None: as many as there are.
         idle_s: a viewer without a real request for so long is taken away.
         liveness_s: one without any sign of life; 0: never for that.
         clock: seconds that never go back.
     """
 
     def __init__(
-        self, *, limit: int, idle_s: float, liveness_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        limit: int,
+        idle_s: float,
+        liveness_s: float = 0.0,
+        per_owner: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limit, self.idle_s, self.liveness_s, self._clock = limit, idle_s, liveness_s, clock
+        self._per_owner = limit if per_owner is None else min(per_owner, limit)
         self._viewers: dict[str, Viewer[T]] = {}
         self._lock = threading.Lock()
         self._sweeper: threading.Thread | None = None
@@ -70,17 +78,21 @@ class Viewers(Generic[T]):
             make_room: take the longest idle viewer away instead of refusing, first of all one of the same owner.
 
         Raises:
-            FullError: all viewers are taken.
+            FullError: all places are taken, or all of this user's.
         """
         self.sweep()
         now = self._clock()
         with self._lock:
-            if len(self._viewers) >= self.limit and make_room:
-                idle = [viewer for viewer in self._viewers.values() if not viewer.busy]
-                for viewer in sorted(idle, key=lambda viewer: (viewer.owner != owner, viewer.active))[:1]:
+            own = [viewer for viewer in self._viewers.values() if viewer.owner == owner]
+            if make_room and (len(own) >= self._per_owner or len(self._viewers) >= self.limit):
+                idle = [viewer for viewer in own or self._viewers.values() if not viewer.busy]
+                for viewer in sorted(idle, key=lambda viewer: viewer.active)[:1]:
                     del self._viewers[viewer.token]
+                    own = [other for other in own if other is not viewer]
             if len(self._viewers) >= self.limit:
                 raise FullError(f"all {self.limit} places of this server are taken; try again in a moment")
+            if len(own) >= self._per_owner:
+                raise FullError(f"your {self._per_owner} places are taken; close another viewer, or wait a minute")
             viewer = Viewer(secrets.token_hex(16), owner, content, now, now)
             self._viewers[viewer.token] = viewer
             if self._sweeper is None:

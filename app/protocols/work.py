@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from fastapi import HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.statuses import status_of
@@ -18,7 +18,7 @@ from promptseg.app.state import AppState
 from promptseg.errors import PromptsegError
 from promptseg.volume import Volume
 
-__all__ = ["begin", "body_of", "in_turn", "model_of", "our_errors_as_400"]
+__all__ = ["begin", "body_of", "in_turn", "model_of", "our_errors_as_400", "places"]
 
 T = TypeVar("T")
 PATIENCE_S = 45.0  # nnInteractive's client gives up after 60
@@ -90,6 +90,12 @@ async def body_of(request: Request, limit: int) -> bytes:
             raise UploadTooLargeError(f"expected at most {limit} bytes in one request, got more", limit=limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def places(app: FastAPI) -> int | None:
+    """Return how many viewers of one protocol a user may have at once; None where everybody is the same user."""
+    settings = app.state.promptseg.settings
+    return None if settings.auth == "none" else int(settings.limits.seats_per_user)
 
 
 @contextmanager

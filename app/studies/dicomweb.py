@@ -8,7 +8,7 @@ the environment's proxies are not followed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,11 @@ class DicomWeb:
 
     Args:
         sources: their addresses, e.g. ``http://orthanc:8042/dicom-web``.
-        auth: "user:password" for all of them, or "".
+        auth: "user:password" by address; "" for those that need none.
         limits: how much may come at once.
     """
 
-    def __init__(self, sources: tuple[str, ...], auth: str, limits: Limits) -> None:
+    def __init__(self, sources: tuple[str, ...], auth: Mapping[str, str], limits: Limits) -> None:
         self._sources, self._auth, self._limits = sources, auth, limits
 
     def place(self, url: str) -> Place:
@@ -125,8 +125,8 @@ class DicomWeb:
             raise MissingExtraError("dicomweb_client", "app") from exc
         with requests.Session() as session:
             session.trust_env, session.max_redirects = False, 0
-            if self._auth:
-                user, _, password = self._auth.partition(":")
+            if auth := self._auth.get(source):
+                user, _, password = auth.partition(":")
                 session.auth = (user, password)
             client = DICOMwebClient(source, session=session, timeout=SILENCE_S)
             client.set_http_retry_params(retry=False)

@@ -62,6 +62,10 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="Public address behind a proxy, e.g. https://seg.example. Repeatable.")
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network (CIDR) of a proxy whose X-Forwarded-For tells who asks. Repeatable."),
+    ] = None,
     secure_cookies: Annotated[
         bool, typer.Option("--secure-cookies", help="Send cookies over https only (a proxy speaks https).")
     ] = False,
@@ -69,6 +73,8 @@ def serve(
     oidc_client: Annotated[
         str, typer.Option(help=f"Client id there; its secret comes in the variable {OIDC_SECRET}.")
     ] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(help="text or json: one line an event, with time and request.")] = "text",
     ui: Annotated[bool, typer.Option(help="Serve the browser app at / (needs gradio).")] = True,
 ) -> None:
     """Serve the browser app and the REST API. Research use only: not a medical device."""
@@ -89,7 +95,10 @@ def serve(
         device=device,
         models=tuple(model or ()),
         origins=tuple(origin or ()),
+        trusted_proxies=tuple(trusted_proxy or ()),
         secure_cookies=secure_cookies,
+        log_level=log_level,
+        log_format=log_format,
         oidc=Oidc(oidc_url, oidc_client, os.environ.get(OIDC_SECRET, "")) if oidc_url else None,
         ui=ui and find_spec("gradio") is not None and find_spec("promptseg.app.ui") is not None,
     )
@@ -104,7 +113,8 @@ def _accounts(data: Path, store: str) -> Accounts:
     from promptseg.app.store import Database
 
     settings = ServeSettings(data=data, store=store)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    os.umask(0o077)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Accounts(Database(settings.store_url), settings)
 
 
