@@ -40,8 +40,12 @@ CONTRAST, STRUCTURE = 0.10, 0.06
 """An object is seen whose mean differs from its surroundings' by so much (of -1..1), or whose surroundings vary by so
 much: others nobody could point at."""
 
+SPARE = 0.5
+"""So many more are painted than are wanted, for those that come out unseen, empty or too large; always as many, since a
+GPU's convolutions are tuned anew for every size of a batch."""
+
 MOST_TRIES = 50
-"""So often painting is tried again for those that came out unseen, empty or too large."""
+"""Batches that are painted before a recipe counts as one that gives nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,14 @@ def gather_scenes(
         ModelError: painting gives nothing that could be pointed at.
     """
     shows_anatomy = label_maps is not None and chance.toss(painting.anatomy)
+    attempted = count + int(SPARE * count)
     parts: list[Scenes] = []
     for _ in range(MOST_TRIES):
         if label_maps is not None and shows_anatomy:
-            labels, target = label_maps.look(chance, count, side, painting.placing)
+            labels, target = label_maps.look(chance, attempted, side, painting.placing)
             made = Scenes(photograph(chance, labels, label_maps.greys), target[:, None].float())
         else:
-            made = paint_scenes(chance, count, side, painting)
+            made = paint_scenes(chance, attempted, side, painting)
         parts.append(made.kept(visible(made)))
         if sum(len(part.images) for part in parts) >= count:
             images, targets = (torch.cat([getattr(p, name) for p in parts]) for name in ("images", "targets"))

@@ -25,6 +25,8 @@ from promptseg.models.builtin.training3d.train import Trainer, train, turned  # 
 from promptseg.models.families.builtin.volume_views import CHANNELS, draw_view, stretch  # noqa: E402
 from promptseg.models.volume_predictor import View, ViewPrompts  # noqa: E402
 
+pytestmark = pytest.mark.torch
+
 SIDE = 24
 WIDTHS = (8, 8, 16, 16)
 EVERYTHING = Painting(anatomy=0.5, trees=0.5, placing=Placing(cut=0.3, by_box=0.4))
@@ -176,6 +178,7 @@ def test_wrong_masks_are_wrong_and_scenes_can_be_turned(scenes):
     assert not torch.equal(again.images, scenes.images)
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_run_also_after_an_interruption(tmp_path, label_maps):
     whole = torch.load(train(RECIPE, tmp_path / "whole", label_maps=label_maps), weights_only=True)
     (tmp_path / "parts").mkdir()
