@@ -7,7 +7,7 @@ import pytest
 
 from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.volume import Geometry, Label, Labelmap
-from promptseg.volume.labelmap import DEFAULT_COLORS
+from promptseg.volume.labelmap import DEFAULT_COLORS, colour, find_label
 
 GEOMETRY = Geometry((3, 4, 5), (0.5, 1.5, 6.0), (-20.0, 30.0, 140.0))
 
@@ -86,3 +86,17 @@ def test_the_only_label_needs_no_key(labelmap):
     np.testing.assert_array_equal(one.mask(), labelmap.mask(7))
     with pytest.raises(PromptError, match="one of 2 labels"):
         labelmap.mask()
+
+
+def test_a_colour_is_three_numbers_of_a_byte():
+    assert colour([0, 255, 7]) == (0, 255, 7)
+    for wrong in ([0, 256, 7], [-1, 0, 0], [1, 2], [1, 2, 3, 4], "red", None):
+        with pytest.raises(PromptError, match="three integers from 0 to 255"):
+            colour(wrong)
+
+
+def test_a_value_may_be_written_out_and_a_name_goes_first():
+    labels = {1: Label(1, "7", (0, 0, 0)), 7: Label(7, "liver", (0, 0, 0))}
+    assert find_label(labels, "7").value == 1
+    assert find_label(labels, 7).value == 7
+    assert find_label(labels, "1").value == 1
