@@ -28,7 +28,7 @@ def turned(ax: float, ay: float, az: float, flips: tuple[int, int, int] = (1, 1,
 
 OBLIQUE = Geometry(SHAPE, SPACING, ORIGIN, turned(12, -7, 25))
 
-angles = st.floats(-180, 180)
+angles = st.floats(-180, 180).map(lambda degrees: round(degrees, 9))  # ITK's SVD answers NaN to angles like 1e-310
 numbers = st.floats(-1000, 1000)
 geometries = st.builds(
     Geometry,
