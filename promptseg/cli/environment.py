@@ -14,7 +14,7 @@ from promptseg.errors import PromptsegError
 from promptseg.models.loading import load_predictor
 from promptseg.models.runtime import SWAP_TO_CPU, SWAP_TO_GPU, choose_device, onnx_distributions, onnx_providers
 
-__all__ = ["Finding", "examine", "try_imports"]
+__all__ = ["Diagnosis", "examine", "try_imports"]
 
 NOT_SHOWN = ("all", "dev")  # sums of the others, and what developers need
 # What an extra is used through: its own module does not say whether two packages fit each other.
@@ -55,7 +55,7 @@ CORE = ("promptseg", "numpy", "SimpleITK", "pydicom", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the report.
 
     Attributes:
@@ -78,7 +78,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def examine() -> tuple[Finding, ...]:
+def examine() -> tuple[Diagnosis, ...]:
     """Look at this environment and try what is installed; nothing is changed and nothing leaves the machine."""
     core = ", ".join(f"{name} {_version(name) or 'missing'}" for name in CORE)
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
@@ -86,8 +86,8 @@ def examine() -> tuple[Finding, ...]:
     here = [extra for extra, names in extras.items() if all(_version(name) for name in names)]
     tried = try_imports(list(dict.fromkeys(name for extra in here for name in USED_THROUGH.get(extra, ()))))
     return (
-        Finding("system", "ok", system),
-        Finding("core", "ok" if "missing" not in core else "broken", core),
+        Diagnosis("system", "ok", system),
+        Diagnosis("core", "ok" if "missing" not in core else "broken", core),
         _onnx(),
         _device(),
         _model(),
@@ -126,14 +126,14 @@ def try_imports(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _onnx() -> Finding:
+def _onnx() -> Diagnosis:
     found = onnx_distributions()
     text = ", ".join(f"{name} {v}" for name, v in found.items()) or "none"
     if len(found) == 1:
-        return Finding("onnx runtime", "ok", f"{text}; providers: {', '.join(onnx_providers())}")
+        return Diagnosis("onnx runtime", "ok", f"{text}; providers: {', '.join(onnx_providers())}")
     if not found:
-        return Finding("onnx runtime", "broken", text, "pip install onnxruntime")
-    return Finding(
+        return Diagnosis("onnx runtime", "broken", text, "pip install onnxruntime")
+    return Diagnosis(
         "onnx runtime",
         "broken",
         f"{text} share one module folder, so one hides the other",
@@ -141,41 +141,41 @@ def _onnx() -> Finding:
     )
 
 
-def _device() -> Finding:
+def _device() -> Diagnosis:
     try:
-        return Finding("device", "ok", f"auto means {choose_device('auto')}")
+        return Diagnosis("device", "ok", f"auto means {choose_device('auto')}")
     except PromptsegError as exc:
-        return Finding("device", "broken", str(exc))
+        return Diagnosis("device", "broken", str(exc))
 
 
-def _model() -> Finding:
+def _model() -> Diagnosis:
     try:
         predictor = load_predictor("builtin")
     except PromptsegError as exc:
-        return Finding("built-in model", "broken", str(exc), "reinstall promptseg")
+        return Diagnosis("built-in model", "broken", str(exc), "reinstall promptseg")
     used = getattr(predictor, "providers", ())
-    return Finding("built-in model", "ok", f"loads; runs on {', '.join(used) or 'the CPU'}")
+    return Diagnosis("built-in model", "ok", f"loads; runs on {', '.join(used) or 'the CPU'}")
 
 
-def _viewer() -> Finding:
+def _viewer() -> Diagnosis:
     from importlib.resources import files
 
     if (files("promptseg.app.viewer") / "static" / "vendor" / "niivue.js").is_file():
-        return Finding("browser app", "ok", "the viewer's library is here")
-    return Finding("browser app", "broken", "the viewer's library is missing", "python -m promptseg.app.viewer.build")
+        return Diagnosis("browser app", "ok", "the viewer's library is here")
+    return Diagnosis("browser app", "broken", "the viewer's library is missing", "python -m promptseg.app.viewer.build")
 
 
-def _extra(extra: str, names: tuple[str, ...], tried: dict[str, str]) -> Finding:
+def _extra(extra: str, names: tuple[str, ...], tried: dict[str, str]) -> Diagnosis:
     versions = {name: _version(name) for name in names}
     text = ", ".join(f"{name} {v or 'not installed'}" for name, v in versions.items())
     if not all(versions.values()):
-        return Finding(f"[{extra}]", "absent", text, f'pip install "promptseg[{extra}]"')
+        return Diagnosis(f"[{extra}]", "absent", text, f'pip install "promptseg[{extra}]"')
     wrong = {name: tried[name] for name in USED_THROUGH.get(extra, ()) if tried.get(name)}
     if not wrong:
-        return Finding(f"[{extra}]", "ok", text)
+        return Diagnosis(f"[{extra}]", "ok", text)
     name, said = next(iter(wrong.items()))
     if "torchvision" in said:
         belongs = f"torchvision {_version('torchvision')} does not match torch {_version('torch')}"
         remedy = "install both from one index, e.g. pip install --force-reinstall torch torchvision"
-        return Finding(f"[{extra}]", "broken", f"{text}; {belongs}", remedy)
-    return Finding(f"[{extra}]", "broken", f"{text}; {name}: {said}", f'pip install --upgrade "promptseg[{extra}]"')
+        return Diagnosis(f"[{extra}]", "broken", f"{text}; {belongs}", remedy)
+    return Diagnosis(f"[{extra}]", "broken", f"{text}; {name}: {said}", f'pip install --upgrade "promptseg[{extra}]"')

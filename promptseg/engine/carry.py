@@ -23,7 +23,7 @@ from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Step
 from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SlicePrompts, carrier_of
 
-__all__ = ["MASK_LOGIT", "Carrier", "Found", "Slices", "grown", "mask_logits"]
+__all__ = ["MASK_LOGIT", "Found", "MaskCarrier", "Slices", "grown", "mask_logits"]
 
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -94,7 +94,7 @@ class _Way:
     expected: Mask
 
 
-class Carrier:
+class MaskCarrier:
     """Carries one object's mask away from one anchor.
 
     Args:

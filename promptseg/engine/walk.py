@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.carry import Carrier, Found, Slices, grown, mask_logits
+from promptseg.engine.carry import Found, MaskCarrier, Slices, grown, mask_logits
 from promptseg.engine.checks import Appearance, Carried, Evidence, appearance, measure, stop_reason
 from promptseg.engine.expect import Between
 from promptseg.engine.options import EngineOptions
@@ -87,7 +87,7 @@ class _Task:
     """
 
     start: Appearance | None
-    carrier: Carrier | None
+    carrier: MaskCarrier | None
     known: bool
     about: Mask | None
 
@@ -163,7 +163,7 @@ class Walk:
             known = bool(other.any())
             if known:
                 between = Between(plan.anchor, plan.other, (mask, other), self._canvas.spacing_mm)
-        carrier = Carrier(self._canvas, self._predictor, self._options, plan.anchor, mask, between, plan.taper)
+        carrier = MaskCarrier(self._canvas, self._predictor, self._options, plan.anchor, mask, between, plan.taper)
         start = appearance(self._canvas.values(plan.anchor, mask))
         return _Task(start, carrier, known, change if plan.returning else None)
 
