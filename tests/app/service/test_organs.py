@@ -118,7 +118,7 @@ def test_a_text_that_means_nothing_or_too_much_is_told_with_the_choices(session:
     session.segment_text("liver")
     with pytest.raises(PromptError, match="has liver already"):
         session.segment_text("liver")
-    with pytest.raises(PromptError, match="'totl'"):
+    with pytest.raises(ModelError, match="'totl'"):
         session.segment_whole_body("totl")
 
 
