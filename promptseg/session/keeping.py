@@ -171,6 +171,13 @@ class OpenFolder:
         kept = read_snapshot(self.folder, self.content)
         return None if kept is None else kept.past
 
+    @property
+    def missed(self) -> int:
+        """How many lines the journal has behind what is stored beside it."""
+        kept = read_snapshot(self.folder, self.content)
+        after = self.content.lines if kept is None else self.content.after(kept.size)
+        return sum(line.get("op") != "select" for line in after)
+
     def work_out(self, session: Session, on_progress: OnProgress | None) -> None:
         """Do everything that the journal says on a fresh session, whatever it gives now."""
         _follow(session, self.content.lines, on_progress, strict=False)

@@ -79,7 +79,8 @@ def as_stored(
     """Open the labels of a session's folder as they were stored, without asking the model anything.
 
     They are one entry, behind which undo cannot go; prompts go on from them with the present weights. The folder gets
-    a new journal; the old one is kept beside it.
+    a new journal; the old one is kept beside it. Steps that were taken after the labels were stored are not there;
+    ``session.findings`` says so.
 
     Raises:
         ReplayError: no labels are stored there. GeometryMismatchError: they lie on another grid than the image.
@@ -97,7 +98,10 @@ def as_stored(
             session.recolour(label.name, label.color)
         if value in old.locked:
             session.lock(label.name)
-    keep_anew(session, past)
+    missed = past.missed
+    keeper = keep_anew(session, past)
+    if missed:
+        keeper.findings = (f"the last {missed} step(s) were taken after the labels had been stored: they are not here",)
     return session
 
 

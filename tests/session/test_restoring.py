@@ -14,6 +14,7 @@ from promptseg.batch.grand_challenge import ChallengeRequest, run_case
 from promptseg.batch.job import JobSpec
 from promptseg.batch.job_segment import SegmentJob
 from promptseg.cli.main import main
+from promptseg.engine.edits import Grow
 from promptseg.engine.hints import place
 from promptseg.errors import ChangedError, ReplayError
 from promptseg.models.families.oracle import OraclePredictor
@@ -164,6 +165,23 @@ def test_labels_open_as_they_were_stored_without_asking_the_model(kept, weights,
     third = promptseg.resume(folder)  # its journal is of the present weights
     assert np.array_equal(third.labelmap.array, again.labelmap.array)
     assert list(folder.glob("session.jsonl.before-*"))
+
+
+def test_steps_behind_the_stored_labels_are_told(kept, weights):
+    folder, session = kept
+    stored = (folder / "session.snapshot").read_bytes()
+    weights("old")
+    later = promptseg.resume(folder)
+    later.lock("left", False)
+    later.select("left")
+    later.edit(Grow(2.0))
+    later.close()
+    (folder / "session.snapshot").write_bytes(stored)  # as after a crash
+    weights("new")
+    again = promptseg.resume(folder, changed="stored")
+    assert np.array_equal(again.mask("left"), session.mask("left"))
+    assert len(again.findings) == 1
+    assert "the last 2 step(s)" in again.findings[0]
 
 
 def test_prompts_are_answered_again_where_that_is_wished(kept, weights, caplog):
