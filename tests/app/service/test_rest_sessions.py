@@ -199,3 +199,20 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(client: TestClient, exam
         assert 400 <= answer.status_code < 500
         assert isinstance(answer.json()["detail"], str)
         assert "\n" not in answer.json()["detail"]
+
+
+def test_probabilities_of_a_3d_network_come_as_nifti(client: TestClient, example: str) -> None:
+    click(client, example, LIVER)
+    refused = client.get(f"{API}/sessions/{example}/probabilities.nii")
+    assert refused.status_code == 422
+    assert "3D network" in refused.json()["detail"]
+    study = client.post(f"{API}/studies", json={"example": True}).json()["id"]
+    session = client.post(f"{API}/sessions", json={"study": study, "model": "builtin"}).json()["id"]
+    click(client, session, LIVER)
+    job = client.post(f"{API}/sessions/{session}/propagate", json={"afresh": True}).json()
+    with client.stream("GET", f"{API}/jobs/{job['id']}/events") as stream:
+        assert any('"done"' in line for line in stream.iter_lines())
+    raw = client.get(f"{API}/sessions/{session}/probabilities.nii").content
+    found = np.frombuffer(raw, "<f4", offset=352).reshape(48, 140, 180)
+    np.testing.assert_array_equal(found > 0.5, labels_of(client, session) == 1)
+    assert 0 < found.max() <= 1
