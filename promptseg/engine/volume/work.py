@@ -65,8 +65,8 @@ def answer_in_volume(
     drawn = bounds(mask)
     if _without(mask, known).any() and drawn is not None:
         last = state.answer
-        grid = last.grid if last is not None else around(*drawn, (MASK_ROOM,) * 3, frame)
-        grid = grid if boxed is None else around_box(boxed, told.span, frame)
+        looked_at = drawn if last is None else _bounds_in(mask, last.grid.region(mask.shape)) or drawn
+        grid = around(*looked_at, (MASK_ROOM,) * 3, frame) if boxed is None else around_box(boxed, told.span, frame)
         answer = correct(looker, told, grid, lambda view: previous_of(lambda part: mask[part], frame.shape, view, last))
         new = () if boxed is not None else told.clicks[len(state.told.clicks) :]
         return _settled(answer, told, mask, known, frame.spacing_mm, merge_at=new)
@@ -77,6 +77,16 @@ def answer_in_volume(
     else:
         return None
     return _settled(answer, told, mask, known, frame.spacing_mm)
+
+
+def _bounds_in(mask: Mask, region: Region) -> Changed | None:
+    """The half-open voxel box around the part of a mask in a region; None where there is nothing."""
+    found = bounds(mask[region])
+    if found is None:
+        return None
+    (z0, y0, x0), (z1, y1, x1) = found
+    z, y, x = (cut.start for cut in region)
+    return ((z + z0, y + y0, x + x0), (z + z1, y + y1, x + x1))
 
 
 def _without(mask: Mask, known: Sequence[TrueSlice]) -> Mask:
