@@ -93,17 +93,25 @@ def measure(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Table to write: .csv or .json.")] = None,
     series: Series = None,
     frame: Frame = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Put MASK onto IMAGE's grid (nearest neighbour) if they differ.")
+    ] = False,
 ) -> None:
     """Measure masks: volume, surface, RECIST and 3D diameters, sphericity, intensities; units and sources with each."""
     from promptseg.export.masks import read_masks
     from promptseg.io.outputs import require_output
     from promptseg.measure.rows import MeasureRequest, measure_masks
     from promptseg.measure.tables import TABLE_EXTENSIONS, write_table
+    from promptseg.volume.labelmap import Labelmap
+    from promptseg.volume.onto_grid import labels_onto
 
     if output is not None:
         output = require_output(output, TABLE_EXTENSIONS, inputs=_given(mask, image, end_systole, earlier))
     volume = read_image(image, series, frame) if image is not None else None
     masks, notes = read_masks(mask, image, series)
+    if volume is not None and isinstance(masks, Labelmap):
+        masks, more = labels_onto(masks, volume.geometry, resample=resample)
+        notes = (*notes, *more)
     _tell(notes)
     systole, before = (read_masks(path, None, None)[0] if path else None for path in (end_systole, earlier))
     request = MeasureRequest(tuple(label or ()), tuple(fraction or ()), tuple(cup_to_disc or ()), systole, before)

@@ -70,6 +70,12 @@ def segment(
     ] = None,
     device: DeviceName = "auto",
     window: WindowText = None,
+    mask_label: Annotated[
+        str | None, typer.Option("--mask-label", help="Which object of --mask, by name or value.", metavar="LABEL")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Put --mask onto the image's grid (nearest neighbour) if they differ.")
+    ] = False,
     series: Series = None,
     frame: Frame = None,
     propagate: Annotated[bool, typer.Option(help="Carry the mask to the other slices.")] = True,
@@ -138,7 +144,11 @@ def segment(
     predictor = load_predictor(model, device)  # what is missing is said before the image is read
     volume = read_image(image, series, frame)
     given += [recist_box((z, y0, x0), (z, y1, x1), volume.geometry) for z, y0, x0, y1, x1 in lines]
-    start = mask_prompt(mask, volume) if mask is not None else None
+    told: list[str] = []
+    wanted = int(mask_label) if mask_label is not None and mask_label.isdigit() else mask_label
+    start = mask_prompt(mask, volume, wanted, resample=resample, notes=told) if mask is not None else None
+    for sentence in told:
+        note(sentence)
     with progress("segmenting") as (_, on_progress):
         session = restore(volume, log, predictor, strict=not again, on_progress=on_progress)
         if label is not None:

@@ -14,6 +14,7 @@ from promptseg.io.quiet import quiet_pydicom
 from promptseg.prompts import MaskPrompt
 from promptseg.volume import Volume
 from promptseg.volume.geometry import Geometry
+from promptseg.volume.onto_grid import labels_onto
 
 __all__ = ["ImportOptions", "is_dicom_mask", "mask_prompt", "read_segmentation"]
 
@@ -71,28 +72,46 @@ def _sop_class(path: Path) -> str:
             return ""
 
 
-def mask_prompt(path: str | Path, volume: Volume, label: int | str | None = None) -> MaskPrompt:
+def mask_prompt(
+    path: str | Path,
+    volume: Volume,
+    label: int | str | None = None,
+    *,
+    resample: bool = False,
+    notes: list[str] | None = None,
+) -> MaskPrompt:
     """Read a mask file as the starting point for refinement.
 
     Args:
         path: NIfTI, NRRD, ``.seg.nrrd``, MHA, TIFF, or a DICOM SEG or RTSTRUCT, which is read on the image's grid.
-        volume: the image; the mask must lie on its grid.
+        volume: the image; the mask must lie on its grid, or its voxels on the grid's, see ``labels_onto``.
         label: value or name; None where the file holds one label.
+        resample: see ``labels_onto``.
+        notes: what was done to the mask is added to it.
 
     Raises:
         ReadError: the file cannot be read.
         GeometryMismatchError: the mask lies on another grid.
         PromptError: no such label, or several and none was named.
     """
-    from promptseg.export.read import ImportOptions, is_dicom_mask, read_segmentation
     from promptseg.io import read_labelmap
 
     if is_dicom_mask(path):
         found = read_segmentation(path, ImportOptions(volume.geometry))
         if label is None and len(found.segments) != 1:
-            names = ", ".join(segment.label.name for segment in found.segments)
-            raise PromptError(f"{path} holds {len(found.segments)} objects, so one must be named: {names}")
+            raise _several(path, [segment.label.name for segment in found.segments])
         return MaskPrompt(found.mask(found.segments[0].label.value if label is None else label))
-    labelmap = read_labelmap(path)
-    volume.geometry.require_same(labelmap.geometry, "image and mask")
+    labelmap, told = labels_onto(read_labelmap(path), volume.geometry, resample=resample)
+    if notes is not None:
+        notes += told
+    if label is None and len(labelmap.labels) != 1:
+        raise _several(path, [one.name for one in labelmap.labels.values()])
     return MaskPrompt(labelmap.mask(label))
+
+
+def _several(path: str | Path, names: list[str]) -> PromptError:
+    if not names:
+        return PromptError(f"{path} holds no object: there is nothing to start from")
+    return PromptError(
+        f"{path} holds {len(names)} objects; name one with --mask-label (label= in Python): {', '.join(names)}"
+    )

@@ -37,6 +37,7 @@ from promptseg.session.text_engines import TextEngine, resolve_text
 from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label, Labelmap, Volume
 from promptseg.volume.label_voxels import Changed, Patch
+from promptseg.volume.onto_grid import labels_onto
 
 __all__ = ["Session"]
 
@@ -159,11 +160,12 @@ class Session(KeptSession):
         """Add a label for every label of a labelmap that has voxels, all as one step; return the new values.
 
         The last one is selected; locked labels keep their voxels. ``only`` names those to take; all when empty.
+        Labels in the same space, whose voxels coincide with the image's, are put onto its grid.
 
         Raises:
             GeometryMismatchError, PromptError: another grid; a name that is taken, or more than 255 labels.
         """
-        self.volume.geometry.require_same(labelmap.geometry, "the session's image and the labels")
+        labelmap, _ = labels_onto(labelmap, self.volume.geometry)
         state, made = labelling.imported(self._state, labelmap, only)
         if made.labels:
             self._history.commit(import_entry(made), state, self._layers.import_patches(made.array, state.locked))

@@ -58,7 +58,7 @@ def test_a_mask_file_must_lie_on_the_images_grid(tmp_path):
     moved = promptseg.Volume(
         volume.array, promptseg.Geometry(SHAPE, volume.geometry.spacing, (0, 0, 0), OBLIQUE), volume.window
     )
-    with pytest.raises(GeometryMismatchError, match="image and mask"):
+    with pytest.raises(GeometryMismatchError, match="image and mask must lie"):
         mask_prompt(tmp_path / "m.nrrd", moved)
 
 
