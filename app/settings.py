@@ -34,7 +34,7 @@ class Limits:
         archive_ratio: largest ratio of unpacked to packed bytes of an archive's entry.
         user_bytes: of all stored studies of one user.
         body_bytes: of any other request.
-        voxels: of one volume.
+        voxels: of one volume, its colours counted each; reading takes up to twelve bytes of memory for each.
         sessions_per_user: sessions of one user in memory; the longest idle one is put away for a new one.
         memory_bytes: of all volumes and sessions in memory.
         embedding_bytes: of a session's embeddings.
@@ -57,7 +57,7 @@ class Limits:
     archive_ratio: float = 200.0
     user_bytes: int = 100 * GIB
     body_bytes: int = 16 * MIB
-    voxels: int = 2_000_000_000
+    voxels: int = 500_000_000
     sessions_per_user: int = 8
     memory_bytes: int = 8 * GIB
     embedding_bytes: int = 96 * MIB

@@ -84,13 +84,14 @@ class ServedSessions:
         if self._settings.models and model not in self._settings.models:
             raise ModelError(f"expected one of the models {', '.join(self._settings.models)}, got {model!r}")
         model_card(model)
+        self.make_room(owner, self._volumes.needed(study.id, series, frame))  # before anything is read
         volume = self._volumes.volume(study.id, Path(study.folder), series, frame)
-        self.make_room(owner, 2 * volume.array[..., 0].size if volume.is_rgb else 2 * volume.array.size)
         session_id = secrets.token_hex(16)
         folder = self._settings.data / "sessions" / session_id
         guard, hold = self._guard(session_id, folder)
         session = Session(volume, load_predictor(model, self._settings.device), cache_bytes=self.memory.embeddings)
-        begin(session, folder, "study", guard=guard, alone=False)  # where the image lies is for the store to say
+        place = f"study {study.id} {series.id} {0 if frame is None else frame}"  # what the store says, too
+        begin(session, folder, place, guard=guard, alone=False)
         now = time.time()
         row = SessionRow(
             id=session_id,
@@ -362,8 +363,8 @@ class ServedSessions:
         with self._database.transaction() as store:
             study = store.get_one(Study, row.study_id)
         series = Content.from_dict(study.content).get(row.series)
+        self.make_room(row.owner, self._volumes.needed(study.id, series, row.frame))
         volume = self._volumes.volume(study.id, Path(study.folder), series, row.frame)
-        self.make_room(row.owner, 2 * volume.geometry.shape[0] * volume.geometry.shape[1] * volume.geometry.shape[2])
         folder = Path(row.folder)
         guard, hold = self._guard(row.id, folder)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
@@ -42,6 +42,11 @@ class Database:
         except OperationalError as exc:
             place = self._engine.url.render_as_string(hide_password=True)
             raise SettingsError(f"cannot open the store {place}: it does not answer, or refuses the login") from exc
+        except DatabaseError as exc:
+            place = self._engine.url.render_as_string(hide_password=True)
+            raise SettingsError(
+                f"the store {place} is damaged: put a backup in its place, or move it away and run promptseg recover"
+            ) from exc
 
     @property
     def dialect(self) -> str:

@@ -30,6 +30,9 @@ from promptseg.volume import Volume, choose_window
 __all__ = ["Content", "Series", "VolumeCache", "describe"]
 
 THUMBNAIL_PX = 160
+READING = threading.Lock()  # one file at a time is read whole only to be described: it may take gigabytes
+BYTES_PER_VOXEL = 12  # while a volume is read: as stored, as read, and its window's percentiles (8 to 11 measured)
+LABEL_COPIES = 2  # bytes per voxel of a session's labels: the engine's and the shown ones
 MAX_PICTURES = 500  # files of a folder that are each an image of their own
 
 
@@ -160,7 +163,8 @@ def _single(file: Path, folder: Path, names: Mapping[str, str], voxels: int) -> 
     below = "" if file == folder else file.relative_to(folder).as_posix()
     title = Path(names.get(below, file.name).replace("\\", "/")).name
     frames = _frames(file, sniff(file), voxels)
-    volume = read_volume(file)
+    with READING:
+        volume = read_volume(file)
     made = Series("", title, volume.modality, volume.shape, volume.geometry.spacing, frames, volume.is_rgb, file=below)
     return made, [Finding.of(note).to_dict() for note in volume.findings]
 
@@ -182,14 +186,18 @@ def _frames(file: Path, family: Family, voxels: int) -> int:
         except RuntimeError:
             return 1  # reading it says what is wrong, in better words
     size = [int(n) for n in reader.GetSize()]
-    _require_fits((*size[:3],), voxels)
+    colours = 1 if reader.GetNumberOfComponents() == 1 else max(3, reader.GetNumberOfComponents())
+    _require_fits((*size[:3], colours), voxels)
     return int(np.prod(size[3:], dtype=object)) if len(size) > 3 else 1
 
 
 def _require_fits(shape: tuple[int, ...], voxels: int) -> None:
     count = int(np.prod(shape, dtype=object))
     if count > voxels:
-        raise ReadError(f"expected a volume of at most {voxels:,} voxels, got {count:,}")
+        raise ReadError(
+            f"expected a volume of at most {voxels:,} voxels, each of its colours counted, got {count:,}; "
+            "crop or resample it first"
+        )
 
 
 def _is_companion(file: Path, files: list[Path]) -> bool:
@@ -241,6 +249,12 @@ class VolumeCache:
                 volume = read_volume(path, series=series.dicom, frame=frame if series.frames > 1 else None)
                 self._held[key] = volume
         return volume
+
+    def needed(self, study_id: str, series: Series, frame: int | None) -> int:
+        """Return the bytes that a session on a series' frame will take, by its header: nothing is read."""
+        voxels = int(np.prod(series.shape or (0,), dtype=object)) * (3 if series.colour else 1)
+        there = (study_id, series.id, 0 if series.frames > 1 and frame is None else frame) in self._held
+        return voxels * (LABEL_COPIES if there else LABEL_COPIES + BYTES_PER_VOXEL)
 
     def held_bytes(self) -> int:
         """Return the bytes of all volumes in memory."""

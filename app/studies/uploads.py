@@ -7,6 +7,7 @@ name cannot leave the folder, overwrite anything, or carry a patient's name into
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 import zlib
@@ -116,6 +117,15 @@ class Intake:
                     raise UploadTooLargeError(
                         f"expected at most {self._limits.upload_files} files in an archive, got {len(entries)}",
                         limit=self._limits.upload_files,
+                    )
+                packed, told = (
+                    sum(getattr(entry, size) for entry in entries) for size in ("compress_size", "file_size")
+                )
+                if packed > file.seek(0, os.SEEK_END):
+                    raise ReadError("the archive's entries overlap: it was not opened")
+                if self.bytes + told > self._limits.upload_bytes:
+                    raise UploadTooLargeError(
+                        f"expected at most {self._limits.upload_bytes / 1024**2:,.0f} MiB at once, unpacked, got more"
                     )
                 for entry in entries:
                     most = int(max(entry.compress_size, 1024) * self._limits.archive_ratio)

@@ -17,7 +17,7 @@ GROUPS = {
     "Segment": ("segment", "wholebody", "batch"),
     "Images": ("info", "check", "convert", "deidentify", "example"),
     "Masks": ("measure", "evaluate", "report", "export", "import"),
-    "People and viewers": ("app", "serve", "users", "mcp"),
+    "People and viewers": ("app", "serve", "users", "audit", "recover", "mcp"),
     "Models": ("models", "cache", "bench"),
     "This machine": ("demo", "doctor", "grand-challenge"),
 }

@@ -25,7 +25,7 @@ from promptseg.cli.mcp import mcp
 from promptseg.cli.models import cache_app, models_app
 from promptseg.cli.report import report
 from promptseg.cli.segment import segment
-from promptseg.cli.serve import serve, users_app
+from promptseg.cli.serve import audit, recover, serve, users_app
 from promptseg.cli.terminal import Mode, using
 from promptseg.cli.wholebody import wholebody
 from promptseg.errors import ChangedError, PromptsegError
@@ -94,6 +94,8 @@ explained(
     "promptseg serve --root /data/scans",
     "promptseg serve --host 0.0.0.0 --auth password --data /srv/promptseg",
 )(serve)
+explained(app, "promptseg audit --since 2026-01-31 > audit.csv")(audit)
+explained(app, "promptseg recover", "promptseg recover --owner anna")(recover)
 explained(app, "promptseg mcp --url http://127.0.0.1:7860")(mcp)
 explained(app, "promptseg bench --cases my_cases --dimension 3 -o out/bench")(bench)
 explained(app, "promptseg demo -o out")(demo)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import getpass
 import os
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +20,10 @@ from promptseg.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
     from promptseg.app.accounts import Accounts
+    from promptseg.app.settings import ServeSettings
+    from promptseg.app.store import Database
 
-__all__ = ["serve", "users_app"]
+__all__ = ["audit", "recover", "serve", "users_app"]
 
 DEFAULT_DATA = Path("~/.local/share/promptseg")
 OIDC_SECRET = "PROMPTSEG_OIDC_SECRET"
@@ -106,16 +112,28 @@ def serve(
     run(settings)
 
 
-def _accounts(data: Path, store: str) -> Accounts:
+def _settings(data: Path, store: str) -> ServeSettings:
     _require_app()
-    from promptseg.app.accounts import Accounts
     from promptseg.app.settings import ServeSettings
-    from promptseg.app.store import Database
 
     settings = ServeSettings(data=data, store=store)
     os.umask(0o077)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Accounts(Database(settings.store_url), settings)
+    return settings
+
+
+def _database(data: Path, store: str) -> Database:
+    settings = _settings(data, store)
+    from promptseg.app.store import Database
+
+    return Database(settings.store_url)
+
+
+def _accounts(data: Path, store: str) -> Accounts:
+    settings = _settings(data, store)
+    from promptseg.app.accounts import Accounts
+
+    return Accounts(_database(data, store), settings)
 
 
 def _password(wanted: bool) -> str | None:
@@ -131,6 +149,7 @@ def _password(wanted: bool) -> str | None:
 def add(name: Name, password_stdin: FromInput = False, data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """Add a user; with --password-stdin one who can log in on a page."""
     _accounts(data, store).add(name, _password(password_stdin))
+    _noted(data, store, f"{name} added")
     typer.echo(f"added {name}")
 
 
@@ -138,24 +157,91 @@ def add(name: Name, password_stdin: FromInput = False, data: Data = DEFAULT_DATA
 def password(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """Give a user a new password, read from the first line of input."""
     _accounts(data, store).set_password(name, _password(True) or "")
+    _noted(data, store, f"password of {name} changed")
     typer.echo(f"changed the password of {name}")
 
 
-@explained(users_app, "promptseg users key anna --label workstation")
+@explained(users_app, "promptseg users key anna --label workstation --days 90")
 def key(
     name: Name,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    days: Annotated[float | None, typer.Option(help="For how many days it is good; default: until revoked.")] = None,
     data: Data = DEFAULT_DATA,
     store: Store = "",
 ) -> None:
     """Make an API key for a user and print it; it is shown this once only."""
-    typer.echo(_accounts(data, store).new_key(name, label))
+    made = _accounts(data, store).new_key(name, label, days)
+    _noted(data, store, f"key made for {name}")
+    typer.echo(made)
 
 
-@explained(users_app, "promptseg users revoke anna")
-def revoke(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
-    """Revoke all API keys of a user."""
-    typer.echo(f"revoked {_accounts(data, store).revoke_keys(name)} key(s) of {name}")
+@explained(users_app, "promptseg users keys anna")
+def keys(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
+    """List a user's API keys: id, when made, until when good, what for; never the key itself."""
+    for one in _accounts(data, store).keys(name):
+        ends = "revoked" if one.revoked else "until revoked" if one.expires is None else f"until {_day(one.expires)}"
+        typer.echo(f"{one.hash[:8]}  made {_day(one.created)}  {ends}  {one.name}")
+
+
+@explained(users_app, "promptseg users revoke anna", "promptseg users revoke anna --key 1a2b3c4d")
+def revoke(
+    name: Name,
+    only: Annotated[str, typer.Option("--key", help="Only the key with this id (promptseg users keys).")] = "",
+    data: Data = DEFAULT_DATA,
+    store: Store = "",
+) -> None:
+    """Revoke all API keys of a user, or one; it may take a running server five seconds to notice."""
+    count = _accounts(data, store).revoke_keys(name, only)
+    if only and not count:
+        raise SettingsError(f"expected the id of a key of {name} that is in force (promptseg users keys), got {only!r}")
+    _noted(data, store, f"{count} key(s) of {name} revoked")
+    typer.echo(f"revoked {count} key(s) of {name}")
+
+
+@explained(users_app, "promptseg users disable anna")
+def disable(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
+    """Lock a user out, with all keys and logins; studies and sessions stay."""
+    _accounts(data, store).set_disabled(name, True)
+    _noted(data, store, f"{name} locked out")
+    typer.echo(f"{name} is locked out")
+
+
+@explained(users_app, "promptseg users enable anna")
+def enable(name: Name, data: Data = DEFAULT_DATA, store: Store = "") -> None:
+    """Let a user in again who was locked out."""
+    _accounts(data, store).set_disabled(name, False)
+    _noted(data, store, f"{name} let in again")
+    typer.echo(f"{name} may log in again")
+
+
+@explained(users_app, "promptseg users delete anna --with-studies")
+def delete(
+    name: Name,
+    with_studies: Annotated[
+        bool, typer.Option("--with-studies", help="Delete the user's studies and sessions, too, with their files.")
+    ] = False,
+    data: Data = DEFAULT_DATA,
+    store: Store = "",
+) -> None:
+    """Delete a user, with all keys and logins."""
+    _accounts(data, store).delete(name, with_studies=with_studies)
+    _noted(data, store, f"{name} deleted")
+    typer.echo(f"deleted {name}")
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def _noted(data: Path, store: str, what: str) -> None:
+    """Write an administrator's act into the audit log, under the name that this machine knows."""
+    from promptseg.app.audit import Audit
+
+    database = _database(data, store)
+    log = Audit(database)
+    log.note_now(f"admin {getpass.getuser()}"[:64], what[:60])
+    log.close()
+    database.close()
 
 
 @explained(users_app, "promptseg users list", name="list")
@@ -163,3 +249,56 @@ def list_users(data: Data = DEFAULT_DATA, store: Store = "") -> None:
     """List the users' names."""
     names = list(_accounts(data, store).names())
     tell(names, {"users": names})
+
+
+def audit(
+    since: Annotated[str, typer.Option(help="A day, YYYY-MM-DD; default: the last seven days.")] = "",
+    user: Annotated[str, typer.Option(help="Only what this user did; default: everybody.")] = "",
+    data: Data = DEFAULT_DATA,
+    store: Store = "",
+) -> None:
+    """Print the server's audit log: when, who, from where, what, on which study (as a hash), as CSV."""
+    from datetime import UTC, datetime
+
+    database = _database(data, store)
+    from sqlalchemy import select
+
+    from promptseg.app.audit import entries
+    from promptseg.app.store import User
+
+    try:
+        start = datetime.fromisoformat(since).timestamp() if since else time.time() - 7 * 86_400
+    except ValueError:
+        raise SettingsError(f"expected --since as a day, YYYY-MM-DD, got {since!r}") from None
+    with database.transaction() as rows:
+        names = {row.id: row.name for row in rows.scalars(select(User))}
+    ids = {name: number for number, name in names.items()}
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["time", "user", "address", "action", "study", "session"])
+    for one in entries(database, start, ids.get(user, user)):
+        when = datetime.fromtimestamp(one.time, UTC).isoformat(timespec="seconds")
+        who = names.get(one.user_id, one.user_id)
+        writer.writerow([when, who, one.address, one.action, one.study_hash, one.session_id or ""])
+    database.close()
+
+
+def recover(
+    owner: Annotated[str, typer.Option(help="The user who gets them.")] = "",
+    data: Data = DEFAULT_DATA,
+    store: Store = "",
+) -> None:
+    """Find sessions on the disk that the store does not know (lost, broken, put back); with --owner give them back."""
+    from promptseg.app.live.recovery import find_orphans
+    from promptseg.app.live.recovery import recover as bring_back
+
+    settings, database = _settings(data, store), _database(data, store)
+    if not owner:
+        for orphan in (found := find_orphans(settings, database)):
+            typer.echo(f"{orphan.folder.name}  {orphan.steps} steps  {orphan.trouble or orphan.model}")
+        typer.echo(f"{len(found)} session(s) without a row; promptseg recover --owner NAME gives them to a user")
+        return
+    back, left = bring_back(settings, database, owner)
+    for orphan in left:
+        typer.echo(f"{orphan.folder.name}: {orphan.trouble}", err=True)
+    typer.echo(f"{len(back)} session(s) are back, {len(left)} are not")
+    _noted(data, store, f"{len(back)} sessions recovered for {owner}")
