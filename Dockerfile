@@ -20,7 +20,8 @@ RUN useradd --uid 10001 --user-group --create-home promptseg && \
     mkdir -p /models /data && \
     chown promptseg:promptseg /models /data
 WORKDIR /opt/promptseg
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt MANIFEST.in README.md LICENSE ./
+COPY packaging ./packaging
 COPY app ./app
 COPY models ./models
 COPY promptseg ./promptseg

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptseg.errors import DeviceError, ModelError
+from promptseg.errors import DeviceError, ModelError, UnknownModelError
+from promptseg.models.declared import declared_models, load_declared
 from promptseg.models.export import ExportReport, Tracer, exported, sam2_tracer, sam_tracer, write_export
 from promptseg.models.loaded import LoadedModels
 from promptseg.models.predictor import Predictor
@@ -225,7 +226,7 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
     """Return the loaded model; the same object for the same model and device while it stays in memory.
 
     Args:
-        model_id: an id of the registry.
+        model_id: an id of the registry, or of a model that another package declares.
         device: see ``choose_device``.
 
     Raises:
@@ -234,7 +235,12 @@ def load_predictor(model_id: str, device: str = "auto") -> Predictor:
         ModelError: the weights are missing or broken, or their licence was not accepted.
         MissingExtraError: a package that the model needs is not installed.
     """
-    card = model_card(model_id)  # an unknown model is reported before an unknown device
+    try:
+        card = model_card(model_id)  # an unknown model is reported before an unknown device
+    except UnknownModelError:
+        if model_id not in declared_models():
+            raise
+        return load_declared(model_id, device)
     if card.family in _INSIDE:
         chosen = choose_device(device)
         if card.family == "classical" and chosen.kind != "cpu":

@@ -7,31 +7,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.progress import OnProgress
 from promptseg.errors import SettingsError
+from promptseg.io.sources import VolumeLike
+from promptseg.models.declared import require_predictor
 from promptseg.models.loading import load_predictor
+from promptseg.models.predictor import Predictor
 from promptseg.prompts import Prompt
 from promptseg.session.keeping import OpenFolder, begin
 from promptseg.session.prompt_log import PromptLog, read_log
 from promptseg.session.restoring import DEFAULT_MODEL, as_stored, predictor_of, restore
 from promptseg.session.session import Session
-from promptseg.volume import Labelmap, Volume, Window
+from promptseg.volume import Labelmap, Volume, Window, parse_window
+from promptseg.volume.intensity import choose_window
 
 __all__ = ["open_session", "replay", "resume", "segment"]
 
 LOGGER = logging.getLogger(__name__)
-VolumeLike: TypeAlias = Any  # a Volume, or whatever promptseg.read_volume takes
 
 
 def open_session(
     volume: VolumeLike,
-    model: str = DEFAULT_MODEL,
+    model: str | Predictor = DEFAULT_MODEL,
     device: str = "auto",
     *,
-    window: Window | None = None,
+    modality: str | None = None,
+    window: Window | str | None = None,
     options: EngineOptions | None = None,
     folder: str | Path | None = None,
 ) -> Session:
@@ -39,9 +43,11 @@ def open_session(
 
     Args:
         volume: a ``Volume``, or anything that ``promptseg.read_volume`` reads.
-        model: id of a promptable model (``promptseg models list``).
+        model: id of a promptable model (``promptseg models list``), or an object of your own with the two verbs of
+            ``promptseg.models.predictor.Predictor``.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        window: replaces the volume's own intensity window.
+        modality: DICOM modality ("CT", "MR", ...) of an image that does not say its own; decides on the window.
+        window: replaces the volume's own intensity window: a ``Window``, a CT preset ("lung") or "LEVEL,WIDTH".
         options: the engine's numbers.
         folder: keep a journal there: a killed process loses nothing, ``promptseg.resume(folder)`` goes on. The image
             must then be given as a path.
@@ -57,12 +63,11 @@ def open_session(
             "expected the image as a path when a folder for the journal is given, got a value in memory"
         )
     started = time.perf_counter()
-    predictor = load_predictor(model, device)
+    chosen = parse_window(window) if isinstance(window, str) else window
+    predictor = load_predictor(model, device) if isinstance(model, str) else require_predictor(model)
     how = getattr(predictor, "described", predictor.model_id)
     LOGGER.debug("model %s: %s, ready in %.2f s", predictor.model_id, how, time.perf_counter() - started)
-    image = _as_volume(volume)
-    if window is not None:
-        image = replace(image, window=window)
+    image = _as_volume(volume, modality, chosen)
     session = Session(image, predictor, options)
     if folder is not None:
         begin(session, Path(folder), str(Path(volume).expanduser().resolve()))
@@ -109,7 +114,7 @@ def resume(
 def segment(
     volume: VolumeLike,
     prompts: Sequence[Prompt] | str | Path,
-    model: str | None = None,
+    model: str | Predictor | None = None,
     device: str = "auto",
     *,
     on_progress: OnProgress | None = None,
@@ -120,7 +125,7 @@ def segment(
         volume: a ``Volume``, or anything that ``promptseg.read_volume`` reads.
         prompts: prompts for one label, applied as one step; or the path of a prompt log (any number of labels), which
             must be of this image.
-        model: id of a promptable model; default: the log's, else "builtin".
+        model: as in ``open_session``; default: the log's, else "builtin".
         device: see ``open_session``.
         on_progress: called after every slice.
 
@@ -129,7 +134,7 @@ def segment(
     """
     if isinstance(prompts, str | Path):
         log = read_log(Path(prompts))
-        predictor = predictor_of(log, device) if model is None else load_predictor(model, device)
+        predictor = _model_of(log, model, device)
         return restore(_as_volume(volume), log, predictor, on_progress=on_progress).labelmap
     session = open_session(volume, model or DEFAULT_MODEL, device)
     session.add(*prompts, on_progress=on_progress)
@@ -140,6 +145,7 @@ def replay(
     volume: VolumeLike,
     log: str | Path | PromptLog,
     *,
+    model: str | Predictor | None = None,
     device: str = "cpu",
     strict: bool = True,
     on_progress: OnProgress | None = None,
@@ -151,6 +157,7 @@ def replay(
     Args:
         volume: the image that the log was made on.
         log: a log or its path.
+        model: the log's own where none is given. One of your own that no package declares must be given.
         device: see ``open_session``.
         strict: True: another image, other weights, or voxels that differ from the logged digests are an error; False:
             they are noted in the program's log and the result returned.
@@ -160,13 +167,20 @@ def replay(
         ChangedError: with ``strict``: image, weights or voxels differ from the log's.
     """
     content = log if isinstance(log, PromptLog) else read_log(Path(log))
-    predictor = predictor_of(content, device)
+    predictor = _model_of(content, model, device)
     return restore(_as_volume(volume), content, predictor, strict=strict, on_progress=on_progress).labelmap
 
 
-def _as_volume(volume: VolumeLike) -> Volume:
-    if isinstance(volume, Volume):
-        return volume
+def _model_of(log: PromptLog, model: str | Predictor | None, device: str) -> Predictor:
+    if model is None:
+        return predictor_of(log, device)
+    return load_predictor(model, device) if isinstance(model, str) else require_predictor(model)
+
+
+def _as_volume(volume: VolumeLike, modality: str | None = None, window: Window | None = None) -> Volume:
     from promptseg.io import read_volume
 
-    return read_volume(volume)
+    image = read_volume(volume)
+    if modality is not None and modality != image.modality:
+        image = replace(image, modality=modality, window=choose_window(image.array, modality=modality))
+    return image if window is None else replace(image, window=window)

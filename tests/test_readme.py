@@ -17,7 +17,12 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (promptseg [^\n]*?)(?:  +#.*)?$", TEXT, re.M)
 MOST_WORDS = 800
-PAGES = ("README.md", "docs/tutorials/from-python.md", "docs/tutorials/correct-a-result.md")
+PAGES = (
+    "README.md",
+    "docs/tutorials/from-python.md",
+    "docs/tutorials/correct-a-result.md",
+    "docs/tutorials/own-model.md",
+)
 
 
 @pytest.fixture

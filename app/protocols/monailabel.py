@@ -30,10 +30,10 @@ from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400, places
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import PromptError
-from promptseg.io.itk import to_sitk
 from promptseg.io.read import read_volume
 from promptseg.prompts import Box, Prompt
 from promptseg.volume import Geometry, Volume
+from promptseg.volume.exchange import as_sitk
 
 __all__ = ["MODEL", "Place", "add"]
 
@@ -345,7 +345,7 @@ def _file(drawing: Drawing, ending: str, *, packed: bool) -> bytes:
     geometry: Geometry = drawing.volume.geometry
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"label{ending}"
-        sitk.WriteImage(to_sitk(drawing.shown, geometry), str(path), useCompression=packed)
+        sitk.WriteImage(as_sitk(drawing.shown, geometry), str(path), useCompression=packed)
         return path.read_bytes()
 
 

@@ -21,7 +21,7 @@ from promptseg.io.quiet import quiet_codec, quiet_itk
 from promptseg.io.sniff import Family
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "read_itk_header", "to_sitk"]
+__all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "read_itk_header"]
 
 IMAGE_IO = {
     Family.NRRD: "NrrdImageIO",
@@ -198,19 +198,6 @@ def shear_sentence(direction: NDArray[np.float64]) -> str:
         f"its axes are sheared by {degrees:.1f} degrees, so it is no rectangular grid; "
         "resample it onto a regular grid first"
     )
-
-
-def to_sitk(array: NDArray[Any], geometry: Geometry) -> Any:
-    """Return a 3D SimpleITK image of (z, y, x) or (z, y, x, components) with this frame."""
-    import SimpleITK as sitk
-
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 4)
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    return image
 
 
 def _times(size: Sequence[int]) -> str:

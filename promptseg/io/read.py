@@ -7,10 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
@@ -24,6 +22,7 @@ from promptseg.io.nifti_voxels import read_nifti
 from promptseg.io.nrrd import read_nrrd
 from promptseg.io.picture import read_picture
 from promptseg.io.sniff import Family, is_dicom, sniff
+from promptseg.io.sources import TAKEN, is_datasets, read_memory, written_datasets
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.intensity import Window
 from promptseg.volume.volume import Volume
@@ -45,7 +44,10 @@ def read_volume(
 
     Args:
         source: path of a file or of a folder with DICOM files; a list of files (DICOM slices, or 2D pictures of one
-            size that become slices in the order given); a SimpleITK image; or ``(array, geometry)``.
+            size that become slices in the order given); a SimpleITK or nibabel image; a MONAI MetaTensor; a pydicom
+            dataset or a list of them; an xarray DataArray with the dimensions z, y, x (frame as ITK's: LPS mm); or
+            ``(array, place)`` with any array that numpy takes (torch, zarr): (z, y, x) with a ``Geometry``, with a
+            spacing (x, y, z) in mm or with None (1 mm); or, as nibabel has them, (x, y, z) with an affine to RAS mm.
         series: which DICOM series of a folder: its UID, a unique beginning or end of it, or its number from 1.
         frame: which frame of a 4D image or cine loop, zero-based. None reads the first and adds a finding.
         window: the intensity window to use instead of the file's own.
@@ -83,16 +85,18 @@ def _paths(source: object) -> tuple[Path, ...]:
 def _read(source: object, series: str | None, frame: int | None, window: Window | None) -> Volume:
     if isinstance(source, str | Path):
         return _read_path(Path(source).expanduser(), series, frame, window)
-    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
-        return _from_array(source[0], source[1], window)
-    if isinstance(source, list | tuple):
-        return _read_files(source, series, frame, window)
     if hasattr(source, "GetPixelIDTypeAsString"):  # a SimpleITK image, known without importing SimpleITK
         check_frame(frame, 1, "the SimpleITK image")
         return finish(from_sitk(source), window=window)
-    raise ReadError(
-        f"expected a path, a list of files, a SimpleITK image or (array, geometry) to read, got {type(source).__name__}"
-    )
+    if is_datasets(source):
+        with written_datasets(source) as paths:
+            return _read_files(paths, series, frame, window)
+    held = read_memory(source, frame)
+    if held is not None:
+        return finish(held, window=window)
+    if isinstance(source, list | tuple):
+        return _read_files(source, series, frame, window)
+    raise ReadError(f"expected {TAKEN} to read, got {type(source).__name__}")
 
 
 def _regridded(source: object, series: str | None, frame: int | None, window: Window | None) -> Volume | None:
@@ -108,13 +112,6 @@ def _regridded(source: object, series: str | None, frame: int | None, window: Wi
         return None
     where = paths[0] if isinstance(source, str | Path) else paths
     return read_regridded(where, series=series, frame=frame, window=window).volume
-
-
-def _from_array(array: NDArray[Any], geometry: object, window: Window | None) -> Volume:
-    if geometry is not None and not isinstance(geometry, Geometry):
-        raise ReadError(f"expected (array, Geometry), got (array, {type(geometry).__name__})")
-    plain = Volume.from_array(array, geometry)
-    return finish(RawImage(plain.array, plain.geometry), window=window)
 
 
 def _read_path(path: Path, series: str | None, frame: int | None, window: Window | None) -> Volume:
@@ -150,7 +147,8 @@ def _finish_dicom(image: DicomImage, window: Window | None) -> Volume:
 def _read_files(files: Sequence[object], series: str | None, frame: int | None, window: Window | None) -> Volume:
     """Read DICOM slices in any order, or pictures of one size in the order given."""
     if not files or not all(isinstance(file, str | Path) for file in files):
-        raise ReadError("expected a list of file names to read, got an empty list or other things in it")
+        kinds = ", ".join(sorted({type(file).__name__ for file in files})) or "nothing"
+        raise ReadError(f"expected {TAKEN} to read, got a {type(files).__name__} of {kinds}")
     paths = [Path(str(file)).expanduser() for file in files]
     if len(paths) == 1:
         return _read_path(paths[0], series, frame, window)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
-from promptseg.io.itk import to_sitk
 from promptseg.io.label_description import description_path, write_descriptions
 from promptseg.io.label_values import present_values
 from promptseg.io.nifti_forms import state_second_frame
@@ -18,6 +17,7 @@ from promptseg.io.nrrd_seg import segment_fields
 from promptseg.io.outputs import checked_extension
 from promptseg.io.picture import write_note
 from promptseg.io.quiet import quiet_itk
+from promptseg.volume.exchange import as_sitk
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.labelmap import Label, Labelmap
 from promptseg.volume.volume import Volume
@@ -146,7 +146,7 @@ def _write_image(array: NDArray[Any], geometry: Geometry, target: Path, extensio
         array = array[0]
         image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 3)
     else:
-        image = to_sitk(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")), geometry)
+        image = as_sitk(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")), geometry)
     for key, value in fields.items():
         image.SetMetaData(key, value)
     # ITK's NIfTI writer takes more endings off a name than the last: a.img.nii.gz would become a.hdr.

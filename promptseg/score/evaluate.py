@@ -92,12 +92,12 @@ def resample_mask(mask: BoolArray, source: Geometry, target: Geometry) -> BoolAr
     """
     import SimpleITK as sitk
 
-    from promptseg.io.itk import to_sitk
+    from promptseg.volume.exchange import as_sitk
 
     if source.same_as(target):
         return mask
-    image = to_sitk(mask.astype(np.uint8), source)
-    reference = to_sitk(np.zeros(target.shape, np.uint8), target)
+    image = as_sitk(mask.astype(np.uint8), source)
+    reference = as_sitk(np.zeros(target.shape, np.uint8), target)
     moved = sitk.Resample(image, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
     return np.asarray(sitk.GetArrayFromImage(moved)) > 0
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import GeometryMismatchError, PromptError, UnknownNameError, did_you_mean
+from promptseg.volume.exchange import as_nibabel, as_sitk, as_torch
 from promptseg.volume.geometry import Geometry
 
 __all__ = ["DEFAULT_COLORS", "Label", "Labelmap", "colour", "find_label"]
@@ -124,3 +125,23 @@ class Labelmap:
     def volume_ml(self, key: int | str) -> float:
         """Return voxel count times voxel volume, in millilitres."""
         return float(np.count_nonzero(self.mask(key))) * self.geometry.voxel_volume_mm3 / 1000.0
+
+    def to_sitk(self) -> Any:
+        """Return the labels as a SimpleITK image, in the same place."""
+        return as_sitk(self.array, self.geometry)
+
+    def to_nibabel(self) -> Any:
+        """Return the labels as a nibabel NIfTI image: array (x, y, z), affine to RAS mm.
+
+        Raises:
+            MissingExtraError: nibabel is not installed.
+        """
+        return as_nibabel(self.array, self.geometry)
+
+    def to_torch(self) -> Any:
+        """Return the labels as a tensor (1, x, y, z): a MetaTensor with its place where MONAI is installed.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        return as_torch(self.array, self.geometry)

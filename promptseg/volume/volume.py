@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from promptseg.errors import GeometryMismatchError, ReadError
 from promptseg.prompts import Plane
+from promptseg.volume.exchange import as_sitk
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.intensity import Window, choose_window
 
 __all__ = ["Volume"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume:
     """A 2D or 3D image, grey or RGB, on a grid in the patient. A 2D image is one slice.
 
@@ -78,6 +79,15 @@ class Volume:
         if array.dtype.kind not in "uif":
             raise ReadError(f"expected an array of real numbers, got dtype {array.dtype}")
         return Volume(array, geometry, choose_window(array, modality=modality), modality)
+
+    def __repr__(self) -> str:
+        """Say what it is, without voxels."""
+        kind = "RGB" if self.is_rgb else str(self.array.dtype)
+        return f"<Volume {self.modality or 'of no stated modality'}, {kind}, {self.geometry}, window {self.window}>"
+
+    def to_sitk(self) -> Any:
+        """Return the image as a SimpleITK image, in the same place."""
+        return as_sitk(self.array, self.geometry)
 
     @property
     def shape(self) -> tuple[int, int, int]:
