@@ -70,7 +70,7 @@ def open_session(
     image = _as_volume(volume, modality, chosen)
     session = Session(image, predictor, options)
     if folder is not None:
-        begin(session, Path(folder), str(Path(volume).expanduser().resolve()))
+        begin(session, Path(folder), str(image.sources[0].resolve()))
     return session
 
 

@@ -67,7 +67,7 @@ def as_torch(array: NDArray[Any], geometry: Geometry) -> Any:
         raise MissingExtraError("torch", "sam") from exc
     tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 1, 0))[None])
     try:
-        from monai.data import MetaTensor
+        from monai.data.meta_tensor import MetaTensor
     except ImportError:
         return tensor
     return MetaTensor(tensor, affine=torch.from_numpy(ras_affine(geometry)))
