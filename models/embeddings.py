@@ -30,6 +30,7 @@ from promptseg.models.predictor import (
     SlicePrompts,
     carrier_of,
 )
+from promptseg.models.volume_predictor import VolumePredictor, volume_predictor_of
 
 __all__ = ["CachedPredictor", "EmbeddingCache", "embed_all"]
 
@@ -162,6 +163,11 @@ class CachedPredictor:
     def carrier(self) -> Carrier | None:
         """See ``promptseg.models.predictor``; a memory is made of embeddings, so nothing of it is cached here."""
         return carrier_of(self.inner)
+
+    @property
+    def volume_predictor(self) -> VolumePredictor | None:
+        """See ``promptseg.models.volume_predictor``; there is nothing to embed, so nothing to keep."""
+        return volume_predictor_of(self.inner)
 
     def embed(self, image: SliceImage) -> Embedding:
         """Return the slice's embedding; waits when it is being made already."""

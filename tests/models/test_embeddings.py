@@ -11,7 +11,9 @@ import pytest
 from promptseg.models import embedding_files
 from promptseg.models.embedding_files import EmbeddingFiles, clear_embeddings, embedding_info
 from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
+from promptseg.models.families.oracle_volume import OracleVolumePredictor
 from promptseg.models.predictor import Embedding, Prediction, Predictor, SliceImage, SlicePrompts
+from promptseg.models.volume_predictor import volume_predictor_of
 
 
 class Counting:
@@ -203,3 +205,11 @@ def test_slices_are_made_ahead_and_a_new_wish_replaces_the_old():
     assert predictor.embed(image(0.9)).shape == (10, 12)
     assert inner.embedded.count(pytest.approx(0.9)) == 1
     assert len(inner.embedded) <= 4
+
+
+def test_a_3d_member_is_reached_through_the_cache():
+    inner = Counting()
+    predictor = CachedPredictor(inner, EmbeddingCache("m"))
+    assert volume_predictor_of(predictor) is None
+    inner.volume_predictor = OracleVolumePredictor()
+    assert volume_predictor_of(predictor) is inner.volume_predictor
