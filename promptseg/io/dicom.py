@@ -15,6 +15,7 @@ from promptseg.io.dicom_header import Frame, is_directory, read_header
 from promptseg.io.dicom_pixels import decode, inversion, padding_of
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
+from promptseg.io.estimate import bytes_of_frames, free_memory, require_room
 from promptseg.io.itk import RawImage
 from promptseg.io.sniff import is_dicom
 from promptseg.volume.intensity import Window
@@ -55,6 +56,7 @@ def read_dicom(source: Path | Sequence[Path], *, series: str | None = None, fram
         )
         notes.append(Finding(sentence, "several-frames", Severity.INFO, "first frame read"))
     chosen = stack.volumes[index]
+    require_room(bytes_of_frames(chosen), free_memory(), what)
     array = decode(chosen)
     padding = padding_of(chosen)
     notes += [*content_findings(chosen[0]), *padding_findings(array, padding)]

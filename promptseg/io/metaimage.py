@@ -20,7 +20,7 @@ from promptseg.io.sniff import Family
 from promptseg.io.text_header import missing_geometry, numbered_names, path_beside
 from promptseg.io.voxel_bytes import Stretch, read_voxel_bytes
 
-__all__ = ["read_metaimage"]
+__all__ = ["MetaHeader", "read_metaimage", "read_metaimage_header"]
 
 HEADER_BYTES = 65_536
 TYPES = {
@@ -32,7 +32,7 @@ AXES = ("transformmatrix", "rotation", "orientation")
 
 
 @dataclass(frozen=True)
-class _Header:
+class MetaHeader:
     """What the voxels need. ``sizes``: x, y, z[, t]; ``end``: the first byte behind the header's last line."""
 
     fields: dict[str, str]
@@ -63,7 +63,7 @@ def read_metaimage(path: Path, *, frame: int | None = None) -> RawImage:
     Raises:
         ReadError: damaged, cut short, files missing, or an element type that is no number.
     """
-    header = _read_header(path)
+    header = read_metaimage_header(path)
     count = int(np.prod(header.sizes[3:], dtype=object))
     index = check_frame(frame, count, path)
     spatial = header.sizes[:3]
@@ -77,7 +77,12 @@ def read_metaimage(path: Path, *, frame: int | None = None) -> RawImage:
     return RawImage(array, geometry, findings, metadata)
 
 
-def _read_header(path: Path) -> _Header:
+def read_metaimage_header(path: Path) -> MetaHeader:
+    """Read the header.
+
+    Raises:
+        ReadError: damaged, or an element type that is no number.
+    """
     with path.open("rb") as file:
         text = file.read(HEADER_BYTES)
     fields: dict[str, str] = {}
@@ -105,10 +110,10 @@ def _read_header(path: Path) -> _Header:
     if kind is None:
         raise ReadError(f"cannot read {path}: expected whole or floating-point numbers (ElementType), got another type")
     big = (fields.get("elementbyteordermsb") or fields.get("binarydatabyteordermsb") or "false").lower() == "true"
-    return _Header(fields, sizes, channels, np.dtype((">" if big else "<") + kind), end)
+    return MetaHeader(fields, sizes, channels, np.dtype((">" if big else "<") + kind), end)
 
 
-def _voxels(path: Path, header: _Header, frame: int, count: int) -> NDArray[Any]:
+def _voxels(path: Path, header: MetaHeader, frame: int, count: int) -> NDArray[Any]:
     """Return the voxels of one frame, flat, in the machine's byte order."""
     name = header.fields["elementdatafile"]
     if header.is_split:
@@ -122,7 +127,7 @@ def _voxels(path: Path, header: _Header, frame: int, count: int) -> NDArray[Any]
     return flat.astype(flat.dtype.newbyteorder("="), copy=False)
 
 
-def _one_file(data: Path, header: _Header, start: int, frame: int, count: int) -> NDArray[Any]:
+def _one_file(data: Path, header: MetaHeader, start: int, frame: int, count: int) -> NDArray[Any]:
     start = _start(data, header, start, count)
     if header.encoding == "text":
         return read_voxel_bytes(Stretch(data, "text", start), header.dtype, (frame + 1) * count)[frame * count :]
@@ -130,7 +135,7 @@ def _one_file(data: Path, header: _Header, start: int, frame: int, count: int) -
     return read_voxel_bytes(place, header.dtype, count)
 
 
-def _start(data: Path, header: _Header, start: int, count: int) -> int:
+def _start(data: Path, header: MetaHeader, start: int, count: int) -> int:
     """Return the first byte of the voxels: HeaderSize counts from the file's own; -1 means that they are its end."""
     try:
         size = int(header.fields.get("headersize", "0"))
@@ -142,14 +147,14 @@ def _start(data: Path, header: _Header, start: int, count: int) -> int:
     return max(0, data.stat().st_size - count * frames * header.dtype.itemsize)
 
 
-def _listed(path: Path, header: _Header) -> list[Path]:
+def _listed(path: Path, header: MetaHeader) -> list[Path]:
     with path.open("rb") as file:
         file.seek(header.end)
         names = file.read(HEADER_BYTES * 16).decode("latin-1").split("\n")
     return [path_beside(path, name.strip()) for name in names if name.strip()]
 
 
-def _joined(path: Path, header: _Header, files: list[Path], whole: int) -> NDArray[Any]:
+def _joined(path: Path, header: MetaHeader, files: list[Path], whole: int) -> NDArray[Any]:
     """Return the voxels of several files, each with an equal share.
 
     Raises:

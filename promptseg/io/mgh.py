@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from promptseg.io.frames import check_frame, frame_finding
 from promptseg.io.itk import RawImage, geometry_from_itk
 from promptseg.io.voxel_bytes import Stretch, is_gzipped, read_voxel_bytes
 
-__all__ = ["read_mgh"]
+__all__ = ["read_mgh", "read_mgh_shape"]
 
 HEADER_BYTES = 284
 DTYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
@@ -34,8 +35,7 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
         ReadError: damaged, cut short, or a voxel type that is unknown.
     """
     encoding = "gzip" if is_gzipped(path) else "raw"
-    head = read_voxel_bytes(Stretch(path, encoding), np.dtype(np.uint8), HEADER_BYTES).tobytes()
-    shape, kind, good, numbers = _header(head, path)
+    shape, kind, good, numbers = _header(_head(path, encoding), path)
     index = check_frame(frame, shape[3], path)
     dtype = np.dtype(DTYPES[kind])
     voxels = shape[0] * shape[1] * shape[2]
@@ -55,6 +55,20 @@ def read_mgh(path: Path, *, frame: int | None = None) -> RawImage:
     axes = (flip @ ras).ravel().tolist()
     geometry = geometry_from_itk(array.shape, spacing, (flip @ origin).tolist(), axes, what=str(path))
     return RawImage(array, geometry, findings)
+
+
+def read_mgh_shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return (x, y, z, frames) and the type of a voxel.
+
+    Raises:
+        ReadError: damaged.
+    """
+    shape, kind, _, _ = _header(_head(path, "gzip" if is_gzipped(path) else "raw"), path)
+    return shape, np.dtype(DTYPES[kind])
+
+
+def _head(path: Path, encoding: str) -> bytes:
+    return read_voxel_bytes(Stretch(path, encoding), np.dtype(np.uint8), HEADER_BYTES).tobytes()
 
 
 def _header(head: bytes, path: Path) -> tuple[tuple[int, ...], int, bool, tuple[float, ...]]:

@@ -13,6 +13,7 @@ import numpy as np
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
 from promptseg.io.dicom import DicomImage, read_dicom
+from promptseg.io.estimate import estimate_bytes, free_memory, require_room
 from promptseg.io.finishing import finish
 from promptseg.io.frames import check_frame
 from promptseg.io.itk import RawImage, from_sitk
@@ -131,6 +132,7 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
     Raises:
         ReadError: see ``read_volume``.
     """
+    require_room(estimate_bytes(path), free_memory(), path)
     readers = {Family.MGH: read_mgh, Family.NIFTI: read_nifti, Family.NRRD: read_nrrd, Family.META: read_metaimage}
     try:
         if family in readers:

@@ -109,3 +109,15 @@ def test_real_files_that_break_readers_are_opened_or_refused_in_a_sentence(tmp_p
             told.append(str(exc))
     assert 3 <= len(told) < len(single)
     assert [sentence for sentence in told if "\n" in sentence or str(tmp_path) in sentence] == []
+
+
+def test_entries_that_share_bytes(tmp_path: Path) -> None:
+    """A directory that names one stretch of bytes many times (a zip bomb without recursion)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.bin", "b.bin", "c.bin"):
+            archive.writestr(name, bytes(5000))
+        for entry in archive.infolist()[1:]:
+            entry.header_offset = 0
+    with pytest.raises(ReadError, match="entries overlap"):
+        taken(tmp_path / "d", ("a.zip", buffer.getvalue()))
