@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptseg.errors import MissingExtraError, ReadError, RemoteError
 from promptseg.remote.connection import refusal_of
@@ -126,8 +126,15 @@ class Client:
         """Return your sessions, the last used first."""
         return list(self.request("GET", "/sessions").json())
 
-    def resume(self, session_id: str) -> RemoteSession:
-        """Return a session as it stands on the server."""
+    def resume(self, session_id: str, *, changed: Literal["refuse", "again", "stored"] = "refuse") -> RemoteSession:
+        """Return a session as it stands on the server; ``changed`` is as in ``promptseg.resume``.
+
+        Raises:
+            ChangedError: its image, weights or masks are not those of then; ``choices`` says what can be done.
+        """
+        if changed != "refuse":
+            state = self.request("POST", f"/sessions/{session_id}/restore", json={"how": changed}).json()
+            return RemoteSession(self, state)
         return RemoteSession(self, self.request("GET", f"/sessions/{session_id}").json())
 
     def request(self, method: str, path: str, *, retry: bool = True, **options: Any) -> httpx.Response:

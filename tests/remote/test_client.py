@@ -12,7 +12,7 @@ import pytest
 
 import promptseg
 from promptseg.app.settings import ServeSettings
-from promptseg.errors import Cancelled, PromptError, ReadError, RemoteError, UnknownModelError, WriteError
+from promptseg.errors import Cancelled, ChangedError, PromptError, ReadError, RemoteError, UnknownModelError, WriteError
 from promptseg.example import example_path
 from promptseg.prompts import Point
 from promptseg.remote.client import Client, RemoteSession
@@ -75,6 +75,24 @@ def test_a_session_is_found_again(client: Client, both: tuple[Session, RemoteSes
     with pytest.raises(RemoteError, match="no session") as caught:
         client.resume(remote.id)
     assert caught.value.status == 404
+
+
+def test_a_session_of_other_weights_is_told_and_comes_back_as_is_wished(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weights(digest: str) -> None:
+        monkeypatch.setattr("promptseg.models.loading.weights_hash", lambda _: digest)
+
+    weights("old")
+    remote = client.open_session(example_path(), MODEL)
+    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    remote.close()
+    weights("new")
+    with pytest.raises(ChangedError, match="other weights") as caught:
+        client.resume(remote.id)
+    assert "again" in caught.value.choices
+    again = client.resume(remote.id, changed="again")
+    np.testing.assert_array_equal(again.mask(), remote.mask())
 
 
 def test_results(both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
