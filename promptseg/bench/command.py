@@ -17,6 +17,7 @@ from promptseg.bench.protocol3d import Rounds3D
 from promptseg.bench.result import BenchResult
 from promptseg.bench.run import ProgressCallback, run_bench, run_bench_3d
 from promptseg.bench.writers import write_csv, write_json, write_markdown
+from promptseg.engine.options import EngineOptions
 from promptseg.errors import MissingExtraError, SettingsError, UnknownModelError, did_you_mean
 from promptseg.models.loading import load_predictor
 from promptseg.models.predictor import Predictor
@@ -39,6 +40,7 @@ class BenchOptions:
         rounds: clicks in 2D; None: ten, and none after the box.
         rounds_3d: clicks in 3D and whether the object's range is given; None: five, and it is.
         device: see ``promptseg.models.runtime.choose_device``.
+        mode: of the engine in 3D, see ``EngineOptions``.
     """
 
     dimensions: tuple[int, ...] = (2,)
@@ -46,6 +48,7 @@ class BenchOptions:
     rounds: Rounds | None = None
     rounds_3d: Rounds3D | None = None
     device: str = "auto"
+    mode: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def bench(
         if dimension == 2:
             parts.append(run_bench(chosen, predictors, rounds=options.rounds, progress=progress))
         else:
-            chains = [SessionChain(predictor) for predictor in predictors]
+            engine = EngineOptions(mode=options.mode)
+            chains = [SessionChain(predictor, engine) for predictor in predictors]
             parts.append(run_bench_3d(chosen, chains, rounds=options.rounds_3d, progress=progress))
     result = BenchResult(
         tuple(row for part in parts for row in part.rows), tuple(item for part in parts for item in part.skipped)

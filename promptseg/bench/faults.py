@@ -27,10 +27,17 @@ WAVES = 0.35  # of the object's size: over this the shift changes its sign
 
 
 def faulty(truth: BoolArray, spacing_mm: Sequence[float], name: str) -> BoolArray:
-    """Return a true mask (z, y, x), not empty, with one fault; kind and place follow from the name."""
+    """Return a true mask (z, y, x), not empty, with one fault; kind and place follow from the name.
+
+    Where a kind changes nothing (a neighbour that would lie outside the image), it is the next one.
+    """
     seed = zlib.crc32(name.encode())
     kinds = list(FAULTS.values())
-    return kinds[seed % len(kinds)](truth, spacing_mm, np.random.default_rng(seed))
+    for offset in range(len(kinds)):
+        wrong = kinds[(seed + offset) % len(kinds)](truth, spacing_mm, np.random.default_rng(seed))
+        if wrong.any() and not np.array_equal(wrong, truth):
+            return wrong
+    return np.zeros_like(truth)
 
 
 def _missing(truth: BoolArray, spacing_mm: Sequence[float], rng: np.random.Generator) -> BoolArray:

@@ -42,6 +42,7 @@ def bench(
         str, typer.Option(help="3D: what comes before the clicks: box, click, or mask (a wrong one).")
     ] = "box",
     clicks: Annotated[int, typer.Option(help="3D: clicks after the start.", min=0)] = 5,
+    engine: Annotated[str, typer.Option("--mode", help="3D: auto, volume or slices, as for segment.")] = "auto",
     show_cases: Annotated[bool, typer.Option("--show-cases", help="Print every case, not only means.")] = False,
     device: DeviceName = "auto",
 ) -> None:
@@ -61,6 +62,7 @@ def bench(
         limit=limit,
         rounds_3d=Rounds3D(clicks, range_given, start),
         device=device,
+        mode=engine,
     )
     with _progress() as progress:
         run = run_bench(cases, tuple(model or DEFAULT_MODELS), output, root=root, options=options, progress=progress)

@@ -64,11 +64,13 @@ class VolumeState:
     Attributes:
         told: what a person has said.
         answer: the last answer; None before there is one.
+        own: whether the network has made the object, and not only corrected a mask from elsewhere.
         confidence: by plane, float32 (slices): expected Dice of the mask with what was meant, NaN where there is none.
     """
 
     told: Told = field(default_factory=Told)
     answer: VolumeAnswer | None = None
+    own: bool = False
     confidence: Mapping[Plane, FloatArray] = field(default_factory=dict)
 
 

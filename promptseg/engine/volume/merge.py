@@ -20,18 +20,20 @@ SPOT_SHARE = 0.5  # of the distance to what is right already: what a click surel
 MOST_SPOT_MM = 5.0
 
 
-def merged(old: Mask, new: Mask, voxels: Sequence[Voxel]) -> Mask:
+def merged(old: Mask, new: Mask, voxels: Sequence[Voxel], *, own: bool) -> Mask:
     """Return the new mask where it hangs together with a clicked voxel, the old one elsewhere.
 
-    What hangs together are the connected pieces of both masks together: a click changes the piece that it lies in, its
-    far borders included; other pieces stay.
+    Where the old mask was the network's own, what hangs together are the connected pieces of both masks: a click
+    changes the piece that it lies in, its far borders included. A mask from elsewhere may be better than the network's
+    at those: of it a click changes what differs and hangs together with the click.
 
     Args:
         old: bool (z, y, x), before the clicks.
         new: bool (z, y, x), as answered.
         voxels: the clicks, in the arrays' indices.
+        own: whether the network has made the object.
     """
-    pieces = cc3d.connected_components(old | new, connectivity=26)
+    pieces = cc3d.connected_components(old | new if own else old ^ new, connectivity=26)
     meant = sorted({int(pieces[voxel]) for voxel in voxels} - {0})
     return np.where(np.isin(pieces, meant), new, old)
 

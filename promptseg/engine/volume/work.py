@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from promptseg.engine.volume.engine import answer_around, answer_box, correct
 from promptseg.engine.volume.grid import Region
 from promptseg.engine.volume.merge import merged, obeyed
 from promptseg.engine.volume.placing import MASK_ROOM, around, around_box, as_deep_as_wide
-from promptseg.engine.volume.told import Click, Told, TrueSlice
+from promptseg.engine.volume.told import Click, TrueSlice
 from promptseg.prompts import Plane
 from promptseg.volume.label_voxels import Changed, bounds
 
@@ -69,14 +69,14 @@ def answer_in_volume(
         grid = around(*looked_at, (MASK_ROOM,) * 3, frame) if boxed is None else around_box(boxed, told.span, frame)
         answer = correct(looker, told, grid, lambda view: previous_of(lambda part: mask[part], frame.shape, view, last))
         new = () if boxed is not None else told.clicks[len(state.told.clicks) :]
-        return _settled(answer, told, mask, known, frame.spacing_mm, merge_at=new)
+        return _settled(looker, replace(state, told=told, answer=answer), mask, new)
     if told.box is not None:
         answer = answer_box(looker, told, told.box)
     elif (size := drawn or size_of()) is not None:
         answer = answer_around(looker, told, as_deep_as_wide(size, frame))
     else:
         return None
-    return _settled(answer, told, mask, known, frame.spacing_mm)
+    return _settled(looker, VolumeState(told, answer, own=True), mask)
 
 
 def _bounds_in(mask: Mask, region: Region) -> Changed | None:
@@ -96,15 +96,11 @@ def _without(mask: Mask, known: Sequence[TrueSlice]) -> Mask:
     return rest
 
 
-def _settled(
-    answer: VolumeAnswer,
-    told: Told,
-    old: Mask,
-    known: Sequence[TrueSlice],
-    spacing_mm: tuple[float, float, float],
-    merge_at: Sequence[Click] = (),
-) -> Outcome:
+def _settled(looker: Looker, state: VolumeState, old: Mask, merge_at: Sequence[Click] = ()) -> Outcome:
     """Hold an answer to what was said: the range, what clicks may change (``merge_at``), and what is as it is."""
+    answer, told = state.answer, state.told
+    if answer is None:
+        raise ValueError("expected a state with an answer")
     region = answer.grid.region(old.shape)
     before, found = old[region], answer.mask_in(region)
     if told.span is not None:
@@ -114,14 +110,14 @@ def _settled(
         inside[max(0, stop - region[axis].start) :] = False
     clicks = [Click(_local(click.voxel, region), click.positive) for click in told.clicks]
     if merge_at:
-        found = merged(before, found, [_local(click.voxel, region) for click in merge_at])
-    found = obeyed(found, clicks, spacing_mm)
-    for each in known:
+        found = merged(before, found, [_local(click.voxel, region) for click in merge_at], own=state.own)
+    found = obeyed(found, clicks, looker.frame.spacing_mm)
+    for each in looker.known:
         axis = each.plane.axis
         if region[axis].start <= each.index < region[axis].stop:
             at = (slice(None),) * axis + (each.index - region[axis].start,)
             found[at] = before[at]
-    return Outcome(region, found, VolumeState(told, answer, _confidence(answer, region, found, old.shape)))
+    return Outcome(region, found, replace(state, confidence=_confidence(answer, region, found, old.shape)))
 
 
 def _local(voxel: tuple[int, int, int], region: Region) -> tuple[int, int, int]:

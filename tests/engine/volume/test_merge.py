@@ -19,18 +19,24 @@ OLD = block((2, 9), (5, 20), (5, 20))
 
 def test_what_lies_elsewhere_stays():
     near, far = block((2, 9), (5, 20), (20, 26)), block((3, 6), (22, 28), (30, 38))
-    assert np.array_equal(merged(OLD, OLD | near | far, [(4, 10, 22)]), OLD | near)
-    assert np.array_equal(merged(OLD, OLD | near | far, [(4, 10, 22), (4, 25, 33)]), OLD | near | far)
+    assert np.array_equal(merged(OLD, OLD | near | far, [(4, 10, 22)], own=True), OLD | near)
+    assert np.array_equal(merged(OLD, OLD | near | far, [(4, 10, 22), (4, 25, 33)], own=True), OLD | near | far)
 
 
 def test_the_clicked_piece_changes_at_its_far_borders_too():
     moved = block((2, 9), (5, 20), (9, 24))
-    assert np.array_equal(merged(OLD, moved, [(4, 10, 22)]), moved)
+    assert np.array_equal(merged(OLD, moved, [(4, 10, 22)], own=True), moved)
+
+
+def test_of_a_mask_from_elsewhere_only_what_differs_at_the_click_changes():
+    moved = block((2, 9), (5, 20), (9, 24))
+    expected = OLD | block((2, 9), (5, 20), (20, 24))
+    assert np.array_equal(merged(OLD, moved, [(4, 10, 22)], own=False), expected)
 
 
 def test_a_click_on_nothing_changes_nothing():
-    assert np.array_equal(merged(OLD, block((2, 9), (5, 20), (9, 24)), [(11, 29, 39)]), OLD)
-    assert np.array_equal(merged(OLD, OLD | block((3, 6), (22, 28), (30, 38)), [(4, 10, 10)]), OLD)
+    assert np.array_equal(merged(OLD, block((2, 9), (5, 20), (9, 24)), [(11, 29, 39)], own=True), OLD)
+    assert np.array_equal(merged(OLD, OLD | block((3, 6), (22, 28), (30, 38)), [(4, 10, 10)], own=True), OLD)
 
 
 def test_a_deaf_answer_gives_way_around_the_click():
