@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -15,7 +16,7 @@ from promptseg.app.door.login import add_login
 from promptseg.app.door.metrics import Metrics
 from promptseg.app.door.statuses import add_error_handlers
 from promptseg.app.protocols import IMAGE_PATHS, add_protocols
-from promptseg.app.service import jobs, organs, results, sessions, studies, system
+from promptseg.app.service import description, jobs, organs, results, sessions, studies, system
 from promptseg.app.settings import ServeSettings
 from promptseg.app.state import AppState
 from promptseg.errors import PromptsegError
@@ -59,9 +60,11 @@ def create_app(settings: ServeSettings) -> FastAPI:
         api.include_router(part.router)
     api.include_router(system.open_router)
     app.include_router(api)
+    app.include_router(description.router)
     add_login(app, state)
     add_protocols(app)
     app.add_middleware(Guard, state=state, metrics=app.state.metrics, uploads=(f"{API}/studies", *IMAGE_PATHS))
+    app.openapi = partial(description.describe_api, app, settings.auth)  # type: ignore[method-assign]  # FastAPI's own way
     if settings.origins:  # viewers that are pages of another address, such as OHIF
         app.add_middleware(
             CORSMiddleware,

@@ -1,11 +1,13 @@
 """The images and labels that MONAI Label's clients leave with the server, by names of their own choice.
 
-A name is free text of somebody else's, so it is never a path: each object has a folder named by a hash, with a small
-table in it. Uploaded files are stored as ``Intake`` stores them.
+A name is free text of somebody else's, often a patient's, so it is never a path and stands nowhere in clear. Each
+object has a folder named by a hash, and a small table in it that holds the name sealed with the data folder's own key.
+Files are stored as ``Intake`` stores them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,11 +16,15 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 __all__ = ["Datastore", "Stored"]
 
@@ -41,15 +47,21 @@ class Datastore:
     Args:
         folder: of all users.
         user: the owner's id.
-        limits: of uploads.
+        limits: of uploads, and of all that a user stores.
+        elsewhere: bytes that the user stores outside the datastore.
     """
 
-    def __init__(self, folder: Path, user: str, limits: Limits) -> None:
-        self._folder, self._limits = folder / _hashed(user), limits
+    def __init__(self, folder: Path, user: str, limits: Limits, elsewhere: int = 0) -> None:
+        self._folder, self._limits, self._elsewhere = folder / _hashed(user), limits, elsewhere
+        self._key = folder / "names.key"
         self._lock = threading.Lock()
 
-    def put(self, name: str, filename: str, file: BinaryIO, *, tag: str | None = None, info: Any = None) -> None:
+    def put(
+        self, name: str, filename: str, file: BinaryIO, *, tag: str | None = None, info: Any = None, known: bool = False
+    ) -> None:
         """Keep an image (``tag`` None), or a label of an image, in place of an older one.
+
+        ``known`` says that a label's image lies elsewhere: in a folder of the server, on a DICOMweb server.
 
         Raises:
             ReadError: the name or the file is empty, or a label is for no known image.
@@ -58,7 +70,7 @@ class Datastore:
         if not name.strip():
             raise ReadError("expected a name for the image; it is empty")
         home = self._folder / _hashed(name)
-        if tag is not None and self.image(name) is None:
+        if tag is not None and not known and self.image(name) is None:
             raise ReadError(f"expected a label of a known image; there is no image {name!r}")
         home.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(dir=home))
@@ -68,13 +80,15 @@ class Datastore:
             intake.finish()
             if len(intake.names) != 1 or intake.bytes == 0:
                 raise ReadError("expected one file with something in it")
+            if self.used_bytes() + self._elsewhere > self._limits.user_bytes:
+                raise UploadTooLargeError("what you store takes all the room that you have here; delete some first")
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
         stored = next(iter(intake.names))
         row = {"file": f"{place.name}/{stored}", "ending": "".join(Path(stored).suffixes), "info": info or {}}
         with self._lock:
-            table = self._table(home) or {"name": name, "image": None, "labels": {}}
+            table = self._table(home) or {"name": self._sealed(name), "image": None, "labels": {}}
             old = table["image"] if tag is None else table["labels"].get(tag)
             if tag is None:
                 table["image"] = row
@@ -96,11 +110,30 @@ class Datastore:
         row = (self._table(home) or {"labels": {}})["labels"].get(tag)
         return None if row is None else _stored(home, row)
 
+    def delete(self, name: str, tag: str | None = None) -> bool:
+        """Delete an image with its labels, or one label; return whether there was one."""
+        home = self._folder / _hashed(name)
+        with self._lock:
+            table = self._table(home)
+            if table is None or (tag is not None and tag not in table["labels"]):
+                return False
+            if tag is None:
+                shutil.rmtree(home, ignore_errors=True)
+            else:
+                row = table["labels"].pop(tag)
+                _write(home / TABLE, table)
+                shutil.rmtree((home / row["file"]).parent, ignore_errors=True)
+        return True
+
+    def used_bytes(self) -> int:
+        """Return how much of the disk this user's objects take."""
+        return sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
+
     def objects(self) -> dict[str, Any]:
         """Return everything by name, as ``GET /datastore/?output=all`` tells it."""
         tables = [table for home in sorted(self._folder.glob("*/")) if (table := self._table(home)) is not None]
         return {
-            table["name"]: {
+            self._opened(table["name"]): {
                 "image": {"ext": table["image"]["ending"], "info": table["image"]["info"]},
                 "labels": {
                     tag: {"ext": row["ending"], "info": row["info"]} for tag, row in sorted(table["labels"].items())
@@ -109,6 +142,28 @@ class Datastore:
             for table in tables
             if table["image"] is not None
         }
+
+    def _sealed(self, name: str) -> str:
+        return self._seal().encrypt(name.encode("utf-8", "surrogatepass")).decode("ascii")
+
+    def _opened(self, sealed: str) -> str:
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._seal().decrypt(sealed.encode()).decode("utf-8", "surrogatepass")
+        except InvalidToken:  # kept by a version that wrote names in clear
+            return sealed
+
+    def _seal(self) -> Fernet:
+        """Return what seals names; its key is made once, for all users of the data folder."""
+        from cryptography.fernet import Fernet
+
+        if not self._key.exists():
+            self._key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError), self._key.open("xb") as file:
+                self._key.chmod(0o600)
+                file.write(Fernet.generate_key())
+        return Fernet(self._key.read_bytes())
 
     @staticmethod
     def _table(home: Path) -> dict[str, Any] | None:

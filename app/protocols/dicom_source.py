@@ -48,6 +48,14 @@ class DicomSource:
             self._dicomweb.fetch(place, Path(folder))
             return read_volume(Path(folder), series=uid)
 
+    def is_known(self, uid: str) -> bool:
+        """Return True where ``read`` would find the series.
+
+        Raises:
+            ReadError: a DICOMweb server does not answer.
+        """
+        return self._find(uid) is not None or self._dicomweb.find(uid) is not None
+
     def _find(self, uid: str) -> Path | None:
         with self._lock:
             if uid not in self._known and time.monotonic() - self._looked >= LOOK_AGAIN_S:

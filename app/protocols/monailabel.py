@@ -66,7 +66,7 @@ def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
 @router.get("/info/")
 async def info(who: Who) -> dict[str, Any]:
     """Tell what there is. A top-level "config" would make Slicer think the server is too old."""
-    objects = await run_in_threadpool(_datastore(who).objects)
+    objects = await run_in_threadpool(lambda: _datastore(who).objects())
     tags = [tag for one in objects.values() for tag in one["labels"]]
     model = {
         "type": "deepgrow",
@@ -198,22 +198,35 @@ async def put_label(request: Request, who: Who, image: str = "", tag: str = "") 
     return {"image": image, "label": image}
 
 
+@router.delete("/datastore/")
+@router.delete("/datastore/image")
+async def delete_image(who: Who, image: str = "", id: str = "") -> dict[str, str]:
+    """Delete an image and its labels."""
+    return await _delete(who, image or id, None)
+
+
+@router.delete("/datastore/label")
+async def delete_label(who: Who, label: str = "", id: str = "", tag: str = FINAL) -> dict[str, str]:
+    """Delete one label of an image."""
+    return await _delete(who, label or id, tag)
+
+
 @router.get("/datastore/")
 async def datastore(who: Who) -> dict[str, Any]:
     """List all images and labels."""
-    return {"objects": await run_in_threadpool(_datastore(who).objects)}
+    return {"objects": await run_in_threadpool(lambda: _datastore(who).objects())}
 
 
 @router.get("/datastore/image")
 async def get_image(who: Who, image: str) -> FileResponse:
     """Give an image back."""
-    return _download(await run_in_threadpool(_datastore(who).image, image))
+    return _download(await run_in_threadpool(lambda: _datastore(who).image(image)))
 
 
 @router.get("/datastore/label")
 async def get_label(who: Who, label: str, tag: str = FINAL) -> FileResponse:
     """Give a label back."""
-    return _download(await run_in_threadpool(_datastore(who).label, label, tag))
+    return _download(await run_in_threadpool(lambda: _datastore(who).label(label, tag)))
 
 
 @router.post("/activelearning/{strategy}")
@@ -229,7 +242,8 @@ def _viewers(request: Request) -> Viewers[Place]:
 
 def _datastore(who: Caller) -> Datastore:
     settings = who.state.settings
-    return Datastore(settings.data / "datastore", who.user, settings.limits)
+    elsewhere = who.state.catalogue.used_bytes(who.user)
+    return Datastore(settings.data / "datastore", who.user, settings.limits, elsewhere)
 
 
 def _session_info(viewer: Viewer[Place], request: Request) -> dict[str, Any]:
@@ -271,7 +285,7 @@ async def _viewer(request: Request, who: Caller, form: FormData, session_id: str
         if viewer is None:
             raise HTTPException(404, "no such session; load the image again")
         return viewer
-    stored = await run_in_threadpool(_datastore(who).image, image) if image else None
+    stored = await run_in_threadpool(lambda: _datastore(who).image(image)) if image else None
     file = form.get("file")
     if stored is not None:
         origin = f"datastore {stored.path}"
@@ -372,9 +386,22 @@ async def _keep(request: Request, who: Caller, image: str, part: str, tag: str |
             file, params = form.get(part), await _params(form)
             if not isinstance(file, UploadFile):
                 raise PromptError(f"expected a file in the part {part!r}")
-            store = _datastore(who)
-            name = file.filename or "file"
-            await run_in_threadpool(store.put, image, name, file.file, tag=tag, info=params)
+            source: DicomSource = request.app.state.dicom_source
+
+            def keep() -> None:
+                store = _datastore(who)
+                known = tag is not None and store.image(image) is None and source.is_known(image)  # OHIF's images
+                store.put(image, file.filename or "file", file.file, tag=tag, info=params, known=known)
+
+            await run_in_threadpool(keep)
+    who.state.audit.note(who.user, "monai label kept" if tag else "monai image kept")
+
+
+async def _delete(who: Caller, name: str, tag: str | None) -> dict[str, str]:
+    if not await run_in_threadpool(lambda: _datastore(who).delete(name, tag)):
+        raise HTTPException(404, "no such image or label")
+    await run_in_threadpool(who.state.audit.note_now, who.user, "monai label deleted" if tag else "monai image deleted")
+    return {}
 
 
 def _download(stored: Stored | None) -> FileResponse:

@@ -151,10 +151,13 @@ class Catalogue:
             shutil.rmtree(study.folder, ignore_errors=True)
         shutil.rmtree(self._settings.data / "cache" / study_id, ignore_errors=True)
 
-    def _require_room(self, owner: str, more: int) -> None:
+    def used_bytes(self, owner: str) -> int:
+        """Return how much of the disk a user's studies take."""
         with self._database.transaction() as store:
-            held = store.scalar(select(func.coalesce(func.sum(Study.bytes), 0)).where(Study.owner == owner)) or 0
-        if int(held) + more > self._settings.limits.user_bytes:
+            return int(store.scalar(select(func.coalesce(func.sum(Study.bytes), 0)).where(Study.owner == owner)) or 0)
+
+    def _require_room(self, owner: str, more: int) -> None:
+        if self.used_bytes(owner) + more > self._settings.limits.user_bytes:
             raise UploadTooLargeError("your studies take all the room that you have here; delete some first")
 
     def listing(self, path: str) -> list[tuple[str, str, str]]:

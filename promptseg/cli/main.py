@@ -94,7 +94,7 @@ explained(
     "promptseg serve --root /data/scans",
     "promptseg serve --host 0.0.0.0 --auth password --data /srv/promptseg",
 )(serve)
-explained(app, "promptseg audit --since 2026-01-31 > audit.csv")(audit)
+explained(app, "promptseg audit --since 2026-01-31")(audit)
 explained(app, "promptseg recover", "promptseg recover --owner anna")(recover)
 explained(app, "promptseg mcp --url http://127.0.0.1:7860")(mcp)
 explained(app, "promptseg bench --cases my_cases --dimension 3 -o out/bench")(bench)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from promptseg.app.accounts import Accounts
+from promptseg.app.application import create_app
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import Database
 
@@ -66,3 +70,20 @@ def test_schemathesis_finds_nothing(keyed: tuple[ServeSettings, str], tmp_path: 
         command += ["--continue-on-failure", "--phases", "examples,coverage,fuzzing", "--request-timeout", "120"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_a_page_describes_it_without_any_other_host(client: TestClient) -> None:
+    page = client.get("/api/v1/docs")
+    assert page.status_code == 200
+    assert "/api/v1/sessions/{session_id}/prompts" in page.text
+    assert "<script" not in page.text
+    assert "//" not in page.text  # no address of another host
+
+
+def test_it_says_what_a_client_must_send(serve: Callable[[ServeSettings], TestClient], settings: ServeSettings) -> None:
+    with TestClient(create_app(replace(settings, auth="keys")), base_url="http://127.0.0.1:7860") as client:
+        schema = client.app.openapi()  # type: ignore[attr-defined]
+    assert schema["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert schema["security"] == [{"key": []}, {"login": []}]
+    assert schema["paths"]["/api/v1/health"]["get"]["security"] == []
+    assert "securitySchemes" not in serve(settings).get("/api/v1/openapi.json").json()["components"]
