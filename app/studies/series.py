@@ -21,10 +21,10 @@ from promptseg.io.atomic import all_or_nothing
 from promptseg.io.dicom_pixels import decode
 from promptseg.io.dicom_series import SeriesInfo, find_series
 from promptseg.io.dicom_stack import stack_frames
-from promptseg.io.itk import IMAGE_IO
+from promptseg.io.estimate import header_size
 from promptseg.io.nifti_bytes import display_array, nifti_header
 from promptseg.io.read import read_volume
-from promptseg.io.sniff import Family, is_dicom, sniff
+from promptseg.io.sniff import is_dicom
 from promptseg.volume import Volume, choose_window
 
 __all__ = ["Content", "Series", "VolumeCache", "describe"]
@@ -162,33 +162,18 @@ def _dicom_series(info: SeriesInfo, voxels: int) -> Series:
 def _single(file: Path, folder: Path, names: Mapping[str, str], voxels: int) -> tuple[Series, list[dict[str, str]]]:
     below = "" if file == folder else file.relative_to(folder).as_posix()
     title = Path(names.get(below, file.name).replace("\\", "/")).name
-    frames = _frames(file, sniff(file), voxels)
+    frames = _frames(file, voxels)
     with READING:
         volume = read_volume(file)
     made = Series("", title, volume.modality, volume.shape, volume.geometry.spacing, frames, volume.is_rgb, file=below)
     return made, [Finding.of(note).to_dict() for note in volume.findings]
 
 
-def _frames(file: Path, family: Family, voxels: int) -> int:
+def _frames(file: Path, voxels: int) -> int:
     """Return the number of frames that a file's header tells; refuse what is too large before it is read."""
-    import SimpleITK as sitk
-
-    from promptseg.io.quiet import quiet_itk
-
-    if family not in IMAGE_IO:
-        return 1
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(IMAGE_IO[family])
-    reader.SetFileName(str(file))
-    with quiet_itk():
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError:
-            return 1  # reading it says what is wrong, in better words
-    size = [int(n) for n in reader.GetSize()]
-    colours = 1 if reader.GetNumberOfComponents() == 1 else max(3, reader.GetNumberOfComponents())
-    _require_fits((*size[:3], colours), voxels)
-    return int(np.prod(size[3:], dtype=object)) if len(size) > 3 else 1
+    size = header_size(file)
+    _require_fits((size.values,), voxels)
+    return size.frames
 
 
 def _require_fits(shape: tuple[int, ...], voxels: int) -> None:

@@ -25,7 +25,7 @@ from promptseg.io.sniff import Family
 from promptseg.io.tiff_spacing import stated_spacing
 from promptseg.volume.geometry import Geometry
 
-__all__ = ["read_tiff"]
+__all__ = ["frame_axes", "read_tiff"]
 
 SLICES = "ZIQ"  # letters of tifffile's axes that run through the slices: Z, or a sequence of pages without a name
 NAMES = {"C": "channels", "T": "times"}
@@ -64,7 +64,7 @@ def _read(file: Any, path: Path, frame: int | None) -> RawImage:
     if kind not in (*GREY, RGB, PALETTE, CMYK, YCBCR) or np.dtype(series.dtype).kind not in "uifb":
         what = f"{page.photometric.name} of {series.dtype}"
         raise ReadError(f"cannot read {path}: expected grey values, RGB, CMYK or a palette in the TIFF, got {what}")
-    over = [i for i, axis in enumerate(axes) if axis not in "YXS" and i != _slice_axis(axes)]
+    over = frame_axes(axes)
     counts = [series.shape[i] for i in over]
     index = check_frame(frame, prod(counts), path)
     spacing, told = stated_spacing(file, page)
@@ -84,6 +84,11 @@ def _read(file: Any, path: Path, frame: int | None) -> RawImage:
         raw.array = paint(raw.indices, raw.palette)
     raw.turn(int(page.tags.valueof(ORIENTATION, 1) or 1))
     return raw
+
+
+def frame_axes(axes: str) -> list[int]:
+    """Return which of a series' axes (tifffile's letters) hold channels, times and the like."""
+    return [i for i, axis in enumerate(axes) if axis not in "YXS" and i != _slice_axis(axes)]
 
 
 def _slice_axis(axes: str) -> int:

@@ -10,12 +10,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.errors import ReadError
 from promptseg.io import read_volume, write_volume
-from promptseg.io.estimate import estimate_bytes
+from promptseg.io.estimate import estimate_bytes, header_size
 from promptseg.volume import Geometry, Volume
 
 Series = Callable[..., list[Path]]
@@ -59,3 +60,13 @@ def test_zeros_that_unpack_to_gigabytes_are_refused_by_their_header(
             read_volume(tmp_path / name)
     with pytest.raises(ReadError, match="the limit is"):
         read_volume(write_series(lettered, oblique)[0].parent)
+
+
+def test_frames_and_values(tmp_path: Path, lettered: NDArray[np.int16]) -> None:
+    four = np.stack([lettered, lettered, lettered])
+    nibabel.save(nibabel.Nifti1Image(four.T, np.eye(4)), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti2Image(four.T, np.eye(4)), tmp_path / "b.nii")
+    tifffile.imwrite(tmp_path / "c.tif", four.astype(np.uint16), imagej=True, metadata={"axes": "TZYX"})
+    for name in ("a.nii.gz", "b.nii", "c.tif"):
+        size = header_size(tmp_path / name)
+        assert (size.frames, size.values) == (3, lettered.size)
