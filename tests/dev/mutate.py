@@ -45,12 +45,13 @@ def main() -> int:
     copy_package()
     scores = []
     for room in asked.rooms:
-        results = list(run(room, asked.sample, time.monotonic() + 60 * asked.minutes))
-        missed = [result for result in results if not result.is_killed]
-        for result in missed:
-            print(result.diff, flush=True)  # noqa: T201  # what a person runs this for
-        score = 100 * (1 - len(missed) / len(results)) if results else 0.0
-        print(f"{room}: {len(results) - len(missed)} of {len(results)} noticed, {score:.0f} %", flush=True)  # noqa: T201
+        noticed = total = 0
+        for result in run(room, asked.sample, time.monotonic() + 60 * asked.minutes):
+            total, noticed = total + 1, noticed + result.is_killed
+            if not result.is_killed:
+                print(result.diff, flush=True)  # noqa: T201  # what a person runs this for
+        score = 100 * noticed / max(1, total)
+        print(f"{room}: {noticed} of {total} noticed, {score:.0f} %", flush=True)  # noqa: T201
         scores.append(score)
     return 0 if min(scores) >= asked.bar else 1
 
