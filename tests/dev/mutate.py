@@ -65,11 +65,14 @@ def copy_package() -> None:
         shutil.copytree(ROOT / inner, COPY / "promptseg" / inner, ignore=skipped)
     os.environ["PYTHONPATH"] = str(COPY)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a change within the same second must be seen
+    taken = [sys.executable, "-P", "-c", "import promptseg; print(promptseg.__file__)"]  # -P: not from this folder
+    if not subprocess.run(taken, capture_output=True, text=True, check=True, cwd=ROOT).stdout.startswith(str(COPY)):
+        sys.exit("the tests would import another copy of the package than the one that is changed")
 
 
 def run(room: str, sample: int, deadline: float) -> Iterator[WorkResult]:
     """Make a room's changes, or a sample of them, until the deadline; yield what the tests said."""
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {' '.join(ROOMS[room])}"
+    command = f"{sys.executable} -P -m pytest -x -q -p no:cacheprovider {' '.join(ROOMS[room])}"
     if subprocess.run(command.split(), cwd=ROOT, check=False).returncode:
         sys.exit(f"the tests of {room} fail before anything was changed")
     items = changes(COPY / "promptseg" / room)
