@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from promptseg.errors import ModelError, WriteError
 from promptseg.models.export import exported, put_in_place
 from promptseg.models.weights.registry import ROW_FILE, ModelCard, WeightFile, model_card, model_cards
-from promptseg.models.weights.store import Store
+from promptseg.models.weights.store import FIRST_USE, Store
 
 __all__ = ["import_weights", "pack_weights"]
 
@@ -42,7 +42,17 @@ def import_weights(
         with tempfile.TemporaryDirectory(prefix="promptseg-import-") as name:
             _unpack(source, Path(name))
             return _import_folder(Path(name), store, trust_on_first_use)
-    return (_import_file(source, store, model_id, trust_on_first_use),)
+    try:
+        return (_import_file(source, store, model_id, trust_on_first_use),)
+    except ModelError as exc:
+        if "unchecked" not in exc.facts:
+            raise
+        # the file lies in no store yet: what helps is this command again
+        again = f"promptseg models import {source} --as {exc.facts['unchecked']} --{FIRST_USE}"
+        raise ModelError(
+            f"nobody published a hash of {source.name}, so it cannot be checked; to trust it as it is, run: {again}",
+            **exc.facts,
+        ) from exc
 
 
 def pack_weights(model_ids: Iterable[str], archive: Path, store: Store) -> int:

@@ -335,7 +335,8 @@ class Store:
         if not file.hashes and pin is None and not trust_on_first_use:
             raise ModelError(
                 f"{path} was never checked and nobody published its hash; to trust it as it is, "
-                f"run: promptseg models verify {card.id} --{FIRST_USE}"
+                f"run: promptseg models verify {card.id} --{FIRST_USE}",
+                unchecked=card.id,
             )
         if real is not None:
             path = path.replace(real)

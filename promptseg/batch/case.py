@@ -28,6 +28,7 @@ class Hints:
         recist: longest diameters (z, y0, x0, y1, x1) in voxels; each becomes a label of its own.
         texts: names of organs.
         label: name of the label that ``prompts`` draw; None: "label 1".
+        others: further labels, each with its name (or None) and its prompts.
     """
 
     log: str | None = None
@@ -35,6 +36,7 @@ class Hints:
     recist: tuple[tuple[float, float, float, float, float], ...] = ()
     texts: tuple[str, ...] = ()
     label: str | None = None
+    others: tuple[tuple[str | None, tuple[Mapping[str, Any], ...]], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.log or self.prompts or self.recist or self.texts)
@@ -72,6 +74,7 @@ class Case:
         data = json.loads(text)
         hints = data.pop("hints")
         hints["prompts"], hints["texts"] = tuple(hints["prompts"]), tuple(hints["texts"])
+        hints["others"] = tuple((name, tuple(prompts)) for name, prompts in hints.get("others", ()))
         hints["recist"] = tuple(tuple(line) for line in hints["recist"])
         return Case(case_id, hints=Hints(**hints), **{**data, "files": tuple(data["files"])})
 
@@ -83,7 +86,8 @@ def new_id(image: str | Path, series: str | None = None, frame: int | None = Non
     two rows of a table may ask different things of one image.
     """
     place = f"series {series}" if series is not None else f"path {Path(image).expanduser().absolute()}"
-    asked = json.dumps([frame, asdict(hints or Hints())]) if hints or frame is not None else ""
+    said = {name: value for name, value in asdict(hints or Hints()).items() if value or name != "others"}
+    asked = json.dumps([frame, said]) if hints or frame is not None else ""
     return hashlib.sha256(f"{place}\n{asked}".encode()).hexdigest()[:ID_DIGITS]
 
 

@@ -153,6 +153,7 @@ def _log(hints: Hints, boxes: tuple[Prompt, ...], volume: Volume, *, named: bool
     objects: list[tuple[str | None, list[Mapping[str, Any]]]] = []
     if hints.prompts:
         objects.append((hints.label, list(hints.prompts)))
+    objects += [(name, list(prompts)) for name, prompts in hints.others]
     lines = [recist_box((z, y0, x0), (z, y1, x1), volume.geometry) for z, y0, x0, y1, x1 in hints.recist]
     for number, line in enumerate(lines, start=1):
         objects.append((f"lesion {number}", [prompt_to_dict(line)]))

@@ -1,13 +1,18 @@
-"""A table of cases (CSV or Parquet): one row, one case, with its own prompts.
+"""A table of cases (CSV or Parquet): images with their own prompts.
 
-Columns; only ``image`` must be there, others may be missing or empty, unknown ones are an error:
+Rows of one image are one case: rows of one label give prompts to it, other labels are other objects. A row with an
+``id`` of its own stays a case of its own. Columns; only ``image`` must be there, others may be missing or empty,
+unknown ones are an error. Several values of a cell have ";" between them:
 
     image     file or DICOM folder; relative to the table's folder
     id        names the case's folder and stands in reports: must not hold a patient's name
     series    which DICOM series of a folder; frame: which frame of a 4D image, from 0
+    point     positive click in voxels, "Z,Y,X", as on the command line; not_point: negative click
+    box       half-open box, "Z0,Y0,X0,Z1,Y1,X1"
+    scribble  stroke through corners, "Z,Y,X/Z,Y,X/..."
     prompts   path of a prompt log (relative to the table), or a JSON list of prompts
-    recist    longest diameters in voxels, "Z,Y0,X0,Y1,X1", several with ";" between them
-    text      names of organs, several with ";" between them
+    recist    longest diameters in voxels, "Z,Y0,X0,Y1,X1"
+    text      names of organs
     label     name of the label that the prompts draw
 """
 
@@ -15,17 +20,26 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from promptseg.batch.case import Case, Hints, checked_id, new_id
 from promptseg.errors import MissingExtraError, PromptsegError, ReadError, SettingsError, did_you_mean
+from promptseg.io.prompt_text import parse_box, parse_line, parse_point, parse_scribble
+from promptseg.prompts import Prompt
 
 __all__ = ["COLUMNS", "TABLE_SUFFIXES", "read_cases"]
 
 TABLE_SUFFIXES = (".csv", ".parquet")
-COLUMNS = ("image", "id", "series", "frame", "prompts", "recist", "text", "label")
+WRITTEN: dict[str, Callable[[str], Prompt]] = {  # prompts as the command line has them
+    "point": parse_point,
+    "not_point": lambda text: parse_point(text, positive=False),
+    "box": parse_box,
+    "scribble": parse_scribble,
+}
+COLUMNS = ("image", "id", "series", "frame", *WRITTEN, "prompts", "recist", "text", "label")
 
 
 def read_cases(path: str | Path) -> list[Case]:
@@ -44,12 +58,29 @@ def read_cases(path: str | Path) -> list[Case]:
             case = _case(row, path.parent)
         except (PromptsegError, ValueError, TypeError) as exc:
             raise SettingsError(f"row {number} of {path}: {exc}") from exc
-        if case.id in cases:
+        named = case.id if row.get("id") else f"{case.image}|{case.series}|{case.frame}"
+        if named in cases and row.get("id"):
             raise SettingsError(f"row {number} of {path}: the id {case.id} stands in an earlier row too")
-        cases[case.id] = case
+        cases[named] = _joined(cases[named], case) if named in cases else case
     if not cases:
         raise SettingsError(f"expected at least one row in {path}, got none")
     return list(cases.values())
+
+
+def _joined(first: Case, second: Case) -> Case:
+    """Return one case of two rows of one image."""
+    a, b = first.hints, second.hints
+    if a.log or b.log:
+        raise SettingsError(f"{first.image} stands in two rows, and a prompt log holds all of an image: give one row")
+    hints = replace(a, recist=a.recist + b.recist, texts=tuple(dict.fromkeys(a.texts + b.texts)))
+    if b.prompts and (not a.prompts or a.label == b.label):
+        hints = replace(hints, prompts=a.prompts + b.prompts, label=b.label if b.label else a.label)
+    elif b.prompts:
+        others = dict(a.others)
+        others[b.label] = (*others.get(b.label, ()), *b.prompts)
+        hints = replace(hints, others=tuple(others.items()))
+    place = f"{first.image}|{first.series}" if first.series else first.image
+    return replace(first, id=new_id(place, None, first.frame, hints), hints=hints)
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -107,11 +138,18 @@ def _hints(cells: Mapping[str, str], folder: Path) -> Hints:
     inline = prompts.startswith("[")
     return Hints(
         log=str(folder / Path(prompts).expanduser()) if prompts and not inline else None,
-        prompts=tuple(_checked_prompts(json.loads(prompts))) if inline else (),
-        recist=tuple(_diameter(part) for part in _parts(cells.get("recist", ""))),
+        prompts=(*_written(cells), *(_checked_prompts(json.loads(prompts)) if inline else ())),
+        recist=tuple(parse_line(part) for part in _parts(cells.get("recist", ""))),
         texts=tuple(_parts(cells.get("text", ""))),
         label=cells.get("label") or None,
     )
+
+
+def _written(cells: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Return the prompts that stand in columns of the command line's own syntax."""
+    from promptseg.prompts import prompt_to_dict
+
+    return [prompt_to_dict(parse(part)) for column, parse in WRITTEN.items() for part in _parts(cells.get(column, ""))]
 
 
 def _parts(cell: str) -> list[str]:
@@ -124,11 +162,3 @@ def _checked_prompts(items: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for item in items:
         prompt_from_dict(item)
     return items
-
-
-def _diameter(text: str) -> tuple[float, float, float, float, float]:
-    parts = text.split(",")
-    if len(parts) != 5:
-        raise SettingsError(f"expected a diameter as Z,Y0,X0,Y1,X1, got {text!r}")
-    z, y0, x0, y1, x1 = (float(part) for part in parts)
-    return z, y0, x0, y1, x1

@@ -133,23 +133,24 @@ def models_pull(
     from promptseg.models.weights.registry import model_card
 
     store = _store()
+    files: list[str] = []
     for model_id in model_ids:
         if model_id.startswith("totalsegmentator:"):
             from promptseg.wholebody.pull import pull_totalsegmentator
 
             with _progress(model_id) as on_bytes:
                 folders = pull_totalsegmentator(model_id, store, trust_on_first_use=trust, on_bytes=on_bytes)
-            wrote(folders)
+            files += wrote(folders)
             continue
         card = model_card(model_id)
         with _progress(model_id) as on_bytes:
             found = store.pull(card, accept_licence=accept_licence, trust_on_first_use=trust, on_bytes=on_bytes)
-        wrote(found.values())
+        files += wrote(found.values())
         if not found:
             note(f"{model_id} needs no download: {'it is built in' if card.dimensions == 2 else card.advice}")
         elif "checkpoint" in found:
             note(f"for a CPU, once: promptseg models export {model_id}")
-    tell(mode().files, {"files": mode().files})
+    tell(files, {"files": files})
 
 
 @explained(models_app, "promptseg models add my-medsam --checkpoint medsam_vit_b.pth --preprocess medsam", name="add")
@@ -211,10 +212,10 @@ def models_verify(
 
     store = _store()
     cards = [model_card(i) for i in model_ids] if model_ids else [c for c in model_cards().values() if store.is_here(c)]
-    if not any(card.files for card in cards):
-        note("nothing to verify: of these models no file is on this machine")
     found = [(card.id, finding) for card in cards for finding in store.verify(card, trust_on_first_use=trust)]
     lines = [f"{finding.state:8} {model_id}/{finding.name}: {finding.text}" for model_id, finding in found]
+    nothing = ["nothing to verify: of these models no file is on this machine"]
+    lines = lines if any(card.files for card in cards) else nothing
     tell(lines, [{"id": model_id, **vars(finding)} for model_id, finding in found])
     bad = [f"{model_id}/{finding.name}" for model_id, finding in found if finding.state != "ok"]
     if bad:

@@ -99,7 +99,7 @@ def test_pull_shows_a_bar_on_a_terminal_and_nothing_elsewhere(file_server, tmp_p
     command = [sys.executable, "-m", "promptseg", "models", "pull", "mine"]
     silent = subprocess.run(command, capture_output=True, text=True, check=True)
     assert silent.stdout == f"{path}\n"
-    assert silent.stderr == "for a CPU, once: promptseg models export mine\n"
+    assert silent.stderr == "note: for a CPU, once: promptseg models export mine\n"
 
 
 def test_the_readme_table_is_the_registry_s():
