@@ -11,6 +11,7 @@ A case list is TOML. One ``[[image]]`` table names an image, its label file and 
     targets = [
         { name = "spleen", value = 1, kind = "organ" },
         { name = "portal vein", value = [64, 65], kind = "thin vessel", dimensions = [3] },
+        { name = "a nodule", value = 9, largest = true, strokes = "ct-01/strokes.png" },
     ]
 
 Every key but ``name``, ``image`` and ``label`` may be left out, in a target the others override the image's own.
@@ -33,8 +34,9 @@ __all__ = ["DEFAULT_KIND", "THIN_VESSEL", "Case", "cases_in_folder", "read_cases
 
 THIN_VESSEL = "thin vessel"
 DEFAULT_KIND = "object"
-IMAGE_KEYS = ("name", "image", "label", "targets")
-CASE_KEYS = ("value", "modality", "kind", "dimensions", "plane", "slice", "resample", "fill")
+IMAGE_KEYS = ("name", "image", "label", "strokes", "targets")
+CASE_KEYS = ("value", "modality", "kind", "set", "dimensions", "plane", "slice", "resample", "fill", "largest")
+CASE_TYPES = {"modality": str, "kind": str, "set": str, "resample": bool, "fill": bool, "largest": bool}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Case:
         slice_index: its 2D slice along ``plane``; None: the one with most of the object.
         resample: the label file lies knowingly on another grid; resample it (nearest neighbour) onto the image.
         fill: the label is a closed outline; fill it.
+        largest: 2D: the slice's largest connected piece of it alone.
+        set: the data set that it comes from; where cases name one, means over sets are given too.
+        strokes: 2D: a picture of the slice's size with a person's strokes, 1 on the object and 2 around it; None: they
+            are simulated.
     """
 
     name: str
@@ -66,6 +72,9 @@ class Case:
     slice_index: int | None = None
     resample: bool = False
     fill: bool = False
+    largest: bool = False
+    set: str = ""
+    strokes: Path | None = None
 
     @property
     def is_thin_vessel(self) -> bool:
@@ -141,17 +150,21 @@ def _cases_of_table(table: Mapping[str, Any], base: Path) -> list[Case]:
     shared = {key: value for key, value in table.items() if key in CASE_KEYS}
     image, label = base / table["image"], base / table["label"]
     if "targets" not in table:
-        return [_case(table["name"], image, label, shared, where)]
+        return [_case(table["name"], image, label, shared | _strokes(table, base), where)]
     cases = []
     for target in table["targets"]:
         if not isinstance(target, dict) or not isinstance(target.get("name"), str):
             raise SettingsError(f"expected each target of {where} as a table with a name, got {target!r}")
         here = f"target {target['name']!r} of {where}"
-        _check_keys(target, ("name", "label", *CASE_KEYS), here)
-        own = {key: value for key, value in target.items() if key in CASE_KEYS}
+        _check_keys(target, ("name", "label", "strokes", *CASE_KEYS), here)
+        own = {key: value for key, value in target.items() if key in CASE_KEYS} | _strokes(target, base)
         file = base / target["label"] if isinstance(target.get("label"), str) else label
         cases.append(_case(f"{table['name']}/{target['name']}", image, file, {**shared, **own}, here))
     return cases
+
+
+def _strokes(table: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    return {"strokes": base / table["strokes"]} if isinstance(table.get("strokes"), str) else {}
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -171,7 +184,7 @@ def _case(name: str, image: Path, label: Path, keys: Mapping[str, Any], where: s
     index = keys.get("slice")
     if index is not None and (not isinstance(index, int) or isinstance(index, bool) or index < 0):
         raise SettingsError(f"expected a slice index >= 0 in {where}, got {index!r}")
-    for key, kind in (("modality", str), ("kind", str), ("resample", bool), ("fill", bool)):
+    for key, kind in CASE_TYPES.items():
         if key in keys and not isinstance(keys[key], kind):
             raise SettingsError(f"expected {key!r} in {where} as {kind.__name__}, got {keys[key]!r}")
     return Case(
@@ -186,6 +199,9 @@ def _case(name: str, image: Path, label: Path, keys: Mapping[str, Any], where: s
         slice_index=index,
         resample=keys.get("resample", False),
         fill=keys.get("fill", False),
+        largest=keys.get("largest", False),
+        set=keys.get("set", ""),
+        strokes=keys.get("strokes"),
     )
 
 

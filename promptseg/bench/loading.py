@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.bench.cases import Case
+from promptseg.bench.simulate import largest_component
 from promptseg.errors import PromptError, ReadError
 from promptseg.io import read_labelmap, read_volume
 from promptseg.models.predictor import SliceImage
@@ -21,6 +22,7 @@ __all__ = ["CaseLoader", "SliceTask", "VolumeTask"]
 BoolArray = NDArray[np.bool_]
 
 SMOOTH_MASK_MAX = 255  # a picture with this largest value and no values named is black and white: above half is object
+STROKE_VALUES = 2  # of a picture of strokes: 1 on the object, 2 around it
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,13 @@ class SliceTask:
         case: what it is.
         image: the slice, windowed by its volume's one window.
         truth: bool (h, w), not empty.
+        strokes: int8 (h, w), a person's (+1 on the object, -1 around it); None where the case has none.
     """
 
     case: Case
     image: SliceImage
     truth: BoolArray
+    strokes: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ class CaseLoader:
 
         Raises:
             ReadError, GeometryMismatchError: as ``load_volume``.
-            PromptError: the case's slice index lies outside, or the object is not in that slice.
+            PromptError: the case's slice index lies outside, the object is not there, or the strokes do not fit.
         """
         task = self.load_volume(case)
         index = _slice_index(case, task.truth)
@@ -97,7 +101,23 @@ class CaseLoader:
             raise PromptError(f"expected the object of case {case.name!r} in slice {index}; it is not there")
         pixels = task.volume.window.apply(task.volume.cut(case.plane, index))
         image = SliceImage(np.ascontiguousarray(pixels), task.volume.cut_spacing_mm(case.plane))
-        return SliceTask(case, image, np.ascontiguousarray(truth))
+        truth = largest_component(truth) if case.largest else np.ascontiguousarray(truth)
+        return SliceTask(case, image, truth, _read_strokes(case, image.shape))
+
+
+def _read_strokes(case: Case, shape: tuple[int, int]) -> NDArray[np.int8] | None:
+    """A person's strokes as signs, None where the case names none."""
+    if case.strokes is None:
+        return None
+    drawn = cv2.imread(str(case.strokes), cv2.IMREAD_GRAYSCALE)
+    if drawn is None:
+        raise ReadError(f"expected a picture of strokes at {case.strokes} for case {case.name!r}; it cannot be read")
+    if drawn.shape != shape or not (drawn == 1).any() or drawn.max() > STROKE_VALUES:
+        raise PromptError(
+            f"expected strokes of case {case.name!r} as a picture of {shape[0]} x {shape[1]} px with values 1 (object) "
+            f"and 2 (around it), got {drawn.shape} with values up to {drawn.max()}"
+        )
+    return np.asarray((drawn == 1).astype(np.int8) - (drawn == STROKE_VALUES))
 
 
 def _slice_index(case: Case, truth: BoolArray) -> int:

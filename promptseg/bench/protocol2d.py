@@ -4,7 +4,9 @@
   last answer as its prior. Dice after every click, and NoC@t: the number of clicks until Dice reaches t (``rounds``
   where it never does, as in the literature on interactive segmentation).
 - *Box*: the tight box alone. *Box and clicks*: corrected afterwards, where asked for.
-- *Scribble*: strokes on the object and around it, alone.
+- *Scribble*: strokes on the object and around it, alone; a person's where the case has some, else simulated.
+- *Click on a stroke*: one click at a random place where the strokes lie, not at the ideal one: people click where they
+  would draw.
 
 Everything is asked of one embedding, as in a session.
 """
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptseg.bench.loading import SliceTask
 from promptseg.bench.result import CaseResult, Pair, mean_of
@@ -34,6 +37,7 @@ COLUMNS_2D = (
     *(f"dice@{n}" for n in SHOWN_CLICKS),
     "dice@box",
     "dice@scribble",
+    "dice@stroke-click",
     *(f"noc@{round(100 * t)}" for t in NOC_TARGETS),
     "score_error",
     "embed_s",
@@ -99,9 +103,11 @@ def run_slice(predictor: Predictor, task: SliceTask, rounds: Rounds | None = Non
     asker = _Asker(predictor, task)
     clicks = _with_clicks(asker, task, None, rounds.clicks)
     boxed = _with_clicks(asker, task, _box(task), rounds.after_box)
-    _, scribbled = asker.ask(SlicePrompts(scribble=scribble(task.truth, seed_of(task.case.name))), None)
+    strokes = scribble(task.truth, seed_of(task.case.name)) if task.strokes is None else task.strokes
+    _, scribbled = asker.ask(SlicePrompts(scribble=strokes), None)
+    _, clicked = asker.ask(_prompts([_on_stroke(strokes, seed_of(task.case.name))], None), None)
     metrics = {f"dice@{n}": clicks[n - 1] for n in SHOWN_CLICKS if n <= rounds.clicks}
-    metrics |= {"dice@box": boxed[0], "dice@scribble": scribbled}
+    metrics |= {"dice@box": boxed[0], "dice@scribble": scribbled, "dice@stroke-click": clicked}
     metrics |= {f"noc@{round(100 * t)}": float(clicks_needed(clicks, t)) for t in NOC_TARGETS}
     metrics |= {
         "score_error": mean_of(abs(score - reached) for score, reached in asker.scores),
@@ -115,6 +121,13 @@ def run_slice(predictor: Predictor, task: SliceTask, rounds: Rounds | None = Non
 def clicks_needed(curve: Sequence[float], target: float) -> int:
     """Return after how many clicks the Dice first reaches ``target``; the curve's length where it never does."""
     return next((count for count, reached in enumerate(curve, 1) if reached >= target), len(curve))
+
+
+def _on_stroke(strokes: NDArray[np.int8], seed: int) -> Click:
+    """Return a positive click on a random pixel of the object's strokes."""
+    drawn = np.argwhere(strokes > 0)
+    y, x = drawn[int(np.random.default_rng(seed).integers(len(drawn)))]
+    return Click((int(y), int(x)), positive=True)
 
 
 def _box(task: SliceTask) -> tuple[float, float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from promptseg.bench.cases import Case
@@ -54,6 +54,7 @@ GROUPINGS: dict[str, Callable[[Case], str]] = {
     "vessels": lambda case: "thin vessels" if case.is_thin_vessel else "not vessels",
     "kind": lambda case: case.kind,
     "modality": lambda case: case.modality,
+    "set": lambda case: case.set,
 }
 
 
@@ -75,6 +76,11 @@ class BenchResult:
         return tuple(dict.fromkeys(row.model for row in self.rows))
 
     @property
+    def has_sets(self) -> bool:
+        """True where cases name the data set that they come from."""
+        return any(row.case.set for row in self.rows)
+
+    @property
     def dimensions(self) -> tuple[int, ...]:
         """Every protocol that was run, of 2 and 3."""
         return tuple(sorted({row.dimension for row in self.rows}))
@@ -86,7 +92,8 @@ class BenchResult:
     def groups(self, dimension: int, grouping: str) -> dict[str, tuple[CaseResult, ...]]:
         """Return the rows of one protocol by group; ``grouping`` is a key of ``GROUPINGS``.
 
-        Where thin vessels are kept apart, all objects together follow as a third group.
+        Where thin vessels are kept apart, all objects together follow as a third group; sets are followed by their
+        means, every set counting the same.
         """
         key, groups = GROUPINGS[grouping], dict[str, list[CaseResult]]()
         for row in self.of(dimension):
@@ -94,6 +101,8 @@ class BenchResult:
         sorted_groups = {name: tuple(groups[name]) for name in sorted(groups)}
         if grouping == "vessels" and len(groups) > 1:
             sorted_groups["all"] = self.of(dimension)
+        if grouping == "set":
+            sorted_groups |= _means_of_sets(sorted_groups)
         return sorted_groups
 
     def calibration(self, model: str) -> Pair:
@@ -104,6 +113,20 @@ class BenchResult:
         """
         pairs = [pair for row in self.rows if row.model == model for pair in row.scores]
         return mean_of(abs(score - reached) for score, reached in pairs), calibration_error(pairs)
+
+
+def _means_of_sets(sets: dict[str, tuple[CaseResult, ...]]) -> dict[str, tuple[CaseResult, ...]]:
+    """Return groups of one row per set and model, made of that set's means; sets of thin vessels kept apart."""
+    apart = dict[str, list[CaseResult]]()
+    for name, rows in sets.items():
+        group = "mean of sets, thin vessels" if rows[0].case.is_thin_vessel else "mean of sets"
+        for model in dict.fromkeys(row.model for row in rows):
+            own = [row for row in rows if row.model == model]
+            means = {key: mean_of(row.metrics.get(key, math.nan) for row in own) for key in own[0].metrics}
+            apart.setdefault(group, []).append(
+                CaseResult(replace(own[0].case, name=name), model, own[0].dimension, means)
+            )
+    return {group: tuple(rows) for group, rows in apart.items()}
 
 
 def mean_of(values: Iterable[float]) -> float:

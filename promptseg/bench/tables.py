@@ -40,6 +40,7 @@ HEADINGS = {
     "nsd@start": "start NSD",
     "lowered": "lowered",
     "dice@scribble": "scribble",
+    "dice@stroke-click": "on stroke",
     "noc@85": "NoC85",
     "noc@90": "NoC90",
     "score_error": "score err",
@@ -53,7 +54,7 @@ HEADINGS = {
     "peak_mib": "peak MiB",
 }
 CAPTIONS = {
-    2: "Dice after clicks, box or scribble. NoC: clicks until Dice 0.85 or 0.90. score err: |own score − Dice|.",
+    2: "Dice after clicks, box, scribble, click on it. NoC: clicks to Dice 0.85, 0.90. score err: |own score − Dice|.",
     3: "Dice and surface Dice (NSD) after a box on the middle slice and after the last click; AUC of at most 4.",
 }
 GROUP_TITLES = {
@@ -61,11 +62,13 @@ GROUP_TITLES = {
     "vessels": "Means, thin vessels apart",
     "kind": "Means by kind",
     "modality": "Means by modality",
+    "set": "Means by set",
 }
 
 
-def mean_tables(result: BenchResult, groupings: Sequence[str] = ("vessels", "kind", "modality")) -> list[Table]:
-    """Return one table of means per protocol and grouping; the best model of each group is bold."""
+def mean_tables(result: BenchResult) -> list[Table]:
+    """Return one table of means per protocol and grouping (sets where cases name them); a group's best is bold."""
+    groupings = ("vessels", "kind", "modality", *(("set",) if result.has_sets else ()))
     return [_means(result, dimension, grouping) for dimension in result.dimensions for grouping in groupings]
 
 

@@ -55,14 +55,14 @@ def write_json(result: BenchResult, path: Path, settings: Mapping[str, Any] | No
 
 
 def write_markdown(result: BenchResult, path: Path) -> Path:
-    """Write the means, thin vessels apart and by modality, as Markdown tables; the best model of a group is bold.
+    """Write the means as Markdown tables: thin vessels apart, by modality, by set where known; a group's best is bold.
 
     Raises:
         WriteError: the file cannot be written.
     """
     parts = []
     for dimension in result.dimensions:
-        for grouping in ("vessels", "modality"):
+        for grouping in ("vessels", "modality", *(("set",) if result.has_sets else ())):
             rows = mean_rows(result, dimension, grouping)
             columns = list(rows[0].cells)
             lines = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
-from promptseg.models.builtin import BUILTIN_ONNX
+from promptseg.models.builtin import BUILTIN_ATTRIBUTION, BUILTIN_ONNX
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
         default=None,
         help="train this member alone; all members of the shipped file, and the file, when not given",
     )
+    verb.add_argument("--images", type=Path, default=None, help="folder of real images, instead of the recipe's")
     verb.add_argument("--out", type=Path, required=True)
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     verb = verbs.add_parser("export", help="write both members as one ONNX file")
@@ -33,33 +35,45 @@ def main(arguments: list[str] | None = None) -> None:
     verb = verbs.add_parser("evaluate", help="measure an ONNX file on synthetic scenes kept out of training")
     verb.add_argument("--path", type=Path, default=BUILTIN_ONNX)
     verb.add_argument("--per-family", type=int, default=6)
+    verb = verbs.add_parser("attribution", help="write whose images a folder of real images holds")
+    verb.add_argument("--images", type=Path, required=True)
+    verb.add_argument("--out", type=Path, default=BUILTIN_ATTRIBUTION)
     given = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = given.pop("verb")
     if chosen == "train":
-        _train(given["recipe"], given["out"], given["device"])
+        _train(given["recipe"], given["images"], given["out"], given["device"])
     elif chosen == "export":
         from promptseg.models.builtin.training.export import export
         from promptseg.models.builtin.training.network import MEMBERS
 
         members = {name: given[name] for name in MEMBERS if given[name] is not None}
         export(members, BUILTIN_ONNX, given["out"])
+    elif chosen == "attribution":
+        from promptseg.models.builtin.training.attribution import write_attribution
+
+        write_attribution(given["images"], given["out"])
     else:
         from promptseg.models.builtin.training.evaluate import evaluate, table
 
         logging.getLogger(__name__).info("%s", "\n" + table(evaluate(**given)))
 
 
-def _train(one: Path | None, out: Path, device: str) -> None:
+def _train(one: Path | None, images: Path | None, out: Path, device: str) -> None:
     """Train one member in ``out``, or every member of the shipped file in a folder of its own and then the file."""
     from promptseg.models.builtin.training.export import export
-    from promptseg.models.builtin.training.recipe import RECIPES, read_recipe
+    from promptseg.models.builtin.training.network import MEMBERS
+    from promptseg.models.builtin.training.recipe import RECIPES, Recipe, read_recipe
     from promptseg.models.builtin.training.train import train
 
+    def recipe(path: Path) -> Recipe:
+        found = read_recipe(path)
+        return found if images is None else replace(found, images=str(images))
+
     if one is not None:
-        train(read_recipe(one), out, device)
+        train(recipe(one), out, device)
         return
-    trained = {member: train(read_recipe(path), out / member, device) for member, path in RECIPES.items()}
+    trained = {member: train(recipe(RECIPES[member]), out / member, device) for member in MEMBERS}
     export(trained, BUILTIN_ONNX, out / BUILTIN_ONNX.name)
 
 

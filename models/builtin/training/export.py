@@ -15,7 +15,7 @@ from torch import Tensor
 from promptseg.models.builtin.training.network import PromptPair
 from promptseg.models.families.builtin.views import CHANNELS
 
-__all__ = ["OPSET", "export", "halve", "load_pair", "read_weights"]
+__all__ = ["OPSET", "export", "halve", "load_pair", "read_member", "read_weights"]
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,7 @@ def load_pair(checkpoints: dict[str, Path], shipped: Path) -> PromptPair:
         if name in checkpoints:
             state = torch.load(checkpoints[name], map_location="cpu", weights_only=True)["average"]
         else:
-            prefix = f"members.{name}."
-            weights = read_weights(shipped)
-            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+            state = read_member(shipped, name)
         member.load_state_dict(state)
     return pair.eval()
 
@@ -69,6 +67,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for weight in onnx.load(str(path)).graph.initializer:
         weights[weight.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(weight).astype(np.float32))
     return weights
+
+
+def read_member(path: Path, member: str) -> dict[str, Tensor]:
+    """One member's weights in a file written by ``export``, named as in ``PromptNet``'s state."""
+    prefix = f"members.{member}."
+    return {key.removeprefix(prefix): value for key, value in read_weights(path).items() if key.startswith(prefix)}
 
 
 def export(checkpoints: dict[str, Path], shipped: Path, out: Path) -> str:

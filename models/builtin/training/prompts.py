@@ -14,6 +14,18 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 
+CARE, CARE_SHARES = (0.0, 1.0, 2.0, math.inf), (0.1, 0.25, 0.25, 0.4)
+"""Exponents of the depth that a click's place is drawn by: anywhere, mostly inside, near the middle, the deepest."""
+
+ON_A_STROKE = 0.25
+"""Share of the clicks off the middle that lie where the person would have drawn."""
+
+RINGS = 0.4
+"""Share of background strokes that go part of the way round the object."""
+
+WRONG_SIZE, WRONG_RATIO = 0.06, (0.6, 1.8)
+"""Share of boxes that are much too small or too large, and by how much."""
+
 
 def _depth(mask: BoolArray) -> FloatArray:
     """Distance in pixels to the outside; the picture's border counts as outside."""
@@ -28,14 +40,19 @@ def deepest(mask: BoolArray) -> tuple[int, int]:
 
 
 def first_click(mask: BoolArray, rng: np.random.Generator) -> tuple[int, int]:
-    """A positive click: often near the middle, sometimes anywhere inside."""
-    depth = _depth(mask)
-    draw = rng.random()
-    if draw < 0.5:
+    """A positive click as people make them: with a chance that grows with the depth, from anywhere to the middle.
+
+    How careful the person is, is drawn first (the exponent of the depth); some click where they would draw a stroke.
+    """
+    exponent = float(rng.choice(CARE, p=CARE_SHARES))
+    if math.isinf(exponent):
         return deepest(mask)
-    inside = np.argwhere(depth >= depth.max() * (0.4 if draw < 0.9 else 0.0) + 1e-3)
-    y, x = inside[int(rng.integers(len(inside)))]
-    return int(y), int(x)
+    weights = _depth(mask).ravel() ** exponent * mask.ravel()
+    if rng.random() < ON_A_STROKE:
+        weights = _stroke(mask, rng).ravel().astype(np.float32)
+    at = int(np.searchsorted(np.cumsum(weights), rng.random() * float(weights.sum()), side="right"))
+    y, x = np.unravel_index(min(at, weights.size - 1), mask.shape)
+    return (int(y), int(x)) if mask[y, x] else deepest(mask)
 
 
 def correction(target: BoolArray, answer: BoolArray, rng: np.random.Generator | None) -> tuple[int, int, bool] | None:
@@ -61,7 +78,7 @@ def correction(target: BoolArray, answer: BoolArray, rng: np.random.Generator | 
 
 
 def sloppy_box(mask: BoolArray, rng: np.random.Generator) -> Box:
-    """The half-open bounding box, tight, jittered or loose."""
+    """The half-open bounding box, tight, jittered or loose, seldom much too small or too large."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], np.float64)
     extent = np.tile([box[2] - box[0], box[3] - box[1]], 2)
@@ -70,6 +87,9 @@ def sloppy_box(mask: BoolArray, rng: np.random.Generator) -> Box:
         box += rng.normal(0, 0.04, 4) * extent + rng.normal(0, 0.7, 4)
     if draw > 0.8:
         box += np.array([-1, -1, 1, 1]) * rng.uniform(0, 0.12, 4) * extent
+    if rng.random() < WRONG_SIZE:
+        middle = np.tile((box[:2] + box[2:]) / 2, 2)
+        box = middle + (box - middle) * rng.uniform(*WRONG_RATIO)
     limit = np.tile(mask.shape, 2)
     box = np.clip(np.round(box), 0, limit)
     box[2:] = np.maximum(box[2:], box[:2] + 1)
@@ -77,10 +97,14 @@ def sloppy_box(mask: BoolArray, rng: np.random.Generator) -> Box:
 
 
 def draw_strokes(mask: BoolArray, rng: np.random.Generator, *, negative: bool) -> NDArray[np.int8]:
-    """Scribbles: +1 in the mask along centre lines, random lines or arcs; -1 outside where ``negative``."""
+    """Scribbles: +1 in the mask along centre lines, along its border, random lines, arcs or hatching; -1 outside where
+    ``negative``: anywhere, or part of the way round at a distance."""
     out = np.zeros(mask.shape, np.int8)
     out[_stroke(mask, rng)] = 1
     if negative:
+        if rng.random() < RINGS:
+            out[_ring(mask, rng)] = -1
+            return out
         around = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
         outside = ~mask & (around if rng.random() < 0.6 else True)
         if outside.sum() > 50:
@@ -88,10 +112,22 @@ def draw_strokes(mask: BoolArray, rng: np.random.Generator, *, negative: bool) -
     return out
 
 
+def _ring(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """Two arcs around the object at a distance."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    radius = math.sqrt(float(mask.sum()) / math.pi)
+    distance = min(rng.uniform(0.15, 0.5) * radius + 2.0, 0.08 * max(mask.shape))
+    thick = float(rng.choice([1.0, 1.5, 2.5]))
+    y, x = np.argwhere(mask).mean(0)
+    rows, columns = np.indices(mask.shape)
+    turn = (np.arctan2(rows - y, columns - x) - rng.uniform(0, 2 * math.pi)) % math.pi
+    return np.asarray((np.abs(away - distance) < thick) & ~mask & (turn < rng.uniform(0.2, 0.8) * math.pi))
+
+
 def _stroke(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
     """One person's stroke(s) inside a mask; never empty for a mask that is not."""
     depth = _depth(mask)
-    style = rng.integers(0, 3)
+    style = rng.integers(0, 5)
     canvas = np.zeros(mask.shape, np.uint8)
     thick = int(rng.choice([1, 2, 3, 5]))
     if style == 0:
@@ -100,6 +136,14 @@ def _stroke(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
         canvas[ridge] = 1
         if thick > 2:
             canvas = cv2.dilate(canvas, np.ones((3, 3), np.uint8))
+    elif style == 3:  # along the border, inside
+        at = rng.uniform(0.15, 0.5) * float(depth.max())
+        canvas[np.abs(depth - at) < 0.5 + thick / 2] = 1
+    elif style == 4:  # hatching
+        rows, columns = np.indices(mask.shape)
+        angle, gap = rng.uniform(0, math.pi), max(6.0, float(depth.max()) * rng.uniform(0.4, 1.2))
+        lines = (math.sin(angle) * rows + math.cos(angle) * columns + rng.uniform(0, gap)) % gap < thick
+        canvas[lines & (depth >= 0.3 * float(depth.max()))] = 1
     else:
         deep = np.argwhere(depth >= min(3.0, 0.5 * float(depth.max())))
         points = deep[rng.integers(0, len(deep), int(rng.integers(2, 6)))]

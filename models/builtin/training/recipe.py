@@ -15,7 +15,7 @@ from promptseg.models.builtin.training.samples import World
 __all__ = ["RECIPES", "Recipe", "Stage", "rate_at", "read_recipe", "read_table", "stage_at"]
 
 RECIPES = {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
-"""The recipes of the shipped file's members, by member."""
+"""The shipped recipes by name: one for each member from nothing, and "tune", which goes on from the shipped file."""
 
 
 class _Stretch(Protocol):
@@ -52,6 +52,7 @@ class Stage:
         rates: learning rate at its first and its last step, changed linearly.
         sizes: working size in pixels -> share of the steps.
         world: what is painted.
+        real: share of samples that are real images, see ``Recipe.images``.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Stage:
     rates: tuple[float, float]
     sizes: dict[int, float]
     world: World = field(default_factory=World)
+    real: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Recipe:
         decay: of the running mean of the weights, which is what is exported.
         block: steps between checkpoints; a run resumes at the last one and goes on as if it had not stopped.
         stages: in order.
+        images: folder of real images (see ``real``), from the working directory; it does not ship. None without.
+        start: a file written by ``export`` whose member this goes on from, or "shipped"; None: random weights.
     """
 
     member: str
@@ -82,6 +86,8 @@ class Recipe:
     decay: float
     block: int
     stages: tuple[Stage, ...]
+    images: str | None = None
+    start: str | None = None
 
     @property
     def steps(self) -> int:
@@ -110,9 +116,16 @@ def rate_at(stages: Sequence[S], step: int, warm_up: int) -> float:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe; see ``read_table`` for the errors."""
+    """Read a recipe.
+
+    Raises:
+        SettingsError: as ``read_table``; or a stage asks for real images and the recipe names no folder.
+    """
     example = next(iter(RECIPES.values())).name
-    return read_table(path, example, lambda table, stages: Recipe(stages=tuple(map(_stage, stages)), **table))
+    recipe = read_table(path, example, lambda table, stages: Recipe(stages=tuple(map(_stage, stages)), **table))
+    if recipe.images is None and any(stage.real > 0 for stage in recipe.stages):
+        raise SettingsError(f'expected images = "FOLDER" in {path}: a stage asks for real images')
+    return recipe
 
 
 def read_table(path: Path, example: str, make: Callable[[dict[str, Any], list[dict[str, Any]]], R]) -> R:
@@ -136,4 +149,5 @@ def read_table(path: Path, example: str, make: Callable[[dict[str, Any], list[di
 def _stage(entry: dict[str, Any]) -> Stage:
     rates = (float(entry["rates"][0]), float(entry["rates"][1]))
     sizes = {int(size): float(share) for size, share in entry["sizes"].items()}
-    return Stage(entry["name"], int(entry["steps"]), rates, sizes, World(**entry.get("world", {})))
+    world = World(**entry.get("world", {}))
+    return Stage(entry["name"], int(entry["steps"]), rates, sizes, world, float(entry.get("real", 0.0)))

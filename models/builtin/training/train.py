@@ -1,4 +1,4 @@
-"""Train the built-in network on synthetic scenes by a recipe; the same recipe gives the same weights on one machine."""
+"""Train the built-in network on painted scenes and real images; a recipe gives the same weights on one machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from promptseg.models.builtin import BUILTIN_ONNX
+from promptseg.models.builtin.training.export import read_member
 from promptseg.models.builtin.training.network import PromptNet
+from promptseg.models.builtin.training.real import RealImages
 from promptseg.models.builtin.training.recipe import Recipe, Stage, rate_at
 from promptseg.models.builtin.training.rounds import Interaction
-from promptseg.models.builtin.training.samples import Sample, World, make_samples
+from promptseg.models.builtin.training.samples import Sample, make_samples
 from promptseg.models.families.builtin.views import CHANNELS
 
 __all__ = ["train"]
@@ -33,8 +36,8 @@ OPEN_INTERACTIONS = 96
 """Interactions going on at a time. A step draws its batch from them at random, so that it mixes rounds and scenes:
 batches that keep their samples from round to round make every few steps pull in one direction."""
 
-WARM_UP = 300
-"""Steps over which the learning rate rises from nothing."""
+WARM_UP_SHARE = 1 / 15
+"""Share of a run's steps over which the learning rate rises from nothing."""
 
 EMPTY_WEIGHT = 10.0
 """Loss of an answer that fills the view where there is nothing to find."""
@@ -48,16 +51,23 @@ PATIENCE_S = 900.0
 
 
 class SampleStream:
-    """Samples painted on demand and mixed, so that a scene's targets seldom meet in one batch."""
+    """Samples painted on demand and mixed, so that a scene's targets seldom meet in one batch, beside real ones."""
 
-    def __init__(self, seed: tuple[int, ...], world: World) -> None:
-        self._seed, self._world, self._number = seed, world, 0
+    def __init__(self, seed: tuple[int, ...], stage: Stage, images: RealImages | None) -> None:
+        self._seed, self._world, self._number = seed, stage.world, 0
+        self._images, self._real = images, stage.real
         self._rng = np.random.default_rng(seed)
         self._pool: list[Sample] = []
 
     def take(self, count: int) -> list[Sample]:
         """The next ``count`` samples."""
-        while len(self._pool) < 24 + count:
+        real = int((self._rng.random(count) < self._real).sum()) if self._images is not None else 0
+        drawn = [self._images.sample(self._rng) for _ in range(real)] if self._images is not None else []
+        samples = [sample for sample in drawn if sample is not None]
+        return samples + self._painted(count - len(samples))
+
+    def _painted(self, count: int) -> list[Sample]:
+        while count and len(self._pool) < 24 + count:
             self._pool += make_samples((*self._seed, self._number), world=self._world)
             self._number += 1
         return [self._pool.pop(int(self._rng.integers(len(self._pool)))) for _ in range(count)]
@@ -125,7 +135,12 @@ class Trainer:
     def __init__(self, recipe: Recipe, out: Path, device: str, rank: int, together: Together) -> None:
         self.recipe, self.device, self.rank, self.together = recipe, device, rank, together
         torch.manual_seed(recipe.seed)
+        self.images = None if recipe.images is None else RealImages(Path(recipe.images))
+        self.halved = device != "cpu" or torch.cpu._is_avx512_bf16_supported()  # emulated it takes 2.7 times as long
         self.network = PromptNet(recipe.member).to(device)
+        if recipe.start is not None:
+            start = BUILTIN_ONNX if recipe.start == "shipped" else Path(recipe.start)
+            self.network.load_state_dict(read_member(start, recipe.member))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.03)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
@@ -155,11 +170,11 @@ class Trainer:
 
     def rate(self) -> float:
         """Learning rate now."""
-        return rate_at(self.recipe.stages, self.step, WARM_UP)
+        return rate_at(self.recipe.stages, self.step, max(1, round(WARM_UP_SHARE * self.recipe.steps)))
 
     def update(self, views: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
         """One optimiser step; returns the probabilities (n, 1, s, s)."""
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.halved):
             logits, quality = self.network(views)
         logits = logits.float()
         reached = dice_of(logits.detach(), targets, areas)
@@ -233,7 +248,7 @@ class Trainer:
     def _block(self, stage: Stage) -> None:
         seed = (self.recipe.seed, self.step, self.rank + 1)
         rng, sizes = np.random.default_rng(seed), np.random.default_rng((*seed[:2], 0))
-        stream = SampleStream(seed, stage.world)
+        stream = SampleStream(seed, stage, self.images)
         going: list[tuple[Interaction, int]] = []
         shares = np.array(list(stage.sizes.values()))
         for _ in range(self.recipe.block):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
 from promptseg.models.families.builtin.drawn import hints_of, logits_of, obey, sigmoid
+from promptseg.models.families.builtin.evidence import painted_of, weigh_by_evidence
 from promptseg.models.families.builtin.looks import (
     BOX_MARGIN,
     CARRY_MARGIN,
@@ -146,14 +147,15 @@ class BuiltinPredictor:
             return self._volume_predictor
 
     def embed(self, image: SliceImage) -> Embedding:
-        """Grey values on square pixels; there is nothing else to keep."""
-        pixels = image.pixels
-        grey = pixels if pixels.ndim == 2 else _to_grey(pixels)
+        """Grey values on square pixels, and the colours where there are any: strokes are matched by them."""
+        pixels = np.nan_to_num(np.ascontiguousarray(image.pixels, np.float32))
         height, width = _square_shape(image.shape, image.spacing_mm)
-        if (height, width) != grey.shape:
-            grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR)
-        grey = np.nan_to_num(np.ascontiguousarray(grey, np.float32))
-        return Embedding(self._model_id, image.shape, image.spacing_mm, {"grey": grey})
+        if (height, width) != pixels.shape[:2]:
+            pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        if pixels.ndim == 2:
+            return Embedding(self._model_id, image.shape, image.spacing_mm, {"grey": pixels})
+        features = {"grey": _to_grey(pixels), "colour": np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)}
+        return Embedding(self._model_id, image.shape, image.spacing_mm, features)
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
         """Answer one set of prompts; see the contract in ``promptseg.models.predictor``.
@@ -178,6 +180,9 @@ class BuiltinPredictor:
         logits = whole.logits
         if hints.box is not None and hints.previous is None:
             logits = weigh_by_tissue(image, logits, hints.box)
+        shown = painted_of(hints, logits.shape)
+        if shown is not None:
+            logits = weigh_by_evidence(embedding.features.get("colour", image), logits, *shown)
         if logits.shape != embedding.shape:
             logits = cv2.resize(logits, embedding.shape[::-1], interpolation=cv2.INTER_AREA)
         return Prediction(obey(logits, prompts), whole.score)

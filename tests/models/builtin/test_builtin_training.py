@@ -73,6 +73,7 @@ def test_stages_follow_each_other(recipe: Recipe) -> None:
         TINY.replace("seed", "sead"),
         TINY.replace("steps = 2", "steps = 3"),
         TINY.replace("easy", "eazy"),
+        TINY.replace("world =", "real = 0.5\nworld ="),
         "not toml",
     ],
 )
