@@ -147,24 +147,28 @@ def _cases_of_table(table: Mapping[str, Any], base: Path) -> list[Case]:
     for key in ("name", "image", "label"):
         if not isinstance(table.get(key), str):
             raise SettingsError(f"expected a text under {key!r} in {where}, got {table.get(key)!r}")
-    shared = {key: value for key, value in table.items() if key in CASE_KEYS}
+    shared = {key: value for key, value in table.items() if key in CASE_KEYS} | _strokes(table, base, where)
     image, label = base / table["image"], base / table["label"]
     if "targets" not in table:
-        return [_case(table["name"], image, label, shared | _strokes(table, base), where)]
+        return [_case(table["name"], image, label, shared, where)]
     cases = []
     for target in table["targets"]:
         if not isinstance(target, dict) or not isinstance(target.get("name"), str):
             raise SettingsError(f"expected each target of {where} as a table with a name, got {target!r}")
         here = f"target {target['name']!r} of {where}"
         _check_keys(target, ("name", "label", "strokes", *CASE_KEYS), here)
-        own = {key: value for key, value in target.items() if key in CASE_KEYS} | _strokes(target, base)
+        own = {key: value for key, value in target.items() if key in CASE_KEYS} | _strokes(target, base, here)
         file = base / target["label"] if isinstance(target.get("label"), str) else label
         cases.append(_case(f"{table['name']}/{target['name']}", image, file, {**shared, **own}, here))
     return cases
 
 
-def _strokes(table: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    return {"strokes": base / table["strokes"]} if isinstance(table.get("strokes"), str) else {}
+def _strokes(table: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:
+    if "strokes" not in table:
+        return {}
+    if not isinstance(table["strokes"], str):
+        raise SettingsError(f"expected 'strokes' in {where} as a path, got {table['strokes']!r}")
+    return {"strokes": base / table["strokes"]}
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:

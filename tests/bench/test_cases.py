@@ -20,6 +20,7 @@ dimensions = [2, 3]
 targets = [
     { name = "liver", value = 5, kind = "organ" },
     { name = "veins", value = [64, 65], kind = "thin vessel", dimensions = [3], label = "a/veins.nii.gz" },
+    { name = "nodule", value = 9, set = "nodules", largest = true, strokes = "a/strokes.png" },
 ]
 
 [[image]]
@@ -39,7 +40,9 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_list_becomes_cases(tmp_path: Path) -> None:
-    liver, veins, echo = read_cases(write(tmp_path, LIST), root="/data")
+    liver, veins, nodule, echo = read_cases(write(tmp_path, LIST), root="/data")
+    assert (nodule.set, nodule.largest, nodule.strokes) == ("nodules", True, Path("/data/a/strokes.png"))
+    assert (liver.set, liver.largest, liver.strokes) == ("", False, None)
     assert (liver.name, liver.values, liver.kind, liver.dimensions) == ("ct/liver", (5,), "organ", (2, 3))
     assert (liver.image, liver.label) == (Path("/data/a/image.nii.gz"), Path("/data/a/label.nii.gz"))
     assert (veins.values, veins.dimensions, veins.modality) == ((64, 65), (3,), "CT")
@@ -67,6 +70,9 @@ def test_paths_start_from_the_list_where_no_root_is_given(tmp_path: Path) -> Non
         ('plane = "coronal"', 'plane = "coronel"', "did you mean 'coronal'"),
         ("slice = 4", "slice = -1", "slice index"),
         ("fill = true", 'fill = "yes"', "'fill'"),
+        ("largest = true", "largest = 1", "'largest'"),
+        ('strokes = "a/strokes.png"', "strokes = true", "'strokes'"),
+        ('set = "nodules"', "set = 3", "'set'"),
         ("[[image]]", "[[picture]]", r"\[\[image\]\] tables"),
         ("[[image]]", "[[image]", "not a TOML file"),
     ],

@@ -83,3 +83,23 @@ def test_a_ct_gets_the_soft_tissue_window_though_its_file_does_not_say_ct(phanto
     case = read_cases(phantom / "cases.toml")[0]
     window = CaseLoader().load_volume(replace(case, modality="CT")).volume.window
     assert (window.low, window.high) == (-160.0, 240.0)
+
+
+def test_the_largest_piece_alone_and_a_persons_strokes(tmp_path: Path) -> None:
+    labels = np.zeros((40, 61), np.uint8)
+    labels[4:10, 5:11], labels[20:35, 30:55] = 3, 3
+    strokes = np.zeros_like(labels)
+    strokes[25, 35:50], strokes[2, :20] = 1, 2
+    for name, picture in (("image", labels * 60), ("label", labels), ("strokes", strokes)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    case = Case("two", tmp_path / "image.png", tmp_path / "label.png", (3,), strokes=tmp_path / "strokes.png")
+    whole, one = (CaseLoader().load_slice(replace(case, largest=largest)) for largest in (False, True))
+    assert (whole.truth.sum(), one.truth.sum()) == (6 * 6 + 15 * 25, 15 * 25)
+    assert one.strokes is not None
+    assert one.strokes.dtype == np.int8
+    assert (one.strokes[25, 40], one.strokes[2, 3], one.strokes[0, 0]) == (1, -1, 0)
+    cv2.imwrite(str(tmp_path / "strokes.png"), strokes[:30])
+    with pytest.raises(PromptError, match="40 x 61"):
+        CaseLoader().load_slice(case)
+    with pytest.raises(ReadError, match="elsewhere"):
+        CaseLoader().load_slice(replace(case, strokes=tmp_path / "elsewhere.png"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,10 @@ def test_an_oracle_is_perfect_after_one_click() -> None:
     row = run_slice(oracle, bar_task())
     assert set(row.metrics) == set(COLUMNS_2D)
     assert row.curves["dice"] == (1.0,) * 10
-    for column in ("dice@1", "dice@10", "dice@box", "dice@scribble", "noc@85", "noc@90"):
+    for column in ("dice@1", "dice@10", "dice@box", "dice@scribble", "dice@stroke-click", "noc@85", "noc@90"):
         assert row.metrics[column] == 1.0
     assert row.metrics["score_error"] == 0.0
-    assert len(oracle.shown) == 3  # one click, the box, the scribble: nothing is left to correct
+    assert len(oracle.shown) == 4  # one click, the box, the scribble, a click on it: nothing is left to correct
 
 
 def test_an_empty_answer_is_worth_nothing() -> None:
@@ -54,7 +55,7 @@ def test_a_model_that_sees_half_gets_the_dice_of_half() -> None:
 def test_prompts_are_simulated_round_by_round_with_the_last_answer_as_prior() -> None:
     model = KnownPredictor("half")
     run_slice(model, bar_task(), Rounds(clicks=3, after_box=1))
-    first, second, third, box, box_click, scribble = model.shown
+    first, second, third, box, box_click, scribble, on_it = model.shown
     assert first.prior is None
     # 15 mm high, 24 mm wide: the line midway, rows 14 and 15; the bar's middle column is 24.5
     assert first.prompts.points[0][0] in (14, 15)
@@ -72,6 +73,23 @@ def test_prompts_are_simulated_round_by_round_with_the_last_answer_as_prior() ->
     assert scribble.prior is None
     assert scribble.prompts.scribble is not None
     assert set(np.unique(scribble.prompts.scribble)) == {-1, 0, 1}
+    assert on_it.prior is None
+    assert on_it.prompts.positive.tolist() == [True]
+    y, x = on_it.prompts.points[0].astype(int)
+    assert scribble.prompts.scribble[y, x] == 1
+
+
+def test_a_persons_strokes_take_the_place_of_simulated_ones() -> None:
+    model, task = KnownPredictor("half"), bar_task()
+    strokes = np.zeros(task.truth.shape, np.int8)
+    strokes[12, 30:34] = 1
+    strokes[3, 5:9] = -1
+    run_slice(model, replace(task, strokes=strokes), Rounds(clicks=1))
+    scribble, on_it = model.shown[-2:]
+    assert scribble.prompts.scribble is not None
+    assert np.array_equal(scribble.prompts.scribble, strokes)
+    y, x = on_it.prompts.points[0].astype(int)
+    assert strokes[y, x] == 1
 
 
 def test_clicks_needed() -> None:

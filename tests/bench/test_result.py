@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def test_means_by_group() -> None:
     assert means("vessels", "n") == pytest.approx({"not vessels": 0.6, "thin vessels": 0.3, "all": 0.5})
     assert means("modality", "m") == pytest.approx({"CT": 0.15, "MR": 0.6})
     assert means("kind", "m") == pytest.approx({"organ": 0.4, "thin vessel": 0.1})
+
+
+def test_every_set_counts_the_same_and_vessels_apart() -> None:
+    sets = (("a", "large", 0.2), ("b", "large", 0.4), ("c", "large", 0.6), ("d", "small", 0.8))
+    rows = [
+        replace(row(name, "m", value), case=replace(row(name, "m", value).case, set=own)) for name, own, value in sets
+    ]
+    vessel = row("e", "m", 0.1, kind="thin vessel")
+    result = BenchResult((*rows, replace(vessel, case=replace(vessel.case, set="trees"))))
+    assert result.has_sets
+    assert not RESULT.has_sets
+    groups = result.groups(2, "set")
+    found = {name: mean_of(r.metrics["dice@1"] for r in own) for name, own in groups.items()}
+    expected = {"large": 0.4, "small": 0.8, "trees": 0.1, "mean of sets": 0.6, "mean of sets, thin vessels": 0.1}
+    assert found == pytest.approx(expected)
+    assert len(groups["mean of sets"]) == 2
 
 
 def test_unknown_numbers_do_not_enter_a_mean() -> None:
