@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ __all__ = ["LICENCE_COLUMNS", "OPEN_LICENCES", "RealImages", "choose_target", "i
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-Labels = NDArray[np.integer]
+Labels = NDArray[np.integer[Any]]
 
 OPEN_LICENCES = ("CC0", "CC BY 3.0", "CC BY 4.0", "MIT", "Apache-2.0")
 """Licences under which weights may be given to everyone, trained on a set and its owner named."""

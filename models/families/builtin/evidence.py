@@ -95,7 +95,7 @@ def _log_odds(features: FloatArray, known: FloatArray, inside: BoolArray, outsid
     flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
     weights = _regression(flat[np.concatenate(places)], truth, counts * (200 / counts.sum()))
     odds = cv2.GaussianBlur((flat @ weights).reshape(inside.shape).astype(np.float32), (0, 0), SMOOTHING_PX)
-    return np.clip(odds, -LARGEST_ODDS, LARGEST_ODDS)
+    return np.asarray(np.clip(odds, -LARGEST_ODDS, LARGEST_ODDS), np.float32)
 
 
 def _regression(
