@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from promptseg.engine.progress import OnProgress
@@ -17,6 +18,7 @@ from promptseg.volume import Volume
 
 __all__ = ["DEFAULT_MODEL", "as_stored", "predictor_of", "restore"]
 
+LOGGER = logging.getLogger(__name__)
 DEFAULT_MODEL = "builtin"  # of prompts whose log names none
 
 
@@ -58,6 +60,8 @@ def restore(
         PromptsegError: an entry does not fit the image.
     """
     log = past.log if isinstance(past, OpenFolder) else past
+    how = getattr(predictor, "described", predictor.model_id)
+    LOGGER.debug("model %s: %s answers %d entries", predictor.model_id, how, len(log.entries))
     if log.model_id not in (None, predictor.model_id):
         log = log.prompts_alone()
     session = _fresh(volume, log, predictor, cache_bytes)
