@@ -282,7 +282,7 @@ async def new_label(who: Who, session_id: str, body: LabelIn | None = None) -> R
     return await step(who, session_id, "label", call)
 
 
-@router.post("/{session_id}/labels/import", response_model=Delta)
+@router.post("/{session_id}/import", response_model=Delta)
 async def import_labels(who: Who, session_id: str, body: LabelsIn) -> Response:
     """Add a label for every label of a labelmap that has voxels, as one step."""
     served = await live(who, session_id)

@@ -197,7 +197,7 @@ class RemoteSession:
         self.geometry.require_same(labelmap.geometry, "the session's image and the labels")
         before = set(self.labels)
         body = {key: value for key, value in import_entry(labelmap).items() if key != "op"}
-        self._do("POST", "labels/import", {**body, "only": list(only)})
+        self._do("POST", "import", {**body, "only": list(only)})
         return tuple(value for value in self.labels if value not in before)
 
     # --- prompts ------------------------------------------------------------------------------------------------
