@@ -60,6 +60,7 @@ export class App extends Looking {
     this.review = null;
     this.chosenPrompt = null;
     this.shownFrame = state.frame ?? 0;
+    this.masks = true;
     const first = startingWindow(state, this.planes);
     this.planes.window = { low: first.low, high: first.high };
     this.emit("session", state);
@@ -153,7 +154,16 @@ export class App extends Looking {
     });
   }
 
+  /** Prompts and masks belong to the session's frame: said, and true, while another one is looked at. */
+  refusesFrame() {
+    const own = this.session.frame ?? 0;
+    if (this.shownFrame === own) return false;
+    this.say(t("frame.other", { own: own + 1, shown: this.shownFrame + 1 }), "warning");
+    return true;
+  }
+
   addPrompts(prompts) {
+    if (this.refusesFrame()) return undefined;
     clearTimeout(this.growTimer);
     const label = this.session.selected || undefined;
     const done = this.change((at) => this.api.post(`${at}/prompts`, { label, prompts, propagate: false }));
@@ -182,6 +192,7 @@ export class App extends Looking {
   paint(drawn) {
     const { frame } = this.planes;
     if (!this.session.labels.length) return this.say(t("paint.first"), "warning");
+    if (this.refusesFrame()) return undefined;
     const centres = voxelLine(drawn.voxels, frame).map(flipOrder);
     return this.edit({ kind: "paint", centres, radius_mm: this.brushMm, erase: drawn.erase, plane: frame.plane(drawn.view) });
   }
@@ -341,6 +352,15 @@ export class App extends Looking {
 
   // --- review ------------------------------------------------------------------------------------------------------
 
+  /** Go to the next (or, with -1, the last) of the slices to look at, worst first. */
+  nextToReview(step) {
+    const items = this.review?.items ?? [];
+    if (!items.length) return;
+    this.reviewAt = ((this.reviewAt ?? (step > 0 ? -1 : 0)) + step + items.length) % items.length;
+    const { plane, index } = items[this.reviewAt];
+    this.lastView = this.goTo(plane, index);
+  }
+
   reviewLater() {
     clearTimeout(this.reviewTimer);
     this.reviewTimer = setTimeout(() => this.loadReview(), 400);
@@ -354,6 +374,7 @@ export class App extends Looking {
     try {
       const [items, ...strips] = await Promise.all([this.api.get(`/sessions/${id}/review?label=${selected}`),
         ...planes.map((plane) => this.api.get(`/sessions/${id}/confidence?label=${selected}&plane=${plane}`))]);
+      this.reviewAt = undefined;
       this.review = { items, slices: Object.fromEntries(planes.map((plane, i) => [plane, strips[i]])) };
       this.emit("review");
     } catch (error) {

@@ -13,6 +13,11 @@ export function h(tag, props = {}, ...children) {
     else if (key in element && !key.startsWith("aria") && key !== "list") element[key === "class" ? "className" : key] = value;
     else element.setAttribute(key === "class" ? "class" : key, value === true ? "" : value);
   }
+  return fill(element, ...children);
+}
+
+/** Append children to an element; null and false are left out, arrays are flattened. */
+export function fill(element, ...children) {
   element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return element;
 }

@@ -1,5 +1,6 @@
 // The keyboard: tools, slices, labels, history; crosshair and prompts in a pane without a mouse.
 
+import { FILL } from "./looking.js";
 import { TOOLS } from "./tools.js";
 
 export class Keys {
@@ -40,6 +41,10 @@ export class Keys {
       case "]": app.scroll(at, 1); return true;
       case "?": shell.help(); return true;
       case "0": shell.fit(); return true;
+      case "m": case "M": app.showMasks(!app.masks); return true;
+      case "o": case "O": app.set("fill", app.settings.fill ? 0 : FILL); app.redraw(); return true;
+      case ".": app.nextToReview(1); return true;
+      case ",": app.nextToReview(-1); return true;
       case "a": case "A": if (!app.flat2d && app.selectedLabel()) app.accept(at); return true;
       case "Escape":
         if (app.stroke) { app.stroke = null; app.redrawMarks(); } else if (app.job ?? app.beside) app.cancelJob();
@@ -106,7 +111,7 @@ export class Keys {
       app.redrawMarks();
       return;
     }
-    if (app.tool === "window" || app.tool === "move") return;
+    if (["window", "move", "look"].includes(app.tool)) return;
     app.click(view, at, !(shift || app.tool === "negative"));
   }
 }

@@ -1,8 +1,10 @@
 // What a person looks at: slices, window, tool, crosshair and the drawing of them; nothing here asks the server.
 // Listeners: app.on("session" | "labels" | "prompts" | "slice" | "hover" | "tool" | "job" | "message" | ..., f).
 
+const OUTLINE = 2; // strength of masks' outlines, of their labels' opacity
 const REFINE_AFTER_MS = 150; // after the last movement, on a driver that drew it as a preview
 const STORED = "promptseg.settings";
+export const FILL = 0.7; // opacity of masks at first, under their outline
 
 export class Looking {
   constructor(planes) {
@@ -11,13 +13,15 @@ export class Looking {
     this.busy = 0; // changes that the server has not answered
     this.stroke = null;
     this.brush = null;
+    this.pointer = null; // where the mouse is: {view, voxel}
+    this.masks = true; // shown at all
     this.tool = "point";
     this.brushMm = 6;
     this.listeners = new Map();
     this.wanted = new Set(); // views to draw with the next picture
     this.coarse = new Set(); // views that show a preview
     this.pixelRatio = 1;
-    this.settings = { crosshair: true, autoGrow: true, fill: 0.7, volume3d: true, ...read(STORED) };
+    this.settings = { crosshair: true, autoGrow: true, fill: FILL, volume3d: true, ...read(STORED) };
   }
 
   // --- events ------------------------------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ export class Looking {
   nextFrame() {
     this.frameRequest ??= requestAnimationFrame(() => {
       this.frameRequest = null;
-      this.planes.strength.fill = this.settings.fill;
+      Object.assign(this.planes.strength, this.masks ? { fill: this.settings.fill, line: OUTLINE } : { fill: 0, line: 0 });
       const views = [...this.wanted];
       this.wanted.clear();
       this.planes.draw(views, this.rough);
@@ -93,6 +97,7 @@ export class Looking {
     const before = planes.crosshair;
     planes.crosshair = planes.frame.clamp(voxel);
     const axes = [0, 1, 2].filter((i) => before[i] !== planes.crosshair[i]);
+    this.followPointer();
     this.emit("slice");
     this.redraw([...planes.panes.keys()].filter((view) => axes.includes(planes.frame.normal(view))), true);
   }
@@ -127,7 +132,22 @@ export class Looking {
     this.setWindow(level - next / 2, level + next / 2);
   }
 
+  /** The slice or the masks changed under a resting mouse: what is read out is what lies there now. */
+  followPointer() {
+    if (!this.pointer) return;
+    const { view, voxel } = this.pointer;
+    const axis = this.planes.frame.normal(view);
+    this.hover(view, voxel.map((v, i) => (i === axis ? this.planes.crosshair[i] : v)));
+  }
+
+  /** Show or hide every mask at once. */
+  showMasks(on) {
+    this.masks = on;
+    this.redraw();
+  }
+
   hover(view, voxel) {
+    this.pointer = voxel ? { view, voxel } : null;
     this.hovered = voxel && this.planes.image ? this.planes.probe(voxel) : null;
     if ((this.tool === "paint" || this.tool === "erase") && voxel) {
       this.brush = { view, voxel, radiusMm: this.brushMm };

@@ -151,6 +151,8 @@ class Program {
     return {
       config: () => this.configuration,
       home: () => this.home(),
+      confirm: (text, yes) => this.confirm(text, yes),
+      focusPicture: () => this.shell.focusPicture(),
       openSession: (id) => this.openSession(id),
       newSession: async (body, onProgress) => {
         const state = await api.post("/sessions", body);
@@ -184,8 +186,9 @@ class Program {
       },
       showFrame: (frame) => this.app.enqueue(async () => {
         this.app.planes.replaceVoxels(await api.bytes(`/sessions/${this.app.session.id}/image.nii?frame=${frame}`));
+        this.app.shownFrame = frame;
         this.shell.showFrame();
-        this.app.redraw();
+        this.app.showMasks(frame === (this.app.session.frame ?? 0)); // they are of that frame
       }),
       useFrame: (frame) => this.app.enqueue(async () => {
         const { study, series, model } = this.app.session;
@@ -231,7 +234,7 @@ class Program {
       const agree = ways.map(([value, label], i) => button(label, value, i ? "" : "ps-primary"));
       for (const one of agree) one.disabled = Boolean(warning);
       const box = h("input", { type: "checkbox", onchange: () => { for (const one of agree) one.disabled = !box.checked; } });
-      const said = warning ? [h("div", { class: "ps-warning" }, h("p", {}, icon("warning", 16), h("span", {}, warning.text)), h("label", { class: "ps-check" }, box, h("span", {}, warning.check)))] : [];
+      const said = warning ? [h("div", { class: "ps-caution" }, h("p", {}, icon("warning", 16), h("span", {}, warning.text)), h("label", { class: "ps-check" }, box, h("span", {}, warning.check)))] : [];
       dialog.append(h("p", {}, text), ...said, h("div", { class: "ps-buttons" }, ...agree, button(t("cancel"), "", "")));
       dialog.addEventListener("close", () => { resolve(dialog.returnValue); dialog.remove(); });
       this.root.append(dialog);

@@ -52,7 +52,7 @@ export class Shell {
     this.windowChoice = h("select", { class: "ps-select", "aria-label": t("window.preset"), onchange: () => this.choosePreset() });
     this.device = h("span", { class: "ps-chip", title: t("device") });
     this.undoButton = iconButton("undo", `${t("undo")} (Ctrl+Z)`, () => app.undo(), { dataset: { key: "undo" } });
-    this.redoButton = iconButton("redo", `${t("redo")} (Ctrl+Shift+Z)`, () => app.redo(), { dataset: { key: "redo" } });
+    this.redoButton = iconButton("redo", `${t("redo")} (Ctrl+Y)`, () => app.redo(), { dataset: { key: "redo" } });
     this.session = h("div", { class: "ps-bar-session", hidden: true }, this.undoButton, this.redoButton, this.windowChoice,
       this.layoutButton("grid", "grid"), this.layoutButton("split", "split"), this.layoutButton("one", "one"),
       iconButton("fit", `${t("view.fit")} (0)`, () => this.fit()),
@@ -204,6 +204,11 @@ export class Shell {
   /** The view that keys go to before one was touched. */
   visibleView() { return [...this.app.planes.panes.keys()][0] ?? "axial"; }
 
+  /** The keyboard to the picture that was looked at last. */
+  focusPicture() {
+    this.panes[this.app.lastView ?? this.visibleView()].surface.focus({ preventScroll: true });
+  }
+
   fit() {
     this.app.planes.resetViews();
     this.app.redraw();
@@ -300,13 +305,15 @@ export class Shell {
 
   showFindings(findings = []) {
     const shown = findings.filter((f) => f.severity !== "info");
-    this.notes.replaceChildren(...shown.slice(0, 4).map((finding) => h("div", { class: `ps-note ps-${finding.severity}`, role: "note" }, icon("warning", 16), h("span", {}, finding.sentence),
-      iconButton("close", t("close"), (e) => { e.currentTarget.parentElement.remove(); this.measure(); }, { class: "ps-small" }))));
+    const notes = shown.map((finding) => h("div", { class: `ps-note ps-${finding.severity}`, role: "note" }, icon("warning", 16), h("span", {}, finding.sentence),
+      iconButton("close", t("close"), (e) => { e.currentTarget.parentElement.remove(); this.measure(); }, { class: "ps-small" })));
+    const several = () => h("details", { ontoggle: () => this.measure() }, h("summary", {}, icon("warning", 14), " ", t("notes", { count: notes.length })), notes);
+    this.notes.replaceChildren(...(notes.length > 1 ? [several()] : notes));
   }
 
   help() {
     const dialog = h("dialog", { class: "ps-dialog", "aria-label": t("help") });
-    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "Space", "Enter", "A", "Ctrl+Z", "Ctrl+Shift+Z", "[  ]", "1 – 9", "Delete", "0", "wheel", "ctrl-wheel", "ctrl-click", "right-drag", "middle-drag"];
+    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "C", "Space", "Enter", "A", ",  .", "M", "O", "Ctrl+Z", "Ctrl+Y", "[  ]", "PageUp", "1 – 9", "Delete", "0", "+  −", "wheel", "ctrl-wheel", "shift-wheel", "shift-move", "ctrl-click", "right-drag", "middle-drag"];
     dialog.append(h("h2", {}, t("help")), h("dl", { class: "ps-keys" }, rows.map((row) => [h("dt", {}, h("kbd", {}, t(`keyname.${row}`) === `keyname.${row}` ? row : t(`keyname.${row}`))), h("dd", {}, t(`key.${row}`))])),
       h("p", { class: "ps-faint" }, t("research")),
       h("button", { type: "button", class: "ps-button ps-primary", onclick: () => dialog.close() }, t("close")));
@@ -326,7 +333,7 @@ export class Shell {
     app.on("slice", () => this.showSlices());
     app.on("review", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
     app.on("prompts", () => { this.showJob(); ORDER.forEach((view) => this.panes[view].strip.draw()); });
-    app.on("labels", () => { this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
+    app.on("labels", () => { app.followPointer(); this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
     app.on("window", () => this.showWindow());
     app.on("busy", (count) => { this.saved.textContent = count ? t("working") : app.session ? t("saved") : ""; });
     app.on("session", (state) => this.showSession(state));
@@ -341,6 +348,7 @@ export class Shell {
     this.title.textContent = state?.title ?? "";
     this.saved.textContent = state ? t("saved") : "";
     if (!state) return;
+    this.toasts.replaceChildren(); // what was said belongs to the study before
     this.showFindings(state.findings);
     this.fillPresets();
     this.windowChoice.value = this.presets.length ? "0" : "";

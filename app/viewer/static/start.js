@@ -1,7 +1,9 @@
 // The first screen: open files or folders, the example, a folder on the server, sessions to go on with; series chooser.
 
-import { h, icon, iconButton } from "./dom.js";
+import { fill, h, icon, iconButton } from "./dom.js";
 import { language, t } from "./i18n.js";
+
+const SEARCHED = 9; // from so many sessions on there is a field to search them
 
 export class Start {
   constructor(screen, app, actions) {
@@ -93,7 +95,7 @@ export class Start {
     const tile = (series) => h("button", { type: "button", class: "ps-tile", disabled: Boolean(series.error), onclick: () => { dialog.close(); this.open(study, series); } },
       series.error ? h("span", { class: "ps-tile-broken" }, icon("warning", 28)) : h("img", { src: this.app.api.url(`/studies/${study.id}/series/${encodeURIComponent(series.id)}/thumbnail.png`), alt: "", loading: "lazy" }),
       h("strong", {}, series.title || series.id), h("span", { class: "ps-faint" }, series.error || describe(series)));
-    dialog.append(h("h2", {}, t("series.title")), h("p", { class: "ps-faint" }, t("series.count", { count: study.series.length })),
+    fill(dialog, h("h2", {}, t("series.title")), h("p", { class: "ps-faint" }, t("series.count", { count: study.series.length })),
       study.findings.filter((f) => f.severity !== "info").slice(0, 3).map((f) => h("p", { class: `ps-note ps-${f.severity}` }, icon("warning", 16), f.sentence)),
       h("div", { class: "ps-tiles" }, study.series.map(tile)), h("button", { type: "button", class: "ps-button", onclick: () => dialog.close() }, t("cancel")));
     dialog.addEventListener("close", () => dialog.remove());
@@ -106,8 +108,22 @@ export class Start {
     this.sessions.hidden = !found.length;
     const line = (session) => h("li", {}, h("button", { type: "button", class: "ps-row", dataset: { session: session.id }, onclick: () => this.actions.openSession(session.id).catch((e) => this.fail(e)) },
       h("strong", {}, session.title || t("untitled")), h("span", { class: "ps-faint" }, [session.model, when(session.changed_at ?? session.created)].join(" · "))),
-    iconButton("trash", t("session.delete", { title: session.title }), async () => { await this.app.api.delete(`/sessions/${session.id}`).catch((e) => this.fail(e)); this.listSessions(); }, { class: "ps-small" }));
-    this.sessions.replaceChildren(h("h2", {}, t("sessions")), h("ul", { class: "ps-list" }, found.slice(0, 30).map(line)));
+    iconButton("trash", t("session.delete", { title: session.title }), () => this.remove(session), { class: "ps-small" }));
+    const list = h("ul", { class: "ps-list ps-server" });
+    const search = h("input", { type: "search", class: "ps-input ps-search", placeholder: t("sessions.search"), "aria-label": t("sessions.search"), hidden: found.length < SEARCHED, oninput: () => show() });
+    const show = () => {
+      const words = search.value.toLowerCase().split(/\s+/);
+      list.replaceChildren(...found.filter(({ title, model }) => words.every((word) => `${title} ${model}`.toLowerCase().includes(word))).map(line));
+    };
+    show();
+    this.sessions.replaceChildren(h("h2", {}, t("sessions")), search, list);
+  }
+
+  /** Delete a session with its masks, if the person really means it. */
+  async remove(session) {
+    if (!await this.actions.confirm(t("session.delete.sure", { title: session.title || t("untitled") }), t("session.delete.yes"))) return;
+    await this.app.api.delete(`/sessions/${session.id}`).catch((e) => this.fail(e));
+    await this.listSessions();
   }
 
   async listServer(path) {

@@ -5,6 +5,7 @@ import { Place, hit } from "./marks.js";
 
 const DRAG_PX = 4; // less is a click
 const WINDOW_PER_PX = 1 / 300; // of the present width
+const NOTCH_PX = 40; // a wheel's notch is at least as long; a touchpad sends less at a time
 
 export const TOOLS = [
   { id: "point", key: "p", icon: "positive" },
@@ -16,6 +17,7 @@ export const TOOLS = [
   { id: "erase", key: "e", icon: "erase" },
   { id: "window", key: "w", icon: "window" },
   { id: "move", key: "h", icon: "move" },
+  { id: "look", key: "c", icon: "point" },
 ];
 const DRAWN = new Set(["box", "scribble", "lasso", "paint", "erase"]);
 
@@ -102,7 +104,10 @@ export class Tools {
     const gesture = this.gesture;
     const at = this.position(event, gesture?.element ?? element);
     app.hover(view, this.voxel(event, gesture?.element ? gesture.view : view, gesture?.element ?? element));
-    if (!gesture) return this.hoverCursor(view, element, at);
+    if (!gesture) {
+      if (event.shiftKey && !DRAWN.has(app.tool)) app.moveCrosshair(this.voxel(event, view, element)); // as in 3D Slicer
+      return this.hoverCursor(view, element, at);
+    }
     const dx = at.x - gesture.last.x, dy = at.y - gesture.last.y;
     if (!gesture.moved && Math.hypot(at.x - gesture.start.x, at.y - gesture.start.y) < DRAG_PX) return;
     gesture.moved = true;
@@ -122,6 +127,7 @@ export class Tools {
       case "right":
         return app.shiftWindow(dx * WINDOW_PER_PX, -dy * WINDOW_PER_PX);
       case "crosshair":
+      case "look":
         return app.moveCrosshair(this.voxel(event, view, element));
       case "scroll": {
         gesture.rest = (gesture.rest ?? 0) + dy;
@@ -154,6 +160,7 @@ export class Tools {
     if (DRAWN.has(gesture.action)) return this.finishStroke(gesture);
     if (gesture.action === "grab") return gesture.moved ? app.commitMove() : undefined;
     if (gesture.moved) return app.settle();
+    if (gesture.action === "look") return app.moveCrosshair(gesture.voxel);
     if (gesture.action === "right" || gesture.action === "crosshair" || gesture.action === "scroll") {
       if (gesture.action === "right" && !["point", "negative", "box"].includes(app.tool)) return;
       app.click(view, gesture.voxel, !(gesture.action === "right" || gesture.shift || app.tool === "negative"));
@@ -193,7 +200,7 @@ export class Tools {
     const { app } = this;
     const over = hit(app.shownPrompts(true), this.place(view, element), at.x, at.y);
     element.style.cursor = over ? (over.corner === undefined ? "grab" : "nwse-resize")
-      : app.tool === "move" ? "move" : app.tool === "window" ? "ns-resize" : "crosshair";
+      : app.tool === "move" ? "move" : app.tool === "look" ? "default" : app.tool === "window" ? "ns-resize" : "crosshair";
   }
 
   wheel(event, view, element) {
@@ -206,11 +213,20 @@ export class Tools {
       return app.redraw([view], true);
     }
     if (event.shiftKey && (app.tool === "paint" || app.tool === "erase")) return app.setBrush(app.brushMm * (event.deltaY > 0 ? 0.87 : 1.15));
-    this.wheelRest = this.wheelRest + event.deltaY;
-    const unit = event.deltaMode === 1 ? 1 : 40; // lines, or pixels of a smooth wheel
-    const steps = Math.trunc(this.wheelRest / unit) || (event.deltaMode === 0 && Math.abs(event.deltaY) >= unit ? Math.sign(event.deltaY) : 0);
-    this.wheelRest -= steps * unit;
-    if (steps) app.scroll(view, Math.sign(steps) * Math.min(3, Math.abs(steps)));
+    const steps = this.notches(event);
+    if (steps) app.scroll(view, steps);
+  }
+
+  /** A notch of a wheel is one slice, however long; a touchpad's small steps add up. */
+  notches(event) {
+    if (event.deltaMode !== 0 || Math.abs(event.deltaY) >= NOTCH_PX) {
+      this.wheelRest = 0;
+      return Math.sign(event.deltaY);
+    }
+    this.wheelRest += event.deltaY;
+    const steps = Math.trunc(this.wheelRest / NOTCH_PX);
+    this.wheelRest -= steps * NOTCH_PX;
+    return steps;
   }
 
   beginPinch() {

@@ -1,6 +1,6 @@
 // Labels, the selected label's prompts, growing into 3D, edits by hand.
 
-import { h, icon, iconButton, isTyping, replaceKeepingFocus } from "../dom.js";
+import { fill, h, icon, iconButton, isTyping, replaceKeepingFocus } from "../dom.js";
 import { anatomy, t } from "../i18n.js";
 
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
@@ -12,8 +12,11 @@ export function labelsPanel(app, actions) {
   const list = h("ul", { class: "ps-list ps-labels", "aria-label": t("labels") });
   const name = h("input", { type: "text", class: "ps-input", placeholder: t("label.new"), "aria-label": t("label.new"), list: "ps-anatomy", maxLength: 100, autocomplete: "off" });
   const add = () => { app.newLabel(identifier(name.value)).then((ok) => { if (ok) name.value = ""; }); };
-  name.addEventListener("keydown", (event) => event.key === "Enter" && add());
-  const fill = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: app.settings.fill, "aria-label": t("labels.opacity"), oninput: (e) => { app.set("fill", Number(e.target.value)); app.redraw(); } });
+  name.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") add();
+    if (event.key === "Enter" || event.key === "Escape") actions.focusPicture(); // the keys are tools again
+  });
+  const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: app.settings.fill, "aria-label": t("labels.opacity"), oninput: (e) => { app.set("fill", Number(e.target.value)); app.redraw(); } });
   const prompts = h("ul", { class: "ps-list ps-prompts", "aria-label": t("prompts") });
   const auto = h("input", { type: "checkbox", checked: app.settings.autoGrow, onchange: (e) => app.set("autoGrow", e.target.checked) });
   const growButton = h("button", { type: "button", class: "ps-button ps-primary ps-wide", onclick: () => app.grow(), dataset: { key: "grow-wide" } }, icon("grow", 16), t("grow"), h("kbd", {}, "Space"));
@@ -40,7 +43,7 @@ export function labelsPanel(app, actions) {
   const promptsHead = h("h2", { class: "ps-head" }, t("prompts"));
   for (const event of ["labels", "prompts", "session", "job"]) app.on(event, draw);
   return [
-    h("h2", { class: "ps-head" }, t("labels"), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), fill)),
+    h("h2", { class: "ps-head" }, t("labels"), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), opacity)),
     hint, list,
     h("div", { class: "ps-add" }, name, iconButton("plus", t("label.add"), add, { class: "ps-filled", dataset: { key: "add-label" } })), anatomyList(actions),
     promptsHead, prompts, grow, edits,
@@ -83,7 +86,7 @@ function row(app, label) {
   const menu = h("div", { class: "ps-menu", hidden: true });
   const more = iconButton("more", t("label.more", { name: label.name }), () => { menu.hidden = !menu.hidden; more.setAttribute("aria-expanded", String(!menu.hidden)); }, { class: "ps-small", "aria-expanded": "false", dataset: { key: `more-${label.value}` } });
   const others = app.session.labels.filter((l) => l.value !== label.value);
-  menu.append(h("label", { class: "ps-menu-row" }, t("label.opacity"), h("input", { type: "range", min: 0, max: 1, step: 0.05, value: label.opacity ?? 0.5, onchange: (e) => patch({ opacity: Number(e.target.value) }) })),
+  fill(menu, h("label", { class: "ps-menu-row" }, t("label.opacity"), h("input", { type: "range", min: 0, max: 1, step: 0.05, value: label.opacity ?? 0.5, onchange: (e) => patch({ opacity: Number(e.target.value) }) })),
     h("button", { type: "button", class: "ps-menu-row", onclick: () => { menu.hidden = true; edit(choose); } }, t("label.rename")),
     others.length ? h("label", { class: "ps-menu-row" }, t("label.merge"), h("select", { class: "ps-select", "aria-label": t("label.merge"), onchange: (e) => e.target.value && app.mergeLabel(label.value, Number(e.target.value)) },
       h("option", { value: "" }, "…"), others.map((o) => h("option", { value: o.value }, anatomy(o.name))))) : null,

@@ -17,16 +17,21 @@ export function measurePanel(app, actions) {
   const load = async () => {
     if (!app.session?.labels.some((l) => l.voxels)) { replaceKeepingFocus(body); hint.hidden = false; hint.textContent = t("measure.none"); return; }
     stale = false;
-    hint.hidden = true;
+    hint.hidden = false;
+    hint.textContent = t("measure.working");
     body.setAttribute("aria-busy", "true");
+    const { id } = app.session;
     try {
-      const answer = await app.api.get(`/sessions/${app.session.id}/measurements`);
+      const answer = await app.api.get(`/sessions/${id}/measurements`);
+      if (app.session?.id !== id) return; // numbers of another study
+      hint.hidden = true;
       const names = [...new Set(answer.map((row) => row.label))];
       replaceKeepingFocus(body, names.map((name) => card(app, name, answer.filter((row) => row.label === name))));
-    } catch (error) { app.fail(error); }
+    } catch (error) { replaceKeepingFocus(body); hint.hidden = true; stale = true; app.fail(error); }
     body.removeAttribute("aria-busy");
   };
   app.on("tab", (id) => { shown = id === "measure"; if (shown && stale) load(); });
+  app.on("session", () => replaceKeepingFocus(body));
   for (const event of ["labels", "session"]) app.on(event, () => { stale = true; if (shown) { clearTimeout(timer); timer = setTimeout(load, 600); } });
   return [h("h2", { class: "ps-head" }, t("tab.measure"), iconButton("download", "CSV", () => actions.download("csv"), { class: "ps-small" })), hint, body];
 }
