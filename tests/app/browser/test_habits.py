@@ -36,7 +36,7 @@ def test_the_readout_is_of_the_slice_that_is_shown(page: Any) -> None:
     page.mouse.move(*hand.place("axial", (26, 52, 54)))
     page.keyboard.press("]")
     hand.settled()
-    x, y, z = hand.state("hovered.voxel")
+    z, y, x = hand.state("hovered.voxel")
     assert z == hand.state("planes.crosshair")[2] == 27
     shown = page.evaluate("([x, y, z]) => promptseg.planes.probe([x, y, z])", [x, y, z])
     assert hand.state("hovered.value") == shown["value"]
@@ -55,8 +55,8 @@ def test_looking_leaves_no_prompt(page: Any) -> None:
 def test_a_name_gives_the_keys_back(page: Any) -> None:
     hand = Hand(page)
     hand.open_example()
-    page.fill(".ps-add input", "liver")
-    page.locator(".ps-add input").press("Enter")
+    page.locator(".ps-add input").first.fill("liver")
+    page.locator(".ps-add input").first.press("Enter")
     hand.wait("() => promptseg.session.labels.length === 1 && promptseg.busy === 0")
     page.keyboard.press("b")
     assert hand.state("tool") == "box"
@@ -96,7 +96,7 @@ def test_numbers_of_one_study_never_stand_under_another(page: Any, tmp_path: Pat
 
 def test_a_click_on_another_frame_is_not_put_into_this_one(page: Any, tmp_path: Path) -> None:
     ready(page)
-    array = np.random.default_rng(0).integers(0, 20, (30, 26, 6, 3)).astype(np.int16)  # x, y, z, t
+    array = np.random.default_rng(0).integers(0, 20, (30, 26, 6, 4)).astype(np.int16)  # x, y, z, t
     array[8:20, 6:18, 1:5] += 400
     nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.1, -1.1, 3.0, 1.0])), tmp_path / "cine.nii.gz")
     hand = Hand(page)
