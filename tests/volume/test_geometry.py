@@ -195,6 +195,8 @@ def test_require_same_prints_both_geometries():
         ({"spacing": (1.0, -2.0, 1.0)}, "spacing"),
         ({"spacing": (1.0, float("nan"), 1.0)}, "spacing"),
         ({"spacing": (1.0, 1.0)}, "spacing"),
+        ({"spacing": (1.0, 1.0, 1e-7)}, "wide"),
+        ({"spacing": (2e5, 1.0, 1.0)}, "wide"),
         ({"origin": (0.0, float("inf"), 0.0)}, "origin"),
         ({"direction": (1.0,) * 9}, "direction"),
         ({"direction": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)}, "direction"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["Corner", "Region", "ViewGrid", "moved", "sample", "spread"]
 
@@ -134,6 +136,8 @@ def _means(centres: NDArray[np.float64], width: float, count: int) -> sparse.csr
 
     The values are taken as constant over unit steps, so that a width of 1 is linear interpolation.
     """
+    from scipy import sparse  # late: only sessions with a volume model need it
+
     width = max(1.0, width)
     low = np.clip(centres - width / 2, 0, count - 1e-6)
     high = np.clip(centres + width / 2, 1e-6, count)
