@@ -180,7 +180,12 @@ def read_header(path: Path) -> Any:
 def is_directory(dataset: Any) -> bool:
     """Return True for a DICOMDIR, whose class stands in its meta header alone (PS3.10 8.6, Basic Directory IOD)."""
     meta = getattr(dataset, "file_meta", None) or {}
-    return DIRECTORY in (str(dataset.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", "")))
+    with quiet_pydicom():
+        try:
+            found = (str(dataset.get("SOPClassUID", "")), str(meta.get("MediaStorageSOPClassUID", "")))
+        except Exception:  # noqa: BLE001 - a malformed value, whatever pydicom raises: no directory's
+            return False
+    return DIRECTORY in found
 
 
 def require_image(dataset: Any, path: Path) -> None:
