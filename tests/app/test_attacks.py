@@ -461,6 +461,153 @@ def _cross_origin(target: Target) -> Any:
     return answer
 
 
+# --- one person against the others -----------------------------------------------------------------------------------
+
+
+def spaced(mm: float) -> bytes:
+    raw = bytearray(nifti((10, 10, 10), bytes(1000)))
+    struct.pack_into("<3f", raw, 80, mm, mm, mm)
+    return bytes(raw)
+
+
+for mm in (1e-30, 1e-12, 1e30):
+    attack(f"a NIfTI with voxels of {mm:g} mm", 422)(lambda t, mm=mm: t.upload("a.nii", spaced(mm)))
+
+
+@attack("a click where voxels are a hundredth of a micrometre", 200)
+def _tiny_voxels(target: Target) -> Any:
+    study = target.upload("a.nii", spaced(1e-5)).json()["id"]
+    session = target.call("POST", "/api/v1/sessions", json={"study": study, "model": "classical"}).json()["id"]
+    body = {"prompts": [{"type": "point", "voxel": [5, 5, 5]}], "propagate": True}
+    began = time.monotonic()
+    answer = target.call("POST", f"/api/v1/sessions/{session}/prompts", json=body)
+    assert time.monotonic() - began < 60
+    return answer
+
+
+attack("a lasso of 60 000 corners", 422)(
+    lambda t: _prompt(t, {"type": "lasso", "plane": "axial", "index": 24, "polygon": [[9.5, 8.5]] * 60_000})
+)
+
+
+@attack("a lasso of 20 000 corners that cross each other", 200)
+def _tangle(target: Target) -> Any:
+    chance = np.random.default_rng(1)
+    polygon = chance.uniform(20, 90, (20_000, 2)).round(1).tolist()
+    return _prompt(target, {"type": "lasso", "plane": "axial", "index": 24, "polygon": polygon})
+
+
+@attack("growing by a metre", 200)
+def _grow(target: Target) -> Any:
+    edit = {"edit": {"kind": "grow", "by_mm": 1000}}
+    answer = target.call("POST", f"/api/v1/sessions/{target.mine}/edits", json=edit)
+    assert target.call("POST", f"/api/v1/sessions/{target.mine}/undo").status_code == 200
+    return answer
+
+
+@attack("zeros that unpack to 800 x 800 x 800 voxels", 422)
+def _zeros(target: Target) -> Any:
+    return target.upload("a.nii.gz", gzip.compress(nifti((800, 800, 800), bytes(10_000_000))))
+
+
+@attack("a zip whose entries overlap", 422)
+def _overlap(target: Target) -> Any:
+    raw = zipped({"a.raw": b"\0" * 100_000})
+    at, tail = raw.index(b"PK\x01\x02"), raw.index(b"PK\x05\x06")
+    entry, end = raw[at:tail], raw[tail:]
+    counts = struct.pack("<HHII", 40, 40, len(entry) * 40, at)
+    return target.upload("a.zip", raw[:at] + entry * 40 + end[:8] + counts + end[20:])
+
+
+@attack("all places of a viewer's protocol", 503)
+def _all_places(target: Target) -> Any:
+    claims = [target.call("POST", "/claim") for _ in range(16)]
+    assert sum(answer.status_code == 200 for answer in claims) == 4
+    other = {"Authorization": f"Bearer {target.victim_key}"}
+    assert httpx.post(f"{target.url}/claim", headers=other, timeout=60).status_code == 200
+    return claims[-1]
+
+
+for door in (
+    "upload",
+    "queue/join",
+    "run/predict",
+    "call/predict",
+    "component_server",
+    "file=/etc/passwd",
+    "proxy=http://a",
+):
+    attack(f"Gradio's own {door}", 404)(lambda t, door=door: t.call("POST", f"/gradio_api/{door}"))
+
+# --- what is not one's own -------------------------------------------------------------------------------------------
+
+for verb, part in [("GET", ""), ("PUT", "/bob"), ("DELETE", "/bob")]:
+    attack(f"another user's study: {verb} its shares", 404)(
+        lambda t, verb=verb, part=part: t.call(
+            verb, f"/api/v1/studies/{_study_of(t)}/shares{part}", **({"json": {"role": "editor"}} if part else {})
+        )
+    )
+attack("sharing with a role that does not exist", 422)(
+    lambda t: t.call("PUT", f"/api/v1/studies/{t.study}/shares/ada", json={"role": "owner"})
+)
+attack("sharing with nobody", 404)(
+    lambda t: t.call("PUT", f"/api/v1/studies/{t.study}/shares/nobody", json={"role": "reader"})
+)
+
+
+def _study_of(target: Target) -> str:
+    headers = {"Authorization": f"Bearer {target.victim_key}"}
+    return str(httpx.get(f"{target.url}/api/v1/studies", headers=headers, timeout=60).json()[0]["id"])
+
+
+@attack("a reader who changes a mask", 403)
+def _reader(target: Target) -> Any:
+    headers = {"Authorization": f"Bearer {target.victim_key}"}
+    share = f"{target.url}/api/v1/studies/{_study_of(target)}/shares/mallory"
+    assert httpx.put(share, headers=headers, json={"role": "reader"}, timeout=60).status_code == 204
+    answer = target.call("POST", f"/api/v1/sessions/{target.theirs}/undo")
+    assert target.call("DELETE", f"/api/v1/sessions/{target.theirs}").status_code == 403
+    assert httpx.delete(share, headers=headers, timeout=60).status_code == 204
+    return answer
+
+
+# --- other sites, other addresses, other forms -----------------------------------------------------------------------
+
+for path in ("/v2/start_session/nnInteractive", "/end_session/a", "/reset_interactions/a", "/api/v1/studies"):
+    for site in ("cross-site", "same-site"):
+        attack(f"an image of another page ({site}) that asks {path}", 403)(
+            lambda t, path=path, site=site: t.call(
+                "GET", path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+            )
+        )
+attack("asking whether a key is valid without one", 401)(lambda t: httpx.get(f"{t.url}/auth/token/valid"))
+attack("JSON 30 000 deep in a form", 400)(
+    lambda t: t.call("POST", "/infer/promptseg_click?image=a", data={"params": "[" * 30_000})
+)
+
+
+@attack("JSON 5 000 deep in a header", 400, 410)
+def _deep_header(target: Target) -> Any:
+    headers = {"X-Meta": "[" * 5_000, "X-Lease-Token": "none"}
+    return target.call("POST", "/add_scribble_interaction", headers=headers, content=b"x")
+
+
+@attack("a label in the datastore for an image that does not exist", 400)
+def _label_of_nothing(target: Target) -> Any:
+    return target.call("PUT", "/datastore/label?image=none", files={"label": ("a.nii.gz", b"x")})
+
+
+attack("deleting another user's image in the datastore", 404)(lambda t: t.call("DELETE", "/datastore/?id=theirs"))
+attack("a name in the datastore that is a path", 404)(lambda t: t.call("DELETE", "/datastore/?id=../../../etc"))
+
+
+@attack("looking for the server's folders in its errors", 422)
+def _paths(target: Target) -> Any:
+    answer = target.upload("a.nii.gz", b"\x1f\x8b" + bytes(50))
+    assert str(target.folder) not in answer.text
+    return answer
+
+
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "guessing keys"] + ["guessing keys"])
 def test_attack(target: Target, name: str, record_property: Callable[[str, object], None]) -> None:
     call, right = ATTACKS[name]
@@ -477,7 +624,7 @@ def test_afterwards_everything_still_works(target: Target) -> None:
     answer = httpx.get(f"{target.url}/api/v1/sessions/{target.theirs}", headers=headers, timeout=120)
     assert answer.json()["labels"][0]["voxels"] > 0
     assert answer.json()["revision"] == 1
-    assert len(ATTACKS) >= 40
+    assert len(ATTACKS) >= 110
 
 
 def test_the_page_on_security_names_every_attack() -> None:
