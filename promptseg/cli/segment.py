@@ -161,8 +161,8 @@ def segment(
             if step:
                 session.add(*step, propagate=propagate, on_progress=on_progress)
     if probabilities is not None:
-        told = Volume(session.probabilities(), volume.geometry, Window(0.0, 1.0))
-        wrote(write_volume(told, probabilities))
+        image_of_them = Volume(session.probabilities(), volume.geometry, Window(0.0, 1.0))
+        wrote(write_volume(image_of_them, probabilities))
     _save(session, plan, time.perf_counter() - started)
 
 
