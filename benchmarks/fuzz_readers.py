@@ -31,6 +31,7 @@ from typing import Any
 
 import psutil
 from fuzz_inputs import Seed, mutated, seeds
+from fuzz_truth import difference
 
 SECONDS = 30.0  # of the processor per input; a sound one takes some hundredths
 WAIT = 4 * SECONDS  # on the clock: what waits for ever takes no processor time
@@ -62,8 +63,11 @@ def read_all(path: Path) -> str:
             doors += [lambda: read_segmentation(path), lambda: read_segmentation(path, grid)]
     for number, door in enumerate(doors):
         try:
-            door()
-            outcome = "read" if number == 0 else outcome
+            answer = door()
+            if number == 0:
+                outcome = "read"
+                if path.is_file() and (told := difference(path, answer.array)):
+                    raise ValueError(f"silently another image: {told}")
         except PromptsegError as exc:
             if "\n" in str(exc):
                 raise ValueError(f"an error of several lines: {exc!r}") from exc

@@ -99,9 +99,10 @@ def read_metaimage_header(path: Path) -> MetaHeader:
     try:
         sizes = tuple(int(word) for word in fields["dimsize"].split())
         channels = int(fields.get("elementnumberofchannels", "1"))
+        known = int(fields.get("ndims", "0")) == len(sizes)  # ITK's reader dies of some other numbers
     except (KeyError, ValueError):
         raise ReadError(f"cannot read {path}: its header gives no sizes (DimSize)") from None
-    if not 2 <= len(sizes) <= 4 or min(*sizes, channels) < 1:
+    if not known or not 2 <= len(sizes) <= 4 or min(*sizes, channels) < 1:
         raise ReadError(
             f"cannot read {path}: expected 2 to 4 sizes above 0, got DimSize = {fields['dimsize'][:60]} with "
             f"{channels} channels"

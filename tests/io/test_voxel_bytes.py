@@ -166,3 +166,11 @@ def test_the_neighbour_without_gz_is_not_taken(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(VOXELS.T, np.eye(4)), tmp_path / "a.nii.gz")
     nibabel.save(nibabel.Nifti1Image(VOXELS.T + 1, np.eye(4)), tmp_path / "a.nii")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, VOXELS)
+
+
+@pytest.mark.parametrize("count", ["-1", "0", "2", "4", "100", "x"])
+def test_a_number_of_dimensions_that_the_sizes_belie(count: str, tmp_path: Path) -> None:
+    """ITK's reader ends the process on some of them."""
+    (tmp_path / "a.mha").write_bytes(meta(False).replace(b"NDims = 3", f"NDims = {count}".encode()) + RAW)
+    with pytest.raises(ReadError, match=r"expected 2 to 4 sizes|no sizes"):
+        read_volume(tmp_path / "a.mha")
