@@ -300,6 +300,8 @@ def _with_gaps(
     ordered: Sequence[Frame], places: Sequence[Sequence[int]]
 ) -> tuple[tuple[tuple[Frame, ...], ...], str] | None:
     """Return volumes of which some, but not all, lack a few slices, where a tag sorts the frames; else None."""
+    if len(places) < 2:  # images of one place are no volumes
+        return None
     at = {index: number for number, place in enumerate(places) for index in place}
     for name in _names(ordered):
         keys = [_key(frame, name) for frame in ordered]

@@ -209,5 +209,5 @@ def test_an_object_of_the_file_is_a_prompt(kind: str, ragged: Labelmap, write_im
     volume = read_volume(images)
     found = mask_prompt(path, volume, "left kidney")
     assert np.array_equal(found.mask, ragged.array == 7)
-    with pytest.raises(PromptError, match="3 objects, so one must be named: liver, left kidney"):
+    with pytest.raises(PromptError, match=r"3 objects; name one with --mask-label .*: liver, left kidney"):
         mask_prompt(path, volume)
