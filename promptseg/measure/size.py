@@ -6,6 +6,7 @@ are neither millimetres nor millilitres, only pixels and voxels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from promptseg.measure.quantity import Quantity
@@ -44,7 +45,9 @@ def size_in_words(size: Quantity) -> str:
 def in_units_of(quantities: tuple[Quantity, ...], geometry: Geometry) -> tuple[Quantity, ...]:
     """Return the measures that this image has, in its units: no volume of a single slice, no mm of a picture."""
     if geometry.shape[0] == 1:
-        voxels = next((int(q.value) for q in quantities if q.name == "voxels"), None)  # type: ignore[call-overload]
+        voxels = next(
+            (int(q.value) for q in quantities if q.name == "voxels" and not isinstance(q.value, Sequence)), None
+        )
         kept = tuple(q for q in quantities if q.name in FLAT)
         quantities = kept if voxels is None else (size_of(voxels, geometry), *kept)
     if geometry.measured:

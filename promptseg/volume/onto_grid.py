@@ -75,7 +75,7 @@ def _exactly(labelmap: Labelmap, geometry: Geometry) -> NDArray[Any] | None:
         return None
     axes = [2 - int(np.abs(linear[2 - axis]).argmax()) for axis in range(3)]  # of the mask's array, for z, y, x
     array = labelmap.array.transpose(axes)
-    backwards = [axis for axis in range(3) if linear[2 - axis].sum() < 0]
+    backwards = tuple(axis for axis in range(3) if linear[2 - axis].sum() < 0)
     array = np.flip(array, axis=backwards)
     start = np.rint(corners.min(axis=0)).astype(int)
     if array.shape == geometry.shape and start.any():

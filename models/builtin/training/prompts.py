@@ -152,9 +152,9 @@ def _stroke(mask: BoolArray, rng: np.random.Generator) -> BoolArray:
         cv2.polylines(canvas, [points[:, ::-1].astype(np.int32).reshape(-1, 1, 2)], False, 1, thick)
     drawn = (canvas > 0) & mask
     if rng.random() < 0.3:
-        y, x = rng.integers(0, mask.shape[0]), rng.integers(0, mask.shape[1])
-        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-        kept = drawn & ((rows - y) ** 2 + (columns - x) ** 2 < (mask.shape[0] * 0.3) ** 2)
+        at_y, at_x = rng.integers(0, mask.shape[0]), rng.integers(0, mask.shape[1])
+        down, across = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        kept = drawn & ((down - at_y) ** 2 + (across - at_x) ** 2 < (mask.shape[0] * 0.3) ** 2)
         drawn = kept if kept.any() else drawn
     if not drawn.any():
         drawn[deepest(mask)] = True

@@ -124,13 +124,15 @@ def _features(pixels: FloatArray) -> FloatArray:
         found += [plane for channel in (0, 2) for plane in _means(_stretched(pixels[..., channel] - grey))]
     stack = np.stack(found, -1)
     stack = (stack - stack.mean((0, 1))) / (stack.std((0, 1)) + 1e-5)
-    return np.concatenate([stack, stack**2, np.ones_like(stack[..., :1])], -1)
+    table: FloatArray = np.concatenate([stack, stack**2, np.ones_like(stack[..., :1])], -1)
+    return table
 
 
 def _stretched(plane: FloatArray) -> FloatArray:
     """The 1st to the 99th percentile on 0..1, a little more kept."""
     low, high = np.percentile(plane, (1.0, 99.0))
-    return np.clip((plane - low) / max(float(high - low), 1e-3), -0.2, 1.2).astype(np.float32)
+    stretched: FloatArray = np.clip((plane - low) / max(float(high - low), 1e-3), -0.2, 1.2).astype(np.float32)
+    return stretched
 
 
 def _means(plane: FloatArray) -> list[FloatArray]:

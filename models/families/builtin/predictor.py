@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,7 +155,10 @@ class BuiltinPredictor:
             pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         if pixels.ndim == 2:
             return Embedding(self._model_id, image.shape, image.spacing_mm, {"grey": pixels})
-        features = {"grey": _to_grey(pixels), "colour": np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)}
+        features: dict[str, NDArray[Any]] = {
+            "grey": _to_grey(pixels),
+            "colour": np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8),
+        }
         return Embedding(self._model_id, image.shape, image.spacing_mm, features)
 
     def predict(self, embedding: Embedding, prompts: SlicePrompts, prior: Prior | None = None) -> Prediction:
