@@ -34,7 +34,7 @@ class Limits:
         archive_ratio: largest ratio of unpacked to packed bytes of an archive's entry.
         user_bytes: of all stored studies of one user.
         body_bytes: of any other request.
-        voxels: of one volume, its colours counted each; reading takes up to twelve bytes of memory for each.
+        voxels: of one volume, its colours counted each.
         sessions_per_user: sessions of one user in memory; the longest idle one is put away for a new one.
         memory_bytes: of all volumes and sessions in memory.
         embedding_bytes: of a session's embeddings.

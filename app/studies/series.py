@@ -31,7 +31,7 @@ __all__ = ["Content", "Series", "VolumeCache", "describe"]
 
 THUMBNAIL_PX = 160
 READING = threading.Lock()  # one file at a time is read whole only to be described: it may take gigabytes
-BYTES_PER_VOXEL = 12  # while a volume is read: as stored, as read, and its window's percentiles (8 to 11 measured)
+BYTES_PER_VOXEL = 4  # that stay of an image, at most; what reading takes for a moment is the reader's to look at
 LABEL_COPIES = 2  # bytes per voxel of a session's labels: the engine's and the shown ones
 MAX_PICTURES = 500  # files of a folder that are each an image of their own
 
