@@ -57,7 +57,7 @@ def reference(request):
     from transformers.models.sam2_video import modeling_sam2_video
     from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig, Sam2VideoPromptEncoderConfig
 
-    from promptseg.models.families.sam2 import predictor as sam2
+    from promptseg.models.families.sam2 import shapes as sam2
 
     torch.manual_seed(3)
     kept = dict(sam2.HIERA)

@@ -55,7 +55,7 @@ def original_names(state):
 def reference(request):
     request.getfixturevalue("segment_anything")  # repairs torchvision, which transformers looks at
     pytest.importorskip("transformers", reason="transformers is not installed")
-    from promptseg.models.families.sam2 import predictor as sam2
+    from promptseg.models.families.sam2 import shapes as sam2
 
     torch.manual_seed(2)
     kept = dict(sam2.HIERA)
@@ -174,7 +174,7 @@ def test_full_sizes_have_the_published_number_of_parameters(arch, millions):
     from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
 
-    from promptseg.models.families.sam2 import predictor as sam2
+    from promptseg.models.families.sam2 import shapes as sam2
 
     new = ("occlusion_spatial_embedding_parameter", "temporal_positional_encoding_projection_layer")
     with torch.device("meta"):
