@@ -10,9 +10,9 @@ BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped 2D network."""
 
 BUILTIN_ATTRIBUTION = Path(__file__).with_name("ATTRIBUTION.csv")
-"""Whose images the 2D network was trained on, and under which licences."""
+"""Whose images it was trained on, and under which licences."""
 
-BUILTIN_SHA256 = "09c846ec313c49ef4cc4b7f961d3509bcc5f58bc359b3603f828c10a5e414eab"
+BUILTIN_SHA256 = "228937339d325dadd9475bd09a962e293db3621d872289faf7da4ccb74b3b79a"
 """Of the shipped 2D file."""
 
 BUILTIN_3D_ONNX = Path(__file__).with_name("builtin3d.onnx")

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from promptseg.models.builtin import BUILTIN_ATTRIBUTION, BUILTIN_ONNX
+from promptseg.models.builtin import BUILTIN_ONNX
 
 __all__ = ["main"]
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     verb.add_argument("--per-family", type=int, default=6)
     verb = verbs.add_parser("attribution", help="write whose images a folder of real images holds")
     verb.add_argument("--images", type=Path, required=True)
-    verb.add_argument("--out", type=Path, default=BUILTIN_ATTRIBUTION)
+    verb.add_argument("--out", type=Path, default=BUILTIN_ONNX.with_name("ATTRIBUTION.csv"))
     given = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     chosen = given.pop("verb")

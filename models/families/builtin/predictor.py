@@ -97,7 +97,7 @@ class _Whole:
 
 
 class BuiltinPredictor:
-    """The network trained on painted scenes and openly licensed images, run by ONNX Runtime.
+    """The network trained on synthetic scenes, run by ONNX Runtime.
 
     A first prompt is searched for at several scales; then the window closes in on the mask that was found, or grows
     where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with
