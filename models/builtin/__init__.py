@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["BUILTIN_3D_ONNX", "BUILTIN_3D_SHA256", "BUILTIN_ATTRIBUTION", "BUILTIN_ONNX", "BUILTIN_SHA256"]
+__all__ = ["BUILTIN_3D_ONNX", "BUILTIN_3D_SHA256", "BUILTIN_ONNX", "BUILTIN_SHA256"]
 
 BUILTIN_ONNX = Path(__file__).with_name("builtin.onnx")
 """The shipped 2D network."""
-
-BUILTIN_ATTRIBUTION = Path(__file__).with_name("ATTRIBUTION.csv")
-"""Whose images it was trained on, and under which licences."""
 
 BUILTIN_SHA256 = "228937339d325dadd9475bd09a962e293db3621d872289faf7da4ccb74b3b79a"
 """Of the shipped 2D file."""

@@ -59,8 +59,8 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(gpus):
     gpus(by_torch=1)
     with pytest.raises(DeviceError, match=r"number 1; torch sees 1, ONNX Runtime 0"):
         choose_placement("cuda:1", **BOTH)
-    with pytest.raises(DeviceError, match=r"expected a device \(auto, cpu, cuda or cuda:N\), got 'gpu'"):
-        choose_placement("gpu", **BOTH)
+    with pytest.raises(DeviceError, match=r"expected a device \(auto, cpu, cuda or cuda:N\), got 'tpu'"):
+        choose_placement("tpu", **BOTH)
     with pytest.raises(DeviceError, match="number 0, found 0 usable"):
         choose_device("cuda")
     gpus(by_onnx=2)

@@ -252,7 +252,7 @@ def test_labels_are_imported_as_one_step(session: SessionVerbs) -> None:
     assert (session.labels, session.labelmap.array.any()) == ({}, False)
     assert session.import_labels(found, ["right"]) == (1,)
     other = Labelmap(array, Geometry(SHAPE), found.labels)
-    with pytest.raises(GeometryMismatchError, match="labels"):
+    with pytest.raises(GeometryMismatchError, match="grid"):
         session.import_labels(other)
 
 
