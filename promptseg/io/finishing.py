@@ -34,7 +34,9 @@ def finish(
         findings += spacing_findings(raw.geometry)
     if array.ndim == 3 and modality == "CT":
         findings += unit_findings(modality, float(array.min()), float(array.max()))
-    geometry = replace(raw.geometry, measured=states_size(findings))
+    geometry, measured = raw.geometry, states_size(findings)
+    if geometry.measured != measured:
+        geometry = replace(geometry, measured=measured)
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
     return Volume(array, geometry, chosen, modality, tuple(findings), padding=raw.padding)
 

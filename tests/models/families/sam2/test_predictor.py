@@ -55,12 +55,13 @@ def original_names(state):
 def reference(request):
     request.getfixturevalue("segment_anything")  # repairs torchvision, which transformers looks at
     pytest.importorskip("transformers", reason="transformers is not installed")
+    from promptseg.models.families.sam2 import predictor as network
     from promptseg.models.families.sam2 import shapes as sam2
 
     torch.manual_seed(2)
     kept = dict(sam2.HIERA)
     sam2.HIERA["tiny"] = sam2.HieraShape(16, 1, (1, 2, 3, 2), (4,))
-    model = sam2._build("tiny", EDGE)
+    model = network._build("tiny", EDGE)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "norm" not in name:
@@ -174,12 +175,13 @@ def test_full_sizes_have_the_published_number_of_parameters(arch, millions):
     from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
 
+    from promptseg.models.families.sam2 import predictor as network
     from promptseg.models.families.sam2 import shapes as sam2
 
     new = ("occlusion_spatial_embedding_parameter", "temporal_positional_encoding_projection_layer")
     with torch.device("meta"):
         whole = Sam2VideoModel(Sam2VideoConfig(vision_config=sam2.vision_config(sam2.HIERA[arch], 1024)))
-        ours = sam2._build(arch, 1024).state_dict()
+        ours = network._build(arch, 1024).state_dict()
     counted = sum(p.numel() for name, p in whole.named_parameters() if not name.startswith(new))
     assert round(counted / 1e6, 1) == millions
     theirs = whole.state_dict()
