@@ -31,7 +31,7 @@ __all__ = ["LabelWork", "require_volume_member", "volume_member"]
 
 Mask = NDArray[np.bool_]
 LEAST_SLICES = 3  # in every direction: thinner volumes are pictures, which have no third dimension to answer in
-MOST_PASSES = 5  # of the 3D network in one call
+MOST_PASSES = 6  # of the 3D network in one call: a box, and clicks beside it
 
 
 def volume_member(

@@ -109,7 +109,7 @@ export class Start {
     const line = (session) => h("li", {}, h("button", { type: "button", class: "ps-row", dataset: { session: session.id }, onclick: () => this.actions.openSession(session.id).catch((e) => this.fail(e)) },
       h("strong", {}, session.title || t("untitled")), h("span", { class: "ps-faint" }, [session.model, when(session.changed_at ?? session.created)].join(" · "))),
     iconButton("trash", t("session.delete", { title: session.title }), () => this.remove(session), { class: "ps-small" }));
-    const list = h("ul", { class: "ps-list ps-server" });
+    const list = h("ul", { class: "ps-list ps-sessions" });
     const search = h("input", { type: "search", class: "ps-input ps-search", placeholder: t("sessions.search"), "aria-label": t("sessions.search"), hidden: found.length < SEARCHED, oninput: () => show() });
     const show = () => {
       const words = search.value.toLowerCase().split(/\s+/);

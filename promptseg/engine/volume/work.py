@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from promptseg.engine.hints import PlacedPrompt
 from promptseg.engine.volume.answer import Looker, VolumeAnswer, VolumeState, previous_of
 from promptseg.engine.volume.engine import answer_around, answer_box, correct
-from promptseg.engine.volume.grid import Region
+from promptseg.engine.volume.grid import Region, ViewGrid
 from promptseg.engine.volume.merge import merged, obeyed
 from promptseg.engine.volume.placing import MASK_ROOM, around, around_box, as_deep_as_wide
-from promptseg.engine.volume.told import Click, TrueSlice
+from promptseg.engine.volume.told import Click, PlacedBox, Told, TrueSlice
 from promptseg.prompts import Plane
 from promptseg.volume.label_voxels import Changed, bounds
 
@@ -61,22 +61,55 @@ def answer_in_volume(
     looker.known = known
     told = state.told.plus(prompts)
     boxed = told.box if told.box is not state.told.box else None
-    frame = looker.frame
     drawn = bounds(mask)
-    if _without(mask, known).any() and drawn is not None:
-        last = state.answer
-        looked_at = drawn if last is None else _bounds_in(mask, last.grid.region(mask.shape)) or drawn
-        grid = around(*looked_at, (MASK_ROOM,) * 3, frame) if boxed is None else around_box(boxed, told.span, frame)
-        answer = correct(looker, told, grid, lambda view: previous_of(lambda part: mask[part], frame.shape, view, last))
-        new = () if boxed is not None else told.clicks[len(state.told.clicks) :]
-        return _settled(looker, replace(state, told=told, answer=answer), mask, new)
+    if drawn is not None and _without(mask, known).any():
+        if boxed is not None:
+            grid, new = around_box(boxed, told.span, looker.frame), ()
+        else:
+            grid, new = _around_mask(looker, mask, drawn, state.answer), told.clicks[len(state.told.clicks) :]
+        return _corrected(looker, mask, replace(state, told=told), grid, new)
     if told.box is not None:
-        answer = answer_box(looker, told, told.box)
-    elif (size := drawn or size_of()) is not None:
-        answer = answer_around(looker, told, as_deep_as_wide(size, frame))
-    else:
+        return _boxed(looker, mask, told, told.box)
+    if (size := drawn or size_of()) is None:
         return None
+    answer = answer_around(looker, told, as_deep_as_wide(size, looker.frame))
     return _settled(looker, VolumeState(told, answer, own=True), mask)
+
+
+def _boxed(looker: Looker, mask: Mask, told: Told, box: PlacedBox) -> Outcome:
+    """Answer a box as a new object, and only then the clicks that came with it.
+
+    The network has learnt clicks as corrections: beside a box, with no answer to correct, they can lose it the object.
+    """
+    alone = replace(told, clicks=())
+    first = _settled(looker, VolumeState(alone, answer_box(looker, alone, box), own=True), mask)
+    if not told.clicks:
+        return first
+    so_far = mask.copy()
+    so_far[first.region] = first.mask
+    drawn = bounds(so_far)
+    if drawn is None or not _without(so_far, looker.known).any():
+        return _settled(looker, VolumeState(told, answer_box(looker, told, box), own=True), mask)
+    grid = _around_mask(looker, so_far, drawn, first.state.answer)
+    then = _corrected(looker, so_far, replace(first.state, told=told), grid, told.clicks)
+    so_far[then.region] = then.mask
+    z, y, x = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first.region, then.region, strict=True)
+    )
+    return Outcome((z, y, x), so_far[z, y, x], then.state)
+
+
+def _around_mask(looker: Looker, mask: Mask, drawn: Changed, last: VolumeAnswer | None) -> ViewGrid:
+    """The view of a mask: of what the last answer's view holds of it, else of all of it (``drawn``)."""
+    within = None if last is None else _bounds_in(mask, last.grid.region(mask.shape))
+    return around(*(within or drawn), (MASK_ROOM,) * 3, looker.frame)
+
+
+def _corrected(looker: Looker, mask: Mask, state: VolumeState, grid: ViewGrid, new: Sequence[Click]) -> Outcome:
+    """Answer what was told with the mask so far known; new clicks change what they lie in."""
+    last, shape = state.answer, looker.frame.shape
+    answer = correct(looker, state.told, grid, lambda view: previous_of(lambda part: mask[part], shape, view, last))
+    return _settled(looker, replace(state, answer=answer), mask, new)
 
 
 def _bounds_in(mask: Mask, region: Region) -> Changed | None:

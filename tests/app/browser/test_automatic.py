@@ -98,7 +98,7 @@ def test_a_model_without_a_published_hash_is_fetched_when_a_person_says_so(page:
     row = page.locator("[data-model=rare]")
     row.get_by_role("button").click()
     dialog = page.locator("dialog[open]")
-    assert "rare.pth" in dialog.locator(".ps-warning").inner_text()
+    assert "rare.pth" in dialog.locator(".ps-caution").inner_text()
     download = dialog.get_by_role("button").nth(0)
     assert download.is_disabled()
     dialog.get_by_role("checkbox").check()

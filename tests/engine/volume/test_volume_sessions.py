@@ -1,5 +1,7 @@
 """Sessions answered in the volume, with networks that know the truth: what is lost is the engine's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import PHANTOMS, SHAPE, X, Y, Z, volume_of
@@ -7,6 +9,7 @@ from phantoms import PHANTOMS, SHAPE, X, Y, Z, volume_of
 import promptseg
 from promptseg.engine.options import EngineOptions
 from promptseg.errors import Cancelled, PromptError, SettingsError
+from promptseg.example import example_truth, example_volume
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.models.families.oracle_volume import OracleVolumePredictor
 from promptseg.session.frozen import freeze, thaw
@@ -47,6 +50,36 @@ def test_a_box_is_answered_whole_and_in_few_passes(range_given):
     session.add(box_around(BALL, range_given))
     assert dice(session.mask(), BALL) > WHOLE
     assert session._predictor.inner.volume_predictor.predicted <= 5
+
+
+class NeedsAnAnswer(OracleVolumePredictor):
+    """Takes clicks as corrections only: with none to correct, it finds nothing."""
+
+    def predict(self, views):
+        found = super().predict(views)
+        lost = [view.previous is None and len(view.prompts.points) > 0 for view in views]
+        return tuple(replace(a, logits=-np.abs(a.logits)) if no else a for a, no in zip(found, lost, strict=True))
+
+
+@pytest.mark.parametrize("range_given", [True, False])
+def test_a_click_beside_a_box_is_a_correction_of_what_the_box_gave(range_given):
+    session = Session(volume_of(BALL, OTHER), Both(NeedsAnAnswer()))
+    session.add(box_around(BALL, range_given), promptseg.Point(voxel=(11, 10, 10), positive=False))
+    assert dice(session.mask(), BALL) > WHOLE
+
+
+@pytest.mark.parametrize("name", ["kidney_right", "lesion"])
+def test_in_one_call_or_two_a_box_and_a_click_give_the_same(name):
+    volume, truth = example_volume(), example_truth()
+    (value,) = (value for value, label in truth.labels.items() if label.name == name)
+    box, outside = box_around(truth.mask(value), range_given=False), np.argwhere(~truth.mask(value))[5]
+    masks = []
+    for calls in ([box, promptseg.Point(voxel=tuple(outside), positive=False)],), ([box],):
+        session = promptseg.open_session(volume)
+        for prompts in calls:
+            session.add(*prompts)
+        masks.append(session.mask())
+    assert dice(masks[0], truth.mask(value)) > dice(masks[1], truth.mask(value)) - 0.02
 
 
 @pytest.mark.parametrize("name", ["ends", "drifts", "thins out"])
