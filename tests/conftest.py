@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 import torchvision_on_cpu
@@ -28,15 +29,29 @@ TOGETHER = ("app/browser", "wholebody", "app/protocols")
 MARKS = {"app": ("server",), "app/browser": ("browser",), "remote": ("server",), "wholebody": ("torch",)}
 
 
+def lot(path: PurePath) -> str:
+    """Return what stays with one worker: a folder of ``TOGETHER``, else a file; ``path`` below this folder."""
+    return next((folder for folder in map(PurePath.as_posix, path.parents) if folder in TOGETHER), path.as_posix())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of folders, and say which stay with one worker: a folder of ``TOGETHER``, else a file."""
-    lots = {}
-    for item in items:
-        file = item.path.relative_to(ROOT)
-        above = [folder.as_posix() for folder in file.parents]
-        for name in {name for folder in above for name in MARKS.get(folder, ())}:
-            item.add_marker(name)
-        lots[item] = next((folder for folder in above if folder in TOGETHER), file.as_posix())
-        item.add_marker(pytest.mark.xdist_group(lots[item]))
-    items.sort(key=lambda item: lots[item] not in TOGETHER)
+    """Mark the tests of folders, and put the large lots in front."""
+    files = {item: item.path.relative_to(ROOT) for item in items}
+    for item, file in files.items():
+        for folder in file.parents:
+            for name in MARKS.get(folder.as_posix(), ()):
+                item.add_marker(name)
+    items.sort(key=lambda item: lot(files[item]) not in TOGETHER)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal whole lots. Marks (``--dist loadgroup``) do not: xdist 3.8 writes them where pytest 9.2 no longer looks."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lots(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return lot(PurePath(nodeid.split("::")[0]).relative_to(ROOT.name))
+
+    return Lots(config, log)

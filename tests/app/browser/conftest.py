@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 from page_hand import CHROMIUM_ARGUMENTS, STEP_MS, Server, ready, write_ball
 
-pytest.importorskip("gradio", reason="the browser app is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 OWN_MODEL = """[own]
@@ -71,6 +70,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, server_folder: Path, models
     """The app, with tiny whole-body weights and a model that a slow server next door gives."""
     from promptseg.app.viewer import library_path
 
+    if find_spec("gradio") is None:  # importing it takes seconds, and only the server needs it
+        pytest.skip("the browser app is not installed")
     if not library_path().is_file():
         pytest.skip("the viewer's library is not built (make viewer)")
     models = models_folder
