@@ -17,7 +17,7 @@ from promptseg.errors import MissingExtraError, PromptsegError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["anatomy_names", "build_page", "mount_ui"]
+__all__ = ["anatomy_names", "build_page", "mount_ui", "require_library"]
 
 VIEWER = "/viewer"
 NOT_BUILT = "the page's viewer library is not built; run: python -m promptseg.app.viewer.build"
@@ -59,6 +59,16 @@ def build_page() -> Any:
     return page
 
 
+def require_library() -> None:
+    """Check that the page has its one third-party library.
+
+    Raises:
+        PromptsegError: it was not built.
+    """
+    if not library_path().is_file():
+        raise PromptsegError(NOT_BUILT)
+
+
 def mount_ui(app: FastAPI) -> FastAPI:
     """Mount the page at / and its files at /viewer. Call it after all other routes: what is left over is Gradio's.
 
@@ -66,8 +76,7 @@ def mount_ui(app: FastAPI) -> FastAPI:
         MissingExtraError: Gradio is not installed.
         PromptsegError: the viewer's library is not built.
     """
-    if not library_path().is_file():
-        raise PromptsegError(NOT_BUILT)
+    require_library()
     page = build_page()
     import gradio
     from fastapi.staticfiles import StaticFiles

@@ -11,13 +11,13 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
 from promptseg.errors import ReadError
+from promptseg.io.archive import ZIP, require_apart
 from promptseg.io.sniff import READABLE
 
 __all__ = ["Intake"]
@@ -31,8 +31,6 @@ SUFFIXES = sorted(
 )
 POINTER = re.compile(rb"(?im)^([ \t]*(?:ElementDataFile[ \t]*=|data[ \t]?file[ \t]*:)[ \t]*)([^\r\n]*)")
 MISSING = b"missing.raw"  # where a header points to a file that was not sent
-ZIP = b"PK\x03\x04"
-LOCAL_HEADER_BYTES = 30  # before an entry's name (APPNOTE 4.3.7)
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's transfer syntax whose data set is one deflate stream, PS3.5 A.5
 DICOM_HEAD = 1024**2  # the file meta group lies in it, or the file is no honest one
 GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), which every DICOM file starts with after its preamble
@@ -115,7 +113,7 @@ class Intake:
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-                _require_apart(entries)
+                require_apart(entries)
                 if len(self.names) + len(entries) > self._limits.upload_files:
                     raise UploadTooLargeError(
                         f"expected at most {self._limits.upload_files} files in an archive, got {len(entries)}",
@@ -184,19 +182,6 @@ class Intake:
 def _suffix(name: str) -> str:
     lower = name.lower()
     return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
-
-
-def _require_apart(entries: Sequence[zipfile.ZipInfo]) -> None:
-    """Raise where two entries of an archive share bytes: a few kilobytes could then unpack to terabytes.
-
-    Raises:
-        ReadError: two do.
-    """
-    end = 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        if entry.header_offset < end:
-            raise ReadError("the archive's entries overlap: it was not opened")
-        end = entry.header_offset + LOCAL_HEADER_BYTES + len(entry.orig_filename) + entry.compress_size
 
 
 def _require_honest_deflate(path: Path, most: int) -> None:

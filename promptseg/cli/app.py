@@ -35,10 +35,12 @@ def app_command(
         import uvicorn
 
         from promptseg.app.application import create_app
+        from promptseg.app.ui import require_library
     except ModuleNotFoundError as exc:
         raise MissingExtraError(str(exc.name), "app") from exc
     from promptseg.app.settings import ServeSettings
 
+    require_library()
     roots: tuple[Path, ...] = ()
     question = ""
     if path is not None:

@@ -16,7 +16,7 @@ __all__ = ["GROUPS", "Command", "Group", "explained"]
 GROUPS = {
     "Segment": ("segment", "wholebody", "batch"),
     "Images": ("info", "check", "convert", "deidentify", "example"),
-    "Masks": ("measure", "evaluate", "report", "export", "import"),
+    "Masks": ("measure", "evaluate", "report", "combine", "export", "import"),
     "People and viewers": ("app", "serve", "users", "audit", "recover", "mcp"),
     "Models": ("models", "cache", "bench"),
     "This machine": ("demo", "doctor", "grand-challenge"),

@@ -20,7 +20,7 @@ from promptseg.cli.doctor import doctor
 from promptseg.cli.grand_challenge import grand_challenge
 from promptseg.cli.groups import Group, explained
 from promptseg.cli.images import convert, example, info
-from promptseg.cli.masks import evaluate, export, import_mask, measure
+from promptseg.cli.masks import combine_masks, evaluate, export, import_mask, measure
 from promptseg.cli.mcp import mcp
 from promptseg.cli.models import cache_app, models_app
 from promptseg.cli.report import report
@@ -87,6 +87,12 @@ explained(
     "promptseg export mask.nii.gz --image dicom_folder --as rtstruct -o contours.dcm",
     "promptseg export mask.nii.gz --label liver -o liver.stl",
 )(export)
+explained(
+    app,
+    "promptseg combine masks_folder -o all.seg.nrrd",
+    "promptseg combine organs.nii.gz --label 'lung=lung_*' --label bones=hip_left,hip_right -o lung.nii.gz",
+    name="combine",
+)(combine_masks)
 explained(app, "promptseg import contours.dcm --image dicom_folder -o mask.nii.gz", name="import")(import_mask)
 explained(app, "promptseg app", "promptseg app scan.nii.gz", name="app")(app_command)
 explained(

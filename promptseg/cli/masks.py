@@ -1,4 +1,4 @@
-"""``promptseg export``, ``import``, ``measure`` and ``evaluate``: masks to other systems, and numbers from masks."""
+"""``promptseg export``, ``import``, ``combine``, ``measure`` and ``evaluate``: masks elsewhere, and their numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from promptseg.cli.options import Frame, KeepIdentity, MaskFile, Series, read_image
 from promptseg.cli.terminal import note, tell, wrote
 
-__all__ = ["evaluate", "export", "import_mask", "measure"]
+__all__ = ["combine_masks", "evaluate", "export", "import_mask", "measure"]
 
 DrawnOn = Annotated[
     Path | None, typer.Option("--image", help="Image (file or DICOM folder) that a DICOM mask was drawn on.")
@@ -70,6 +70,61 @@ def import_mask(
     lines, notes = import_segmentation(source, output, image, series, overlap, not any_frame_of_reference)
     _tell(notes)
     tell(lines, {"files": wrote([output]), "lines": lines})
+
+
+def combine_masks(
+    masks: Annotated[
+        list[Path], typer.Argument(help="Mask files, or folders of them (liver.nii.gz, ...).", metavar="MASK...")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Mask file (.nii.gz, .seg.nrrd, .nrrd, .mha, ...).")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Several labels under one name; * stands for any letters. Repeatable; others are left out.",
+            metavar="NAME=LABEL,LABEL",
+        ),
+    ] = None,
+    overlap: Annotated[str, typer.Option(help="Voxels of two labels: refuse, first or last.")] = "refuse",
+) -> None:
+    """Put masks together: files of one class each into one, or several labels under one name."""
+    from promptseg.io import read_labelmap, write_labelmap
+    from promptseg.io.outputs import require_output
+    from promptseg.io.write import MASK_EXTENSIONS
+    from promptseg.volume.combining import combine
+
+    output = require_output(output, MASK_EXTENSIONS, inputs=masks)
+    groups = dict(_group(text) for text in label) if label else None
+    files = [file for path in masks for file in _mask_files(path)]
+    made = combine(((_stem(file), read_labelmap(file)) for file in files), groups, overlap)
+    written = wrote(write_labelmap(made, output))
+    names = [one.name for one in made.labels.values()]
+    tell([f"{len(names)} labels", *(f"wrote {name}" for name in written)], {"labels": names, "files": written})
+
+
+def _group(text: str) -> tuple[str, list[str]]:
+    name, equals, patterns = text.partition("=")
+    if not (name and equals and patterns):
+        raise typer.BadParameter(f"expected NAME=LABEL,LABEL (lung=lung_*), got {text!r}", param_hint="--label")
+    return name.strip(), [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+
+
+def _mask_files(path: Path) -> list[Path]:
+    from promptseg.errors import ReadError
+    from promptseg.io.outputs import has_extension
+    from promptseg.io.write import MASK_EXTENSIONS
+
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if has_extension(file, MASK_EXTENSIONS))
+    if not files:
+        raise ReadError(f"expected masks ({', '.join(MASK_EXTENSIONS)}) in the folder {path}, found none")
+    return files
+
+
+def _stem(path: Path) -> str:
+    from promptseg.export.outputs import stem_of
+
+    return stem_of(path)
 
 
 def measure(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from promptseg.volume import Volume
 
 __all__ = [
+    "IMAGE_HELP",
     "SPACED",
     "Again",
     "DeviceName",
@@ -28,7 +29,9 @@ __all__ = [
     "read_image",
 ]
 
-Image = Annotated[Path, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")]
+
+IMAGE_HELP = "Image file, a folder with one DICOM series, or a zip archive of either."
+Image = Annotated[Path, typer.Argument(help=IMAGE_HELP, metavar="IMAGE")]
 MaskFile = Annotated[
     Path, typer.Argument(help="Mask: NIfTI, NRRD, MHA, TIFF, PNG, or a DICOM SEG or RTSTRUCT.", metavar="MASK")
 ]
@@ -68,13 +71,16 @@ SPACED = {
 def joined(arguments: list[str], repeatable: set[str]) -> list[str]:
     """Return arguments with ``--option a b`` written as ``--option a --option b``, for the options in ``SPACED``.
 
+    An option's underscores are hyphens: ``--roi_subset``, as TotalSegmentator spells it, is ``--roi-subset``.
+
     Args:
         arguments: of one command.
         repeatable: its options that may be repeated.
     """
+    words = [_hyphens(word) for word in arguments]
     made: list[str] = []
     option, given = "", 0  # the option that may take more, and how many values it has
-    for word in arguments:
+    for word in words:
         if word.startswith("-") and not NUMBERS.fullmatch(word):
             option, given = (word, 0) if word in SPACED and word in repeatable else ("", 0)
         elif option:
@@ -86,6 +92,11 @@ def joined(arguments: list[str], repeatable: set[str]) -> list[str]:
             given += 1
         made.append(word)
     return made
+
+
+def _hyphens(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if re.fullmatch(r"--[a-z_-]+", name) else word
 
 
 def read_image(image: Path, series: str | None = None, frame: int | None = None, window: str | None = None) -> Volume:

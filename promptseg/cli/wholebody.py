@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptseg.cli.options import DeviceName, Frame, KeepIdentity, Series, read_image
+from promptseg.cli.options import IMAGE_HELP, DeviceName, Frame, KeepIdentity, Series, read_image
 from promptseg.cli.segment import NOT_ALL_WRITTEN
 from promptseg.cli.terminal import note, progress, tell, wrote
 
@@ -22,10 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["wholebody"]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What is written besides the outputs; ``None`` and False: nothing."""
+
+    radiomics: bool = False
+    preview: bool = False
+    report: Path | None = None
+    cropped: Path | None = None
+
+
 def wholebody(
-    image: Annotated[
-        Path | None, typer.Argument(help="Image file, or a folder with one DICOM series.", metavar="IMAGE")
-    ] = None,
+    image: Annotated[Path | None, typer.Argument(help=IMAGE_HELP, metavar="IMAGE")] = None,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -77,6 +86,41 @@ def wholebody(
         bool,
         typer.Option("--per-class", help="A folder gets one file a class (liver.nii.gz), as TotalSegmentator's does."),
     ] = False,
+    robust_crop: Annotated[
+        bool, typer.Option("--robust-crop", help="Find the region of a subset with the 3 mm model, not the 6 mm one.")
+    ] = False,
+    body_seg: Annotated[
+        bool, typer.Option("--body-seg", help="Find the body first and leave the rest of a large image out (CT).")
+    ] = False,
+    force_split: Annotated[
+        bool, typer.Option("--force-split", help="In three pieces along the body's length, for less memory.")
+    ] = False,
+    resampling_order: Annotated[int, typer.Option(help="Of the spline that resamples the image.", min=0, max=5)] = 1,
+    higher_order_resampling: Annotated[
+        bool, typer.Option("--higher-order-resampling", help="Bring scores back to the grid, not classes: smoother.")
+    ] = False,
+    threads: Annotated[int, typer.Option("--resampling-threads", help="Threads that resample.", min=1)] = 1,
+    remove_small_blobs: Annotated[
+        float | None, typer.Option(help="Remove pieces of a class below this (200, say).", metavar="MM3")
+    ] = None,
+    model_size: Annotated[str, typer.Option(help="big, or small for the task total_v3.")] = "big",
+    statistics_extra: Annotated[
+        bool, typer.Option("--statistics-extra", help="Statistics also of spread, centre and box; 1.5 mm model.")
+    ] = False,
+    stats_aggregation: Annotated[str, typer.Option(help="Of intensities in the statistics: mean or median.")] = "mean",
+    stats_include_incomplete: Annotated[
+        bool, typer.Option("--stats-include-incomplete", help="Statistics also of classes that the border cuts off.")
+    ] = False,
+    save_probabilities: Annotated[
+        Path | None, typer.Option(help="Folder for each network's probabilities and their grid.", metavar="DIR")
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of three cuts.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a report of the run for programs.", metavar="FILE.json")
+    ] = None,
+    cropped: Annotated[
+        Path | None, typer.Option(help="Also write the image around what was found (--task body: to the body).")
+    ] = None,
     keep_identity: KeepIdentity = False,
     series: Series = None,
     frame: Frame = None,
@@ -88,7 +132,9 @@ def wholebody(
     Exit code 5: some outputs could not be written, or no class was found.
     """
     from promptseg.export.outputs import OutputRequest, plan_outputs
-    from promptseg.wholebody.modality import misfit
+    from promptseg.io.outputs import require_output
+    from promptseg.io.write import IMAGE_EXTENSIONS
+    from promptseg.wholebody.options import RunOptions
     from promptseg.wholebody.outputs import require_radiomics
 
     if tasks or classes:
@@ -100,10 +146,31 @@ def wholebody(
         require_radiomics()
     if session is not None and (series is not None or frame is not None):
         raise typer.BadParameter("a session is opened from a path: not together with --series or --frame")
-    request = OutputRequest(kind, keep_identity, per_class)
-    plan = plan_outputs(output, image, request, series=series, frame=frame)
+    run_options = RunOptions(
+        robust_crop=robust_crop,
+        body_seg=body_seg,
+        force_split=force_split,
+        resampling_order=resampling_order,
+        higher_order_resampling=higher_order_resampling,
+        resampling_threads=threads,
+        remove_small_blobs_mm3=remove_small_blobs,
+        model_size=model_size,
+        statistics_extra=statistics_extra,
+        statistics_aggregation=stats_aggregation,
+        statistics_incomplete=stats_include_incomplete,
+        probabilities=save_probabilities,
+    )
+    plan = plan_outputs(output, image, OutputRequest(kind, keep_identity, per_class), series=series, frame=frame)
+    beside = Beside(
+        radiomics=radiomics,
+        preview=preview,
+        report=None if report is None else require_output(report, (".json",), inputs=[image]),
+        cropped=None if cropped is None else require_output(cropped, IMAGE_EXTENSIONS, inputs=[image]),
+    )
     subset = [name.strip() for part in roi_subset or () for name in part.split(",") if name.strip()]
-    options: dict[str, Any] = {"fast": fast, "fastest": fastest, "statistics": statistics, "model_folder": model_folder}
+    statistics = statistics or statistics_extra or stats_include_incomplete
+    options: dict[str, Any] = {"fast": fast, "fastest": fastest, "statistics": statistics, "options": run_options}
+    options["model_folder"] = model_folder
     if not text:  # with a text the image decides on the task
         _licence(task or "total", licence_number, model_folder)
         _engine(task or "total", subset, device, options).require()
@@ -114,16 +181,15 @@ def wholebody(
     _licence(chosen, licence_number, model_folder)
     engine = _engine(chosen, subset or _subset(chosen, only), device, options)
     engine.require()
-    if warning := misfit(volume, engine.task):
-        note(warning, "warning")
+    _warn(engine, volume)
     result, load_s = _run(engine, volume)
     labelmap = _kept(result.labelmap, only)
     started = time.perf_counter()
-    done = _write(plan, labelmap, volume, result, engine, radiomics)
+    done = _write(plan, labelmap, volume, result, engine, beside)
     steps = {"read": read_s, "load": load_s, **result.seconds, "write": time.perf_counter() - started}
     if session is not None:
         done.files.append(_land(image, session, labelmap))
-    _say(labelmap, done, engine, steps)
+    _say(labelmap, volume, done, engine, steps, beside.report)
 
 
 def _list(classes: str | None) -> None:
@@ -221,45 +287,64 @@ def _land(image: Path, folder: Path, labelmap: Labelmap) -> Path:
     return folder
 
 
+def _warn(engine: WholeBody, volume: Volume) -> None:
+    """Say what a person should know before the networks are loaded: another modality, and what it will cost."""
+    from promptseg.io.estimate import free_memory
+    from promptseg.wholebody.cost import GIB, cost_of
+    from promptseg.wholebody.modality import misfit
+
+    if warning := misfit(volume, engine.task):
+        note(warning, "warning")
+    if engine.model_folder is not None:
+        return
+    cost = cost_of(engine, volume)
+    note(cost, "plan")
+    if cost.bytes > (free := free_memory()):
+        less = "--fast, --body-seg, --force-split or a --roi-subset takes less"
+        note(f"only {free / GIB:.1f} GiB of memory are free; {less}", "warning")
+
+
 def _write(
-    plan: OutputPlan, labelmap: Labelmap, volume: Volume, result: WholeBodyResult, engine: WholeBody, radiomics: bool
+    plan: OutputPlan, labelmap: Labelmap, volume: Volume, result: WholeBodyResult, engine: WholeBody, beside: Beside
 ) -> Written:
     """Write everything that can be written; what cannot keeps nothing else back."""
     from promptseg.errors import PromptsegError
     from promptseg.export.provenance import Provenance
-    from promptseg.wholebody.outputs import side_path, write_radiomics, write_statistics
+    from promptseg.report.overlay import write_overlay_png
+    from promptseg.wholebody.outputs import side_path, write_cropped, write_json, write_radiomics
 
     done = plan.write(labelmap, volume, Provenance(algorithm="AUTOMATIC", model_id=engine.made_by))
     first = plan.paths[0]
-    try:
-        if result.statistics is not None:
-            done.files.append(write_statistics(result.statistics, side_path(first, "statistics.json")))
-        if radiomics:
-            done.files.append(write_radiomics(volume, labelmap, side_path(first, "statistics_radiomics.json")))
-    except PromptsegError as exc:
-        done.missed.append(str(exc))
+    wanted: list[Callable[[], Path]] = []
+    if (statistics := result.statistics) is not None:
+        wanted.append(lambda: write_json(statistics, side_path(first, "statistics.json")))
+    if beside.radiomics:
+        wanted.append(lambda: write_radiomics(volume, labelmap, side_path(first, "statistics_radiomics.json")))
+    if beside.preview:
+        wanted.append(lambda: write_overlay_png(volume, labelmap, side_path(first, "preview.png")))
+    if (cropped := beside.cropped) is not None:
+        wanted.append(lambda: write_cropped(volume, labelmap, cropped))
+    for write in wanted:
+        try:
+            done.files.append(write())
+        except PromptsegError as exc:
+            done.missed.append(str(exc))
     return done
 
 
-def _say(labelmap: Labelmap, done: Written, engine: WholeBody, steps: dict[str, float]) -> None:
-    from promptseg.io.label_values import present_values
+def _say(
+    labelmap: Labelmap, volume: Volume, done: Written, engine: WholeBody, steps: dict[str, float], report: Path | None
+) -> None:
+    from promptseg.wholebody.outputs import report_of, write_json
 
-    present = [value for value in present_values(labelmap.array) if value]
-    files = wrote(done.files)
-    lines = [f"{len(present)} of {len(labelmap.labels)} classes found", *(f"wrote {name}" for name in files)]
+    files = wrote([*done.files, *([report] if report is not None else [])])
+    data = {**report_of(engine, volume, labelmap), "files": files, "missed": done.missed, "seconds": steps}
+    if report is not None:
+        write_json(data, report)
+    lines = [f"{len(data['found'])} of {len(labelmap.labels)} classes found", *(f"wrote {name}" for name in files)]
     lines.append(f"on {engine.device}: " + ", ".join(f"{step} {seconds:.1f} s" for step, seconds in steps.items()))
-    data = {
-        "task": engine.task.name,
-        "made_by": engine.made_by,
-        "device": engine.device,
-        "found": [labelmap.labels[value].name for value in present],
-        "not_found": [label.name for value, label in labelmap.labels.items() if value not in present],
-        "files": files,
-        "missed": done.missed,
-        "seconds": steps,
-    }
     tell(lines, data)
     for sentence in done.missed:
         note(sentence, "error")
-    if done.missed or not present:
+    if done.missed or not data["found"]:
         raise typer.Exit(NOT_ALL_WRITTEN)

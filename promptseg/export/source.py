@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.errors import WriteError
+from promptseg.io.archive import is_archive, unpacked
 from promptseg.io.dicom_header import Frame
 from promptseg.io.dicom_series import choose_series, files_below, find_series
 from promptseg.io.dicom_stack import stack_frames
@@ -122,7 +123,7 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
     """Read the references of a DICOM image, by the same rules as ``read_volume`` (which grid, which order).
 
     Args:
-        path: a DICOM file or a folder with one.
+        path: a DICOM file, a folder with one, or a zip archive of either.
         series: which series of a folder.
         frame: which volume of a 4D series, from 0.
 
@@ -131,6 +132,9 @@ def read_source(path: str | Path, *, series: str | None = None, frame: int | Non
         ReadError: as ``read_volume``.
     """
     path = Path(path).expanduser()
+    if is_archive(path):
+        with unpacked(path) as inside:
+            return read_source(inside, series=series, frame=frame)
     files = files_below(path) if path.is_dir() else [path]
     if not any(_is_dicom(file) for file in files):
         raise WriteError(f"{path} holds no DICOM image: {HOW_TO_GO_ON}")

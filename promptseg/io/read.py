@@ -12,6 +12,7 @@ import numpy as np
 
 from promptseg.check.finding import Finding, Severity
 from promptseg.errors import GeometryError, ReadError
+from promptseg.io.archive import is_archive, unpacked
 from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.estimate import estimate_bytes, free_memory, require_room
 from promptseg.io.finishing import finish
@@ -44,8 +45,9 @@ def read_volume(
     """Read an image with its geometry.
 
     Args:
-        source: path of a file or of a folder with DICOM files; a list of files (DICOM slices, or 2D pictures of one
-            size that become slices in the order given); a SimpleITK or nibabel image; a MONAI MetaTensor; a pydicom
+        source: path of a file, of a folder with DICOM files, or of a zip archive of either; a list of files (DICOM
+            slices, or 2D pictures of one size that become slices in the order given); a SimpleITK or nibabel image; a
+            MONAI MetaTensor; a pydicom
             dataset or a list of them; an xarray DataArray with the dimensions z, y, x (frame as ITK's: LPS mm); or
             ``(array, place)`` with any array that numpy takes (torch, zarr): (z, y, x) with a ``Geometry``, with a
             spacing (x, y, z) in mm or with None (1 mm); or, as nibabel has them, (x, y, z) with an affine to RAS mm.
@@ -116,6 +118,9 @@ def _regridded(source: object, series: str | None, frame: int | None, window: Wi
 
 
 def _read_path(path: Path, series: str | None, frame: int | None, window: Window | None) -> Volume:
+    if is_archive(path):
+        with unpacked(path) as inside:
+            return _read_path(inside, series, frame, window)
     if path.is_dir():
         return _finish_dicom(read_dicom(path, series=series, frame=frame), window)
     if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():

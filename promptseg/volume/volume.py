@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from promptseg.prompts import Plane
 from promptseg.volume.exchange import as_sitk
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.intensity import Window, choose_window
+from promptseg.volume.label_voxels import Changed
 
 __all__ = ["Volume"]
 
@@ -107,6 +108,19 @@ class Volume:
         """(row, column) spacing in mm of the slices of ``plane``."""
         remaining = [s for axis, s in enumerate(self.geometry.spacing_zyx) if axis != plane.axis]
         return (remaining[0], remaining[1])
+
+    def cropped(self, box: Changed, margin: int = 0) -> Volume:
+        """Return the part in a half-open box of voxels (z, y, x), with up to ``margin`` voxels around it, in its place.
+
+        The voxels are a view.
+        """
+        start = [max(0, low - margin) for low in box[0]]
+        stop = [min(size, high + margin) for size, high in zip(self.shape, box[1], strict=True)]
+        array = self.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        x, y, z = self.geometry.voxel_to_world(start).tolist()
+        shape = (array.shape[0], array.shape[1], array.shape[2])
+        geometry = replace(self.geometry, shape=shape, origin=(x, y, z), second=None)
+        return replace(self, array=array, geometry=geometry)
 
     @cached_property
     def content_hash(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from promptseg.wholebody.engine import Inferred, Prepared, WholeBody, WholeBodyResult, segment_whole_body
+from promptseg.wholebody.options import RunOptions
 from promptseg.wholebody.steps import STEPS, OnStep, StepProgress
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Inferred",
     "OnStep",
     "Prepared",
+    "RunOptions",
     "StepProgress",
     "WholeBody",
     "WholeBodyResult",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
 from promptseg.volume import Geometry, Label, Labelmap, Volume
+from promptseg.wholebody.options import RunOptions
 from promptseg.wholebody.own_model import find_own_model
 from promptseg.wholebody.steps import Clock, OnStep, Paused
 from promptseg.wholebody.task import class_labels
@@ -25,11 +26,20 @@ from promptseg.wholebody.tasks import checked_task, own_task
 
 if TYPE_CHECKING:
     from promptseg.wholebody.networks import Networks
+    from promptseg.wholebody.runs import Rehearsal
     from promptseg.wholebody.task import Model
 
 __all__ = ["Inferred", "Prepared", "WholeBody", "WholeBodyResult", "segment_whole_body"]
 
+DEFAULT_OPTIONS = RunOptions()
 REHEARSAL_SHAPE, REHEARSAL_MM = (12, 13, 14), 4.0
+# What changes neither the networks nor the order of calls, and needs a real image
+IDLE_IN_REHEARSAL = {
+    "statistics": False,
+    "force_split": False,
+    "remove_small_blobs": False,
+    "save_probabilities": None,
+}
 
 
 @dataclass
@@ -83,6 +93,7 @@ class WholeBody:
     """TotalSegmentator, kept warm.
 
     Making one costs nothing and loads nothing. Several threads may use it: one infers while others resample.
+    ``asked`` has the arguments of TotalSegmentator's function.
 
     Args:
         task: one of TotalSegmentator's tasks.
@@ -93,6 +104,7 @@ class WholeBody:
         statistics: also let it measure volume and mean intensity of each class.
         model_folder: a user's own trained nnU-Net instead of a task. Its checkpoints are loaded as Python objects:
             only folders that the user trusts.
+        options: what else TotalSegmentator's function takes.
 
     Raises:
         MissingExtraError: TotalSegmentator is not installed.
@@ -110,25 +122,29 @@ class WholeBody:
         device: str = "auto",
         statistics: bool = False,
         model_folder: str | Path | None = None,
+        options: RunOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.model_folder = None if model_folder is None else find_own_model(model_folder)
         if self.model_folder is None:
             self.task = checked_task(task, fast=fast, fastest=fastest, roi_subset=roi_subset)
         else:
-            self.task = own_task(self.model_folder, fast or fastest or bool(roi_subset) or statistics)
-        self.roi_subset = tuple(roi_subset or ())
+            self.task = own_task(
+                self.model_folder, fast or fastest or bool(roi_subset) or statistics or options != DEFAULT_OPTIONS
+            )
+        self.roi_subset, self.options = tuple(roi_subset or ()), options
         self.requested_device = device
-        self._arguments: dict[str, Any] = {
+        self.asked: dict[str, Any] = {
             "task": task,
             "fast": fast,
             "fastest": fastest,
             "roi_subset": list(self.roi_subset) or None,
             "statistics": statistics,
+            **options.arguments(),
         }
 
     def __getstate__(self) -> dict[str, Any]:
         """Loaded networks stay behind: the copy loads its own."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_networks", "_plan")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_networks", "_rehearsal")}
 
     @property
     def labels(self) -> dict[int, Label]:
@@ -140,31 +156,36 @@ class WholeBody:
         """Program and task in one short text, for what is written."""
         if self.model_folder is not None:
             return f"nnU-Net {self.task.name}"
-        speed = " fast" if self._arguments["fast"] else " fastest" if self._arguments["fastest"] else ""
+        speed = " fast" if self.asked["fast"] else " fastest" if self.asked["fastest"] else ""
         return f"TotalSegmentator {version('TotalSegmentator')} {self.task.name}{speed}"
 
     @cached_property
-    def _plan(self) -> tuple[tuple[Model, ...], tuple[str, ...]]:
-        """The models that the task runs, and the order of its expensive calls, found by a rehearsal."""
+    def _rehearsal(self) -> Rehearsal:
+        """The networks that the task runs, and the order of its expensive calls."""
         from promptseg.wholebody.networks import to_nifti
         from promptseg.wholebody.runs import Rehearsal
         from promptseg.wholebody.totalseg import run_case
 
         array = np.arange(int(np.prod(REHEARSAL_SHAPE)), dtype=np.int16).reshape(REHEARSAL_SHAPE) % 500 + 1
         volume = Volume.from_array(array, Geometry(REHEARSAL_SHAPE, (REHEARSAL_MM,) * 3))
-        arguments = {**self._arguments, "statistics": False}
+        arguments = self.asked | IDLE_IN_REHEARSAL
         rehearsal = Rehearsal()
         try:
             run_case(rehearsal, to_nifti(volume), arguments)
         except ModelError:  # TotalSegmentator 2.18 cannot separate vertebrae that are one single piece
             rehearsal = Rehearsal(apart=True)
             run_case(rehearsal, to_nifti(volume), arguments)
-        return tuple(dict.fromkeys(rehearsal.models)), tuple(rehearsal.calls)
+        return rehearsal
+
+    @property
+    def runs(self) -> tuple[Model, ...]:
+        """The network of every run, in order; one may run twice."""
+        return tuple(self._rehearsal.models)
 
     @property
     def models(self) -> tuple[Model, ...]:
         """Every network that the task needs, also those that find its region."""
-        return self._plan[0]
+        return tuple(dict.fromkeys(self.runs))
 
     @cached_property
     def _networks(self) -> Networks:
@@ -198,7 +219,7 @@ class WholeBody:
         if checked_device(self.requested_device) not in ("auto", "cpu"):
             _ = self.device
         if self.model_folder is None:
-            require_names(certain_weights(self._arguments), self.task.name, self._arguments)
+            require_names(certain_weights(self.asked), self.task.name, self.asked)
 
     def load(self) -> None:
         """Load all networks and keep them.
@@ -215,7 +236,7 @@ class WholeBody:
             return
         if self._networks.has(self.models):
             return
-        require_models(self.models, self.task.name, self._arguments)
+        require_models(self.models, self.task.name, self.asked)
         check_unchanged(self.models)
         for model in self.models:
             self._networks.predictor(model)
@@ -247,7 +268,7 @@ class WholeBody:
             return self.finished(prepared, self.infer(prepared, on_progress=on_progress))
         run = CaseRun(self._networks, on_step=on_progress)
         run.clock.start("preprocess")
-        image, statistics = run_case(run, to_nifti(volume), self._arguments)
+        image, statistics = run_case(run, to_nifti(volume), self.asked)
         labels = from_nifti(image, volume)
         run.clock.start(None)
         return WholeBodyResult(self._labelmap(labels, volume), run.clock.seconds, statistics)
@@ -258,7 +279,7 @@ class WholeBody:
         prepared = Prepared(volume)
         if self.model_folder is not None:  # nnU-Net's own preparation belongs to the network's plans
             return prepared
-        calls = self._plan[1]
+        calls = self._rehearsal.calls
         self._go(prepared.volume, prepared, None, stop=calls.index("network"))
         return prepared
 
@@ -269,7 +290,7 @@ class WholeBody:
             clock = Clock()
             labels = self._networks.segment(self.model_folder, prepared.volume, clock, on_progress)
             return Inferred(labels=labels, seconds=clock.seconds)
-        calls = self._plan[1]
+        calls = self._rehearsal.calls
         inferred = Inferred(tape=list(prepared.tape))  # replayed, then left behind
         stop = len(calls) - calls[::-1].index("network")
         answer = self._go(prepared.volume, inferred, self._networks, stop=stop, on_step=on_progress)
@@ -287,7 +308,7 @@ class WholeBody:
         labels, statistics = inferred.labels, inferred.statistics
         last = Inferred(tape=[*prepared.tape, *inferred.tape])
         if labels is None:
-            answer = self._go(prepared.volume, last, None, stop=len(self._plan[1]))
+            answer = self._go(prepared.volume, last, None, stop=len(self._rehearsal.calls))
             if answer is None:
                 raise ModelError("expected the steps of one case, got those of another task or version")
             labels, statistics = answer
@@ -314,7 +335,7 @@ class WholeBody:
         run = CaseRun(networks, tape=state.tape, stop=stop, on_step=on_step)
         run.clock.start("resample" if state.tape and networks is None else "preprocess")
         try:
-            image, statistics = run_case(run, to_nifti(volume), self._arguments)
+            image, statistics = run_case(run, to_nifti(volume), self.asked)
             return from_nifti(image, volume), statistics
         except Paused:
             return None

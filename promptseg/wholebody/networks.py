@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,7 @@ from promptseg.volume import Volume
 from promptseg.wholebody.steps import Clock, OnStep, StepProgress
 from promptseg.wholebody.task import Model
 
-__all__ = ["LPS_RAS", "NO_NIFTI_TYPE", "Networks", "from_nifti", "load_predictor", "to_nifti"]
+__all__ = ["LPS_RAS", "NO_NIFTI_TYPE", "Answering", "Networks", "from_nifti", "load_predictor", "to_nifti"]
 
 
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -54,6 +55,23 @@ def from_nifti(image: Any, volume: Volume) -> NDArray[np.uint8]:
             f"with the RAS affine {np.round(image.affine, 4).tolist()}"
         )
     return np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How a network's answer becomes a file of classes.
+
+    Attributes:
+        probabilities: also write the classes' probabilities to this path with ``.npz`` behind it, and their grid with
+            ``.pkl``; of an image in pieces, each piece's.
+        cropped_scores: bring each class's scores back around the class alone, which takes less memory.
+    """
+
+    probabilities: Path | None = None
+    cropped_scores: bool = False
+
+
+PLAIN = Answering()
 
 
 class Networks:
@@ -117,10 +135,18 @@ class Networks:
         volume.geometry.require_same(found.geometry, "the image and nnU-Net's labels")
         return found.array
 
-    def predict(self, predictor: Any, source: Path, target: Path, clock: Clock, on_step: OnStep | None) -> None:
+    def predict(
+        self,
+        predictor: Any,
+        source: Path,
+        target: Path,
+        clock: Clock,
+        on_step: OnStep | None,
+        answering: Answering = PLAIN,
+    ) -> None:
         """Segment every image of a folder, ``NAME_0000.nii.gz`` into ``NAME.nii.gz``, with nnU-Net's own steps."""
         import torch
-        from nnunetv2.inference.export_prediction import export_prediction_from_logits
+        from nnunetv2.inference.export_prediction import export_prediction_from_logits as export
         from nnunetv2.utilities.utils import create_paths_fn, get_identifiers_from_splitted_dataset_folder
 
         plans, configuration, dataset = (
@@ -131,7 +157,8 @@ class Networks:
         ending = dataset["file_ending"]
         names = sorted(path.name for path in source.iterdir())
         # Not nnU-Net's create_lists_from_splitted_dataset_folder: it forks, and a process with threads may then hang.
-        for case in get_identifiers_from_splitted_dataset_folder(str(source), ending):
+        cases = get_identifiers_from_splitted_dataset_folder(str(source), ending)
+        for case in cases:
             files = create_paths_fn(str(source), names, ending, case)
             clock.start("preprocess")
             worker = configuration.preprocessor_class(verbose=False)
@@ -144,7 +171,12 @@ class Networks:
                     logits = predictor.predict_logits_from_preprocessed_data(tensor).cpu().detach().numpy()
             clock.start("resample")
             name = Path(files[0]).name[: -len(ending) - len("_0000")]
-            export_prediction_from_logits(logits, properties, configuration, plans, dataset, str(target / name), False)
+            with_scores = answering.probabilities is not None
+            cropped = {"use_cropped_logits_resampling": True} if answering.cropped_scores and not with_scores else {}
+            written = str(target / name)
+            export(logits, properties, configuration, plans, dataset, written, with_scores, **cropped)
+            if answering.probabilities is not None:
+                _keep(target / name, answering.probabilities, single=len(cases) == 1)
 
 
 def load_predictor(folder: Path, folds: Sequence[int] | None, device: str, *, step_size: float, mirror: bool) -> Any:
@@ -179,6 +211,14 @@ def load_predictor(folder: Path, folds: Sequence[int] | None, device: str, *, st
     except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as exc:
         raise ModelError(f"nnU-Net cannot load the model in {folder}: {type(exc).__name__}: {exc}") from exc
     return predictor
+
+
+def _keep(made: Path, stem: Path, *, single: bool) -> None:
+    """Move the probabilities that nnU-Net wrote beside its answer to where they were asked for."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for ending in (".npz", ".pkl"):
+        name = stem.name if single else f"{stem.name}-{made.name}"
+        shutil.move(f"{made}{ending}", stem.with_name(f"{name}{ending}"))
 
 
 def _counting(predictor: Any, shape: tuple[int, ...], on_step: OnStep | None) -> Any:

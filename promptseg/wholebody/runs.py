@@ -14,7 +14,7 @@ from promptseg.wholebody.steps import Clock, OnStep, Paused
 from promptseg.wholebody.task import Model
 
 if TYPE_CHECKING:
-    from promptseg.wholebody.networks import Networks
+    from promptseg.wholebody.networks import Answering, Networks
 
 __all__ = ["CaseRun", "Rehearsal"]
 
@@ -40,14 +40,15 @@ class CaseRun:
         """Answer TotalSegmentator's call for another voxel size."""
         return self._answer(compute)
 
-    def network(self, model: Model, source: Path, target: Path) -> None:
+    def network(self, model: Model, source: Path, target: Path, answering: Answering) -> None:
         """Answer its call of nnU-Net: result files appear in ``target``."""
 
         def compute() -> dict[str, bytes]:
             if self.networks is None:
                 raise ModelError("expected loaded networks for this step, got none; call load() first")
             before = set(target.glob("*.nii.gz"))
-            self.networks.predict(self.networks.predictor(model), source, target, self.clock, self.on_step)
+            predictor = self.networks.predictor(model)
+            self.networks.predict(predictor, source, target, self.clock, self.on_step, answering)
             return {path.name: path.read_bytes() for path in set(target.glob("*.nii.gz")) - before}
 
         for name, content in self._answer(compute).items():
@@ -72,7 +73,7 @@ class Rehearsal:
 
     Attributes:
         apart: no two voxels of a made-up answer touch; else it fills the image with all classes.
-        models: the networks in the order in which they run.
+        models: the network of every run, in order.
         calls: "resample" or "network", in order.
     """
 
@@ -85,7 +86,7 @@ class Rehearsal:
         self.calls.append("resample")
         return compute()
 
-    def network(self, model: Model, source: Path, target: Path) -> None:
+    def network(self, model: Model, source: Path, target: Path, answering: Answering) -> None:
         """Note it; the answer holds all classes, so that no crop comes out empty."""
         import nibabel
 

@@ -58,5 +58,7 @@ def own_task(folder: Path, with_task_options: bool) -> Task:
     from promptseg.wholebody.own_model import own_channel, own_classes
 
     if with_task_options:
-        raise ModelError("fast, fastest, roi_subset and statistics belong to TotalSegmentator's tasks, not to a folder")
+        raise ModelError(
+            "fast, fastest, roi_subset, statistics and the like belong to TotalSegmentator's tasks, not to a folder"
+        )
     return Task(folder.name, own_channel(folder), False, own_classes(folder), False, False)

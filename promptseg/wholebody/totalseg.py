@@ -34,6 +34,7 @@ __all__ = ["all_tasks", "certain_weights", "download_licensed", "radiomics", "ru
 
 EXTRA = "wholebody"
 ANNOUNCED = "statistics_disclaimer_shown"  # its announcement of statistics, which are not sent here
+MR_REGION, CT_REGION, BODY = 852, {False: 298, True: 297}, 300  # networks that find a region (its python_api.py)
 _ACTIVE = threading.local()  # .run is the case of this thread
 _TAPS_LOCK = threading.Lock()
 
@@ -82,9 +83,13 @@ def certain_weights(arguments: Mapping[str, Any]) -> tuple[str, ...]:
             "fast" if arguments.get("fast") else "fastest" if arguments.get("fastest") else "default", {}
         )
     numbers = config.get("task_id", ())
-    if isinstance(numbers, list) and arguments.get("roi_subset"):
-        return ()  # which of the parts hold the classes is its own affair
-    named = numbers if isinstance(numbers, list) else [numbers] if numbers else []
+    named = list(numbers) if isinstance(numbers, list) else [numbers] if numbers else []
+    if arguments.get("roi_subset"):
+        region = MR_REGION if arguments["task"].endswith("_mr") else CT_REGION[bool(arguments.get("robust_crop"))]
+        # which of the parts hold the classes is its own affair
+        named = [region] if isinstance(numbers, list) else [region, *named]
+    elif arguments.get("body_seg") and not arguments["task"].endswith("_mr"):
+        named.append(BODY)
     return tuple(TASK_ID_WEIGHTS_CONFIGS[n]["foldername"] for n in named if n in TASK_ID_WEIGHTS_CONFIGS)
 
 
@@ -204,6 +209,8 @@ def _network(run: CaseRun | Rehearsal, original: Callable[..., Any], *args: Any,
     asked = given.arguments
     from totalsegmentator.map_tasks_config import TASK_ID_WEIGHTS_CONFIGS
 
+    from promptseg.wholebody.networks import Answering
+
     published = TASK_ID_WEIGHTS_CONFIGS[asked["task_id"]]
     name, release = published["foldername"], published.get("version")
     model = Model(
@@ -214,4 +221,6 @@ def _network(run: CaseRun | Rehearsal, original: Callable[..., Any], *args: Any,
         folds=None if asked["folds"] is None else tuple(asked["folds"]),
         step_size=asked["step_size"],
     )
-    run.network(model, Path(asked["dir_in"]), Path(asked["dir_out"]))
+    folder = asked["save_probabilities_path"]
+    answering = Answering(None if folder is None else Path(folder, name), asked["use_cropped_logits_resampling"])
+    run.network(model, Path(asked["dir_in"]), Path(asked["dir_out"]), answering)

@@ -220,3 +220,18 @@ def test_cup_to_disc_of_a_fundus_mask(tmp_path: Path, capsys: pytest.CaptureFixt
     assert rows["cup_to_disc_area"]["value"] == pytest.approx(240 / 1600)
     assert main(["measure", str(tmp_path / "f.seg.nrrd"), "--cup-to-disc", "cup"]) == 1
     assert "expected --cup-to-disc CUP:DISC" in capsys.readouterr().err
+
+
+def test_combine_files_of_one_class_each_and_group_them(mask: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "classes"
+    folder.mkdir()
+    whole = read_labelmap(mask)
+    for value, name in ((1, "lung_left"), (4, "lung_right")):
+        write_labelmap(Labelmap((whole.array == value).astype(np.uint8), GRID, {}), folder / f"{name}.nii.gz")
+    assert main(["combine", str(folder), "-o", str(tmp_path / "all.seg.nrrd")]) == 0
+    made = read_labelmap(tmp_path / "all.seg.nrrd")
+    assert [label.name for label in made.labels.values()] == ["lung_left", "lung_right"]
+    np.testing.assert_array_equal(made.array, np.where(whole.array == 4, 2, whole.array))
+    group = ["--label", "lung=lung_*", "-o", str(tmp_path / "lung.nii.gz")]
+    assert main(["combine", str(tmp_path / "all.seg.nrrd"), *group]) == 0
+    np.testing.assert_array_equal(read_labelmap(tmp_path / "lung.nii.gz").mask("lung"), whole.array > 0)
