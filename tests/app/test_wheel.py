@@ -54,7 +54,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in PACKED:
         shutil.copy(ROOT / name, source)
     build = "import sys; sys.path.insert(0, 'packaging'); import backend; print(backend.build_wheel(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(folder)], cwd=source, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     shutil.rmtree(source)
     (wheel,) = folder.glob("promptseg-*.whl")
