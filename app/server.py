@@ -102,7 +102,7 @@ def run(settings: ServeSettings) -> None:
         timeout_graceful_shutdown=STOP_S,
     )
     limits = settings.limits
-    watchdog = Watchdog(app.state.promptseg.sessions.silent_s, limits.stuck_s, limits.end_s)
+    watchdog = Watchdog(app.state.promptseg.sessions.queues.silent_s, limits.stuck_s, limits.end_s)
     watchdog.start()
     _Server(config).run()
     watchdog.stop()

@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
 from promptseg.app.live.leases import Leases
@@ -109,6 +109,7 @@ class Jobs:
 
         Raises:
             BusyError: too much is waiting, or another job runs on the session.
+            HeldElsewhereError: the session was put away; ``ServedSessions.get`` brings it back.
         """
         job = self._new(served.owner, served.id, kind)
         preview = _Preview(job, served)
@@ -120,7 +121,11 @@ class Jobs:
             served.job = ""
             self._end(job, future, lambda change: {"kind": "done", "delta": change.to_dict()}, preview.taken_back)
 
-        work = self._sessions.submit(served, run, Priority.BATCH, job=job.id, then=finish)
+        try:
+            work = self._sessions.submit(served, run, Priority.BATCH, job=job.id, then=finish)
+        except PromptsegError:
+            self._drop(job)
+            raise
         job.cancel = work.cancel
         return job
 
@@ -192,7 +197,7 @@ class Jobs:
             raise NotFoundError(f"no job {job_id!r}")
         if job.owner != owner:  # a colleague's session is looked at by whom its study is shared with
             try:
-                self._sessions.row(owner, str(job.session_id))
+                self._sessions.stored.row(owner, str(job.session_id))
             except NotFoundError:
                 raise NotFoundError(f"no job {job_id!r}") from None
         return job
@@ -230,6 +235,13 @@ class Jobs:
                     break
                 del self._jobs[oldest]
         return job
+
+    def _drop(self, job: LiveJob) -> None:
+        """Forget a job that was refused: nothing runs."""
+        with self._database.transaction() as store:
+            store.execute(delete(JobRow).where(JobRow.id == job.id))
+        with self._lock:
+            self._jobs.pop(job.id, None)
 
     def _end(
         self,

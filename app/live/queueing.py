@@ -20,7 +20,7 @@ from typing import Any
 from promptseg.app.errors import BusyError
 from promptseg.errors import Cancelled
 
-__all__ = ["ModelQueue", "Priority", "Turn", "Work"]
+__all__ = ["ModelQueue", "ModelQueues", "Priority", "Turn", "Work"]
 
 FIRST_GUESS_S = {"interactive": 0.1, "open": 1.0, "batch": 5.0}  # until something was measured
 CLOSE_S = 10.0  # how long the running step may take to its next pause when the server stops
@@ -230,3 +230,42 @@ def _up_to(priority: Priority) -> list[Priority]:
     """Return the priorities that come before this one, and itself."""
     kinds = list(Priority)
     return kinds[: kinds.index(priority) + 1]
+
+
+class ModelQueues:
+    """The queues of all models; each comes into being with the first job.
+
+    Args:
+        per_user: as ``ModelQueue``.
+        total: as ``ModelQueue``.
+    """
+
+    def __init__(self, *, per_user: int, total: int) -> None:
+        self._per_user, self._total = per_user, total
+        self._queues: dict[str, ModelQueue] = {}
+        self._lock = threading.Lock()
+
+    def of(self, model: str) -> ModelQueue:
+        """Return the queue of a model."""
+        with self._lock:
+            if model not in self._queues:
+                self._queues[model] = ModelQueue(model, per_user=self._per_user, total=self._total)
+            return self._queues[model]
+
+    def by_model(self) -> dict[str, ModelQueue]:
+        """Return the queues that there are."""
+        with self._lock:
+            return dict(self._queues)
+
+    def waiting(self) -> int:
+        """Return how many jobs wait, for all models."""
+        return sum(queue.waiting() for queue in self.by_model().values())
+
+    def silent_s(self) -> float:
+        """Return for how long the most silent model's thread has been inside one call without a pause, in seconds."""
+        return max((queue.silent_s() for queue in self.by_model().values()), default=0.0)
+
+    def close(self) -> None:
+        """Close all queues."""
+        for queue in self.by_model().values():
+            queue.close()

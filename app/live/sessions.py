@@ -18,18 +18,18 @@ from typing import Any, Literal, TypeVar
 from weakref import ref
 
 from filelock import FileLock
-from sqlalchemy import delete, or_, select, update
 
-from promptseg.app.errors import BusyError, HeldElsewhereError, NotFoundError
+from promptseg.app.errors import BusyError, HeldElsewhereError
 from promptseg.app.live.housekeeper import Housekeeper
 from promptseg.app.live.leases import Leases
 from promptseg.app.live.memory import MemoryBudget
-from promptseg.app.live.queueing import ModelQueue, Priority, Turn, Work
+from promptseg.app.live.queueing import ModelQueues, Priority, Turn, Work
 from promptseg.app.live.served import Change, Served
+from promptseg.app.live.stored import StoredSessions
 from promptseg.app.settings import ServeSettings
-from promptseg.app.store import Database, SessionRow, Share, Study
+from promptseg.app.store import Database, SessionRow, Study
 from promptseg.app.studies.series import Content, Series, VolumeCache
-from promptseg.app.studies.sharing import Role, Shares, require
+from promptseg.app.studies.sharing import Role, Shares
 from promptseg.errors import ModelError
 from promptseg.models.loading import load_predictor
 from promptseg.models.weights.registry import model_card
@@ -58,15 +58,15 @@ class ServedSessions:
     """
 
     def __init__(self, settings: ServeSettings, database: Database, volumes: VolumeCache, shares: Shares) -> None:
-        self._shares = shares
         self._settings, self._limits = settings, settings.limits
         self._database, self._volumes = database, volumes
+        self.stored = StoredSessions(database, shares)
+        self.queues = ModelQueues(per_user=self._limits.queue_per_user, total=self._limits.queue_total)
         self.leases = Leases(database, settings.data / "processes", settings.limits.lease_s)
         self._live: dict[str, Served] = {}
         self._active: dict[str, int] = {}
         self._lock = threading.RLock()
         self._opening: dict[str, threading.Lock] = {}
-        self._queues: dict[str, ModelQueue] = {}
         self.memory = MemoryBudget(self._limits.memory_bytes, self._limits.embedding_bytes)
         self.memory.count(volumes.held_bytes)
         self.memory.count(lambda: sum(one.nbytes + self.memory.embeddings for one in list(self._live.values())))
@@ -109,8 +109,7 @@ class ServedSessions:
             last_seen=now,
         )
         until = self.leases.until()
-        with self._database.transaction() as store:
-            store.add(row)
+        self.stored.add(row)
         return self._register(Served(session_id, owner, study.id, session, 0, lease_until=until), hold)
 
     def find(self, user: str, session_id: str, role: Role = Role.EDITOR) -> Served | None:
@@ -118,18 +117,11 @@ class ServedSessions:
         served = self._live.get(session_id)
         if served is None or time.monotonic() > served.lease_until:
             return None
-        if not self._shares.is_known(user, served.study_id):
+        if not self.stored.is_known(user, served.study_id):
             return None
-        self._require(user, served, session_id, role)
+        self.stored.require(user, served, role)
         served.last_seen = time.time()
         return served
-
-    def _require(self, user: str, session: Served | SessionRow, session_id: str, role: Role) -> None:
-        """Let those through who may work so with the study; its editors do as they like with sessions of their own."""
-        found = self._shares.role(user, session.study_id)
-        if session.owner == user and found is Role.EDITOR:
-            found = Role.OWNER
-        require(found, role, f"no session {session_id!r}")
 
     def get(self, user: str, session_id: str, role: Role = Role.EDITOR, changed: Changes = "refuse") -> Served:
         """Return a session to someone who may, from its journal where it is not in memory. May take long.
@@ -140,45 +132,31 @@ class ServedSessions:
             HeldElsewhereError: another process is working on it.
             ChangedError: its image, weights or masks are not those of then; ``changed`` is as in ``promptseg.resume``.
         """
-        self.row(user, session_id, role)
-        with self._lock:
-            opening = self._opening.setdefault(session_id, threading.Lock())
-        with opening:
+        self.stored.row(user, session_id, role)
+        with self._opening_of(session_id):
             served = self.find(user, session_id, role)  # the role is known since a moment ago
-            return served if served is not None else self._bring_back(self.row(user, session_id, role), changed)
-
-    def row(self, user: str, session_id: str, role: Role = Role.READER) -> SessionRow:
-        """Return the store's row of a session to someone who may do what ``role`` may.
-
-        Raises:
-            NotFoundError: no such session, or none of this user's business.
-            ForbiddenError: the user may look at it only.
-        """
-        with self._database.transaction() as store:
-            row = store.get(SessionRow, session_id)
-        if row is None:
-            raise NotFoundError(f"no session {session_id!r}")
-        self._require(user, row, session_id, role)
-        return row
-
-    def rows(self, user: str) -> list[SessionRow]:
-        """Return all sessions of a user, and those on studies that colleagues share; the last used first."""
-        shared = select(Share.study_id).where(Share.user_id == user)
-        mine = or_(SessionRow.owner == user, SessionRow.study_id.in_(shared))
-        with self._database.transaction() as store:
-            return list(store.scalars(select(SessionRow).where(mine).order_by(SessionRow.last_seen.desc())))
+            return served if served is not None else self._bring_back(self.stored.row(user, session_id, role), changed)
 
     def put_away(self, session_id: str) -> bool:
-        """Free a session's memory and give up its lease, unless it is at work; nothing is lost."""
-        with self._lock:
-            if self._active.get(session_id, 0):
-                return False
-            served = self._live.pop(session_id, None)
-        if served is not None:
-            served.session.snapshot()
-            self._save_seen(served)
-            self.leases.release(session_id)
-        return True
+        """Free a session's memory and give up its lease, unless it is at work or on its way back; nothing is lost.
+
+        Who asks for it meanwhile waits until the lease is given up: taken before that, it would be lost again.
+        """
+        opening = self._opening_of(session_id)
+        if not opening.acquire(blocking=False):
+            return False
+        try:
+            with self._lock:
+                if self._active.get(session_id, 0):
+                    return False
+                served = self._live.pop(session_id, None)
+            if served is not None:
+                served.session.snapshot()
+                self.stored.change(session_id, last_seen=served.last_seen)
+                self.leases.release(session_id)
+            return True
+        finally:
+            opening.release()
 
     def remove(self, owner: str, session_id: str) -> None:
         """Delete a session for good.
@@ -187,11 +165,10 @@ class ServedSessions:
             NotFoundError: no such session.
             BusyError: it is at work.
         """
-        row = self.row(owner, session_id, Role.OWNER)
+        row = self.stored.row(owner, session_id, Role.OWNER)
         if not self.put_away(session_id):
             raise BusyError("the session is at work; cancel that first", 1.0, own=True)
-        with self._database.transaction() as store:
-            store.execute(delete(SessionRow).where(SessionRow.id == session_id))
+        self.stored.remove(session_id)
         shutil.rmtree(row.folder, ignore_errors=True)
         with self._lock:
             self._opening.pop(session_id, None)
@@ -200,28 +177,9 @@ class ServedSessions:
         """Keep how a label is shown (visible, opacity): no part of the mask, so no part of the journal."""
         served.view = {**served.view, str(value): {**served.view.get(str(value), {}), **view}}
         served.shown = served.look()
-        with self._database.transaction() as store:
-            store.execute(update(SessionRow).where(SessionRow.id == served.id).values(view=served.view))
+        self.stored.change(served.id, view=served.view)
 
     # --- work ---------------------------------------------------------------------------------------------------
-
-    def queue(self, model: str) -> ModelQueue:
-        """Return the queue of a model; its thread starts with the first job."""
-        with self._lock:
-            if model not in self._queues:
-                self._queues[model] = ModelQueue(
-                    model, per_user=self._limits.queue_per_user, total=self._limits.queue_total
-                )
-            return self._queues[model]
-
-    def queues(self) -> dict[str, ModelQueue]:
-        """Return all queues by model."""
-        with self._lock:
-            return dict(self._queues)
-
-    def silent_s(self) -> float:
-        """Return for how long the most silent model's thread has been inside one call without a pause, in seconds."""
-        return max((queue.silent_s() for queue in self.queues().values()), default=0.0)
 
     def submit(
         self,
@@ -243,6 +201,7 @@ class ServedSessions:
 
         Raises:
             BusyError: too much is waiting, or the step is long and another long one runs on this session.
+            HeldElsewhereError: the session was put away; ``get`` brings it back.
         """
         if served.job and priority is Priority.INTERACTIVE:
             served.cancel_job()
@@ -252,7 +211,7 @@ class ServedSessions:
         """Queue something that only reads the engine's session; the work's future gives the answer.
 
         Raises:
-            BusyError: as ``submit``.
+            BusyError, HeldElsewhereError: as ``submit``.
         """
         return self._queued(served, lambda _: question(served.session), priority, "", None)
 
@@ -271,13 +230,15 @@ class ServedSessions:
 
         work = Work(served.owner, served.id, priority, checked)
         with self._lock:
+            if self._live.get(served.id) is not served:
+                raise HeldElsewhereError("the session was put away; try again")
             if served.job and (job or priority is Priority.BATCH):
                 raise BusyError("a long job runs on this session; wait for it, or cancel it first", 1.0, own=True)
             if job:
                 served.job, served.cancel_job = job, work.cancel
             self._enter(served.id)
         try:
-            self.queue(served.session.model_id).submit(work)
+            self.queues.of(served.session.model_id).submit(work)
         except BusyError:
             if job:
                 served.job = ""
@@ -291,12 +252,11 @@ class ServedSessions:
     def close(self) -> None:
         """Stop: running steps are cancelled at their next pause, every session is given up."""
         self._housekeeper.stop()
-        for queue in self.queues().values():
-            queue.close()
+        self.queues.close()
         self._housekeeper.join()
         for served in list(self._live.values()):
             served.session.snapshot()
-            self._save_seen(served)
+            self.stored.change(served.id, last_seen=served.last_seen)
         self._live.clear()
         self.leases.close()
 
@@ -305,10 +265,15 @@ class ServedSessions:
         return {
             "sessions": len(self._live),
             "session_bytes": self.memory.held(),
-            "waiting": sum(queue.waiting() for queue in self.queues().values()),
+            "waiting": self.queues.waiting(),
         }
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _opening_of(self, session_id: str) -> threading.Lock:
+        """Return what one thread holds at a time: the one that brings a session back, or puts it away."""
+        with self._lock:
+            return self._opening.setdefault(session_id, threading.Lock())
 
     def _enter(self, session_id: str) -> None:
         with self._lock:
@@ -378,7 +343,9 @@ class ServedSessions:
 
         self._enter(row.id)
         try:
-            future: Future[Session] = self.queue(row.model).submit(Work(row.owner, row.id, Priority.OPEN, again)).future
+            future: Future[Session] = (
+                self.queues.of(row.model).submit(Work(row.owner, row.id, Priority.OPEN, again)).future
+            )
             session = self._await_held(row.id, future)
         finally:
             self._leave(row.id)
@@ -413,7 +380,3 @@ class ServedSessions:
     def _forget(self, session_id: str) -> None:
         with self._lock:
             self._live.pop(session_id, None)
-
-    def _save_seen(self, served: Served) -> None:
-        with self._database.transaction() as store:
-            store.execute(update(SessionRow).where(SessionRow.id == served.id).values(last_seen=served.last_seen))

@@ -133,7 +133,7 @@ Guest = Annotated[_Guest, Depends(_guest)]
 async def healthz(request: Request) -> dict[str, bool]:
     """Say that the server is there and its models answer; needs no key."""
     state: AppState = request.app.state.promptseg
-    if state.sessions.silent_s() > state.settings.limits.stuck_s:
+    if state.sessions.queues.silent_s() > state.settings.limits.stuck_s:
         raise HTTPException(503, "a model does not answer any more")
     return {"ok": True}
 

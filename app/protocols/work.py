@@ -63,7 +63,7 @@ async def in_turn(
     Raises:
         BusyError: after a patient while there is still no place in the queue.
     """
-    queue = state.sessions.queue(model_of(state))
+    queue = state.sessions.queues.of(model_of(state))
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
     while True:
         try:

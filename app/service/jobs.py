@@ -40,7 +40,7 @@ async def cancel_job(who: Who, job_id: str) -> Any:
     """Ask a job to stop at its next slice; the session stays as it was before the job."""
     job = await threaded(who.state.jobs.get, who.user, job_id)
     if job.session_id is not None:
-        await threaded(who.state.sessions.row, who.user, job.session_id, Role.EDITOR)
+        await threaded(who.state.sessions.stored.row, who.user, job.session_id, Role.EDITOR)
     job.cancel()
     return shown_job(job)
 

@@ -51,7 +51,7 @@ async def image(who: Who, session_id: str, frame: Annotated[int | None, Query(ge
 
 
 def _image_file(who: Caller, served: Served, frame: int | None) -> Path:
-    row = who.state.sessions.row(who.user, served.id)
+    row = who.state.sessions.stored.row(who.user, served.id)
     study = who.state.catalogue.get(who.user, row.study_id)
     series = Content.from_dict(study.content).get(row.series)
     volume, volumes = served.session.volume, who.state.volumes
@@ -158,7 +158,7 @@ async def export_labels(
 ) -> Response:
     """Take the labels away as a file."""
     served = await live(who, session_id, Role.READER)
-    row = await threaded(who.state.sessions.row, who.user, session_id)
+    row = await threaded(who.state.sessions.stored.row, who.user, session_id)
     study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
     if reads_the_log(format):  # from a copy, beside everybody's clicks
         served = served.beside(await ask(who, session_id, lambda session: session.twin()))

@@ -25,7 +25,7 @@ from promptseg.app.service.schema import (
     SessionSummary,
 )
 from promptseg.app.service.steps import AcceptIn, EditIn, LabelsIn, PaintIn, PromptsIn, PropagateIn, ReplaceIn
-from promptseg.app.service.work import choose, live, step, threaded
+from promptseg.app.service.work import choose, live, started, step, threaded
 from promptseg.app.store import SessionRow
 from promptseg.app.studies.series import Content, Series
 from promptseg.app.studies.sharing import Role
@@ -73,7 +73,7 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
 
 def origin_of(who: Caller, session_id: str) -> tuple[SessionRow, Series]:
     """Return a session's row and the series that it shows."""
-    row = who.state.sessions.row(who.user, session_id)
+    row = who.state.sessions.stored.row(who.user, session_id)
     study = who.state.catalogue.get(who.user, row.study_id)
     return row, Content.from_dict(study.content).get(row.series)
 
@@ -85,14 +85,14 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
     series = Content.from_dict(study.content).get(wanted.series)
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
-    return state_of(who, served, await threaded(who.state.sessions.row, who.user, served.id), series.frames)
+    return state_of(who, served, await threaded(who.state.sessions.stored.row, who.user, served.id), series.frames)
 
 
 @router.get("", response_model=list[SessionSummary])
 async def list_sessions(who: Who) -> Any:
     """List your sessions, the last used first; also those that are not in memory."""
     who.state.audit.note(who.user, "sessions listed")
-    rows = await threaded(who.state.sessions.rows, who.user)
+    rows = await threaded(who.state.sessions.stored.rows, who.user)
     return [
         {
             "id": row.id,
@@ -128,7 +128,7 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
 @router.delete("/{session_id}", status_code=204)
 async def delete_session(who: Who, session_id: str) -> Response:
     """Delete a session for good, with its masks and prompts."""
-    row = await threaded(who.state.sessions.row, who.user, session_id, Role.OWNER)
+    row = await threaded(who.state.sessions.stored.row, who.user, session_id, Role.OWNER)
     study = await threaded(who.state.catalogue.get, who.user, row.study_id)
     await threaded(who.state.sessions.remove, who.user, session_id)
     await threaded(who.state.audit.note_now, who.user, "session deleted", study.hash, session_id)
@@ -138,7 +138,7 @@ async def delete_session(who: Who, session_id: str) -> Response:
 @router.post("/{session_id}/close", status_code=204)
 async def close_session(who: Who, session_id: str) -> Response:
     """Free a session's memory; nothing is lost, the next request brings it back."""
-    await threaded(who.state.sessions.row, who.user, session_id, Role.EDITOR)
+    await threaded(who.state.sessions.stored.row, who.user, session_id, Role.EDITOR)
     await threaded(who.state.sessions.put_away, session_id)
     return Response(status_code=204)
 
@@ -194,9 +194,7 @@ async def segment(who: Who, session_id: str, body: PromptsIn) -> Any:
         choose(session, body.label)
         return session.add(*prompts, on_progress=watch)
 
-    job = await threaded(who.state.jobs.on_session, served, "segment", call)
-    who.state.audit.note(who.user, "prompt", served.session.volume.content_hash, session_id)
-    return shown_job(job)
+    return shown_job(await started(who, session_id, "segment", "prompt", call))
 
 
 @router.put("/{session_id}/prompts/{prompt_id}", response_model=Delta)
@@ -219,15 +217,12 @@ async def remove_prompt(who: Who, session_id: str, prompt_id: int) -> Response:
 @router.post("/{session_id}/propagate", status_code=202, response_model=JobOut)
 async def propagate(who: Who, session_id: str, body: PropagateIn | None = None) -> Any:
     """Carry a label from its prompted slices to the others; a job with progress."""
-    served = await live(who, session_id)
     wanted = body or PropagateIn()
 
     def call(session: Session, watch: Watch) -> Changed | None:
         return session.propagate(wanted.label, afresh=wanted.afresh, on_progress=watch)
 
-    job = await threaded(who.state.jobs.on_session, served, "propagate", call)
-    who.state.audit.note(who.user, "propagate", served.session.volume.content_hash, session_id)
-    return shown_job(job)
+    return shown_job(await started(who, session_id, "propagate", "propagate", call))
 
 
 @router.post("/{session_id}/undo", response_model=Delta)

@@ -123,7 +123,7 @@ async def device(who: Who) -> Any:
     ]
     waits = {
         name: round(queue.wait_s(who.user, Priority.INTERACTIVE), 3)
-        for name, queue in who.state.sessions.queues().items()
+        for name, queue in who.state.sessions.queues.by_model().items()
     }
     return {"device": str(chosen), "loaded": loaded, "wait_s": waits}
 
@@ -132,7 +132,7 @@ async def device(who: Who) -> Any:
 async def health(request: Request) -> dict[str, str]:
     """Say that the server is up and its models answer; needs no login and tells nothing else."""
     state: AppState = request.app.state.promptseg
-    if state.sessions.silent_s() > state.settings.limits.stuck_s:
+    if state.sessions.queues.silent_s() > state.settings.limits.stuck_s:
         raise HTTPException(503, "a model does not answer any more")
     return {"status": "ok", "version": version("promptseg")}
 

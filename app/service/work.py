@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi.responses import Response
@@ -12,14 +12,16 @@ from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.door.caller import Caller
 from promptseg.app.errors import HeldElsewhereError
+from promptseg.app.live.jobs import LiveJob, Watch
 from promptseg.app.live.queueing import Work
 from promptseg.app.live.served import Change, Served
 from promptseg.app.live.sessions import SessionStep
 from promptseg.app.studies.sharing import Role
 from promptseg.errors import Cancelled
 from promptseg.session.session import Session
+from promptseg.volume.label_voxels import Changed
 
-__all__ = ["ask", "choose", "live", "step", "threaded"]
+__all__ = ["ask", "choose", "live", "started", "step", "threaded"]
 
 T = TypeVar("T")
 
@@ -37,19 +39,36 @@ async def live(who: Caller, session_id: str, role: Role = Role.EDITOR) -> Served
     return served
 
 
+async def _with_session(who: Caller, session_id: str, role: Role, use: Callable[[Served], Awaitable[T]]) -> T:
+    """Return what ``use`` gives of a session; it is called once more where the session was put away meanwhile."""
+    try:
+        return await use(await live(who, session_id, role))
+    except HeldElsewhereError:
+        return await use(await live(who, session_id, role))
+
+
 async def step(who: Caller, session_id: str, action: str, call: SessionStep) -> Response:
-    """Do a step on a session and answer with its Delta; once more where the session was put away meanwhile."""
-    for last in (False, True):
-        served = await live(who, session_id)
-        try:
-            change = await _finished(who, who.state.sessions.submit(served, call))
-        except HeldElsewhereError:
-            if last:
-                raise
-        else:
-            who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
-            return await _delta(change)
-    raise HeldElsewhereError("the session moved to another process; try again")
+    """Do a step on a session and answer with its Delta."""
+
+    async def use(served: Served) -> Change:
+        change: Change = await _finished(who, who.state.sessions.submit(served, call))
+        who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
+        return change
+
+    return await _delta(await _with_session(who, session_id, Role.EDITOR, use))
+
+
+async def started(
+    who: Caller, session_id: str, kind: str, action: str, call: Callable[[Session, Watch], Changed | None]
+) -> LiveJob:
+    """Start a long step on a session."""
+
+    async def use(served: Served) -> LiveJob:
+        job = await threaded(who.state.jobs.on_session, served, kind, call)
+        who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
+        return job
+
+    return await _with_session(who, session_id, Role.EDITOR, use)
 
 
 def choose(session: Session, label: int | None) -> None:
@@ -60,9 +79,12 @@ def choose(session: Session, label: int | None) -> None:
 
 async def ask(who: Caller, session_id: str, question: Callable[[Session], T]) -> T:
     """Ask a session something that only its own thread may read."""
-    served = await live(who, session_id, Role.READER)
-    answer: T = await _finished(who, who.state.sessions.ask(served, question))
-    return answer
+
+    async def use(served: Served) -> T:
+        answer: T = await _finished(who, who.state.sessions.ask(served, question))
+        return answer
+
+    return await _with_session(who, session_id, Role.READER, use)
 
 
 async def _finished(who: Caller, work: Work) -> Any:

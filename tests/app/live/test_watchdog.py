@@ -21,7 +21,7 @@ def test_health_says_that_a_model_hangs_and_recovers(
 ) -> None:
     client = serve(replace(settings, limits=replace(Limits(), stuck_s=0.0)))
     assert client.get(f"{API}/health").status_code == 200
-    queue = client.app.state.promptseg.sessions.queue("classical")  # type: ignore[attr-defined]
+    queue = client.app.state.promptseg.sessions.queues.of("classical")  # type: ignore[attr-defined]
     begun, go_on = threading.Event(), threading.Event()
 
     def hang(_: Turn) -> None:
