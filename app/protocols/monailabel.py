@@ -6,10 +6,8 @@ on the image's grid.
 
 from __future__ import annotations
 
-import json
 import secrets
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,15 +23,14 @@ from promptseg.app.door.caller import Caller, Who
 from promptseg.app.live.queueing import Turn
 from promptseg.app.protocols.datastore import FINAL, Datastore, Stored
 from promptseg.app.protocols.dicom_source import DicomSource
-from promptseg.app.protocols.drawing import Drawing, point_prompt
+from promptseg.app.protocols.drawing import Drawing
+from promptseg.app.protocols.monaiwire import PARAMS_BYTES, ending_of, mask_file, multipart, params_of, prompts_of
 from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.protocols.work import begin, in_turn, model_of, our_errors_as_400, places
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import PromptError
 from promptseg.io.read import read_volume
-from promptseg.prompts import Box, Prompt
-from promptseg.volume import Geometry, Volume
-from promptseg.volume.exchange import as_sitk
+from promptseg.volume import Volume
 
 __all__ = ["MODEL", "Place", "add"]
 
@@ -41,9 +38,6 @@ MODEL = "promptseg_click"
 LABEL = "structure"
 MAX_VIEWERS = 16
 IDLE_S = 3600.0  # MONAI Label's own expiry
-PARAMS_BYTES = 4 * 1024 * 1024
-WRITABLE = (".nrrd", ".nii.gz", ".nii", ".mha")
-Shape = tuple[int, int, int]
 
 router = APIRouter(include_in_schema=False)
 
@@ -159,28 +153,28 @@ async def infer(
         raise HTTPException(404, f"no model {model!r}; expected {MODEL}")
     with our_errors_as_400():
         async with _form(request) as form:
-            params = await _params(form)
+            params = await params_of(form)
             viewer = await _viewer(request, who, form, session_id, image)
         with _viewers(request).using(viewer) as place:
             drawing = place.drawing
 
             def step(turn: Turn) -> bytes:
-                prompts = _prompts(params, drawing.volume.shape)
+                prompts = prompts_of(params, drawing.volume.shape)
                 drawing.reset()
                 if prompts:
                     drawing.add(*prompts, on_progress=lambda _: turn.pause())
-                return _file(drawing, _ending(params), packed=output != "image")
+                return mask_file(drawing, ending_of(params), packed=output != "image")
 
             content = await in_turn(who.state, who.user, viewer.token, step)
     label = str(params.get("label") or LABEL)
     answer = {"label_names": {label: 1}, "latencies": {}}
     if output == "json":
         return JSONResponse(answer)
-    name = secrets.token_hex(8) + _ending(params)
+    name = secrets.token_hex(8) + ending_of(params)
     if output == "image":
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
-    return _multipart(answer, name, content)
+    return multipart(answer, name, content)
 
 
 @router.put("/datastore/")
@@ -264,19 +258,6 @@ def _form(request: Request) -> Any:
     return request.form(max_files=20_000, max_fields=16, max_part_size=PARAMS_BYTES)
 
 
-async def _params(form: FormData) -> dict[str, Any]:
-    text = form.get("params") or "{}"
-    if isinstance(text, UploadFile):
-        text = (await text.read(PARAMS_BYTES)).decode("utf-8", "replace")
-    try:
-        params = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise PromptError(f"expected JSON in the part 'params': {exc}") from exc
-    if not isinstance(params, dict):
-        raise PromptError("expected a JSON object in the part 'params'")
-    return params
-
-
 async def _viewer(request: Request, who: Caller, form: FormData, session_id: str, image: str) -> Viewer[Place]:
     """Find the image: a session's, else a stored one, else one that comes along, else a DICOM series."""
     viewers = _viewers(request)
@@ -317,73 +298,10 @@ def _read_files(files: list[UploadFile], who: Caller) -> Volume:
         return read_volume(Path(folder) / only)
 
 
-def _prompts(params: Mapping[str, Any], shape: Shape) -> list[Prompt]:
-    """Return the clicks, given as [i, j, k], and the region as [i0, i1, j0, j1, k0, k1], in any order of its pairs."""
-    prompts: list[Prompt] = []
-    for name, positive in (("foreground", True), ("background", False)):
-        points = params.get(name) or []
-        if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 3 for p in points):
-            raise PromptError(f"expected {name} as a list of points [i, j, k], got {points!r}")
-        for i, j, k in points:
-            if all(isinstance(v, int | float) and 0 <= v < n for v, n in zip((k, j, i), shape, strict=True)):
-                prompts.append(point_prompt((k, j, i), positive, shape))
-    if any(getattr(prompt, "positive", False) for prompt in prompts):
-        return [*_region(params.get("roi"), shape), *prompts]
-    return []
-
-
-def _region(roi: object, shape: Shape) -> list[Prompt]:
-    if not roi:
-        return []
-    try:
-        values = [round(float(v)) for v in roi]  # type: ignore[attr-defined]
-        i, j, k = (sorted(values[at : at + 2]) for at in (0, 2, 4))
-    except (TypeError, ValueError):
-        raise PromptError(f"expected roi as six numbers, got {roi!r}") from None
-    low = [max(pair[0], 0) for pair in (k, j, i)]
-    high = [min(pair[1] + 1, n) for pair, n in zip((k, j, i), shape, strict=True)]
-    if any(b <= a for a, b in zip(low, high, strict=True)):
-        return []
-    return [Box(voxel=((low[0], low[1], low[2]), (high[0], high[1], high[2])))]
-
-
-def _ending(params: Mapping[str, Any]) -> str:
-    asked = str(params.get("result_extension") or WRITABLE[0])
-    return asked if asked in WRITABLE else WRITABLE[0]
-
-
-def _file(drawing: Drawing, ending: str, *, packed: bool) -> bytes:
-    """Return the mask as a file on the image's grid; not packed, a NRRD's voxels lie in it as they are."""
-    import SimpleITK as sitk
-
-    geometry: Geometry = drawing.volume.geometry
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"label{ending}"
-        sitk.WriteImage(as_sitk(drawing.shown, geometry), str(path), useCompression=packed)
-        return path.read_bytes()
-
-
-def _multipart(params: Mapping[str, Any], name: str, content: bytes) -> Response:
-    """Return the two parts with a known length: the client reads the socket itself and knows no chunks."""
-    boundary = secrets.token_hex(16)
-    body = b"".join(
-        (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="params"\r\n'.encode(),
-            b"Content-Type: application/json\r\n\r\n",
-            json.dumps(params).encode(),
-            f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'.encode(),
-            b"Content-Type: application/octet-stream\r\n\r\n",
-            content,
-            f"\r\n--{boundary}--\r\n".encode(),
-        )
-    )
-    return Response(body, media_type=f"multipart/form-data; boundary={boundary}")
-
-
 async def _keep(request: Request, who: Caller, image: str, part: str, tag: str | None) -> None:
     with our_errors_as_400():
         async with _form(request) as form:
-            file, params = form.get(part), await _params(form)
+            file, params = form.get(part), await params_of(form)
             if not isinstance(file, UploadFile):
                 raise PromptError(f"expected a file in the part {part!r}")
             source: DicomSource = request.app.state.dicom_source

@@ -121,9 +121,9 @@ class History:
         self.state, self.done, self.undone, self._tip = past.state, list(past.done), list(past.undone), past.tip
         self.layers.replace(past.layers)
 
-    def commit(self, entry: Mapping[str, Any], state: State, patches: tuple[Patch, ...] = ()) -> Changed | None:
+    def commit(self, entry: Mapping[str, Any], state: State, *patches: Patch | None) -> Changed | None:
         """Make a new state the present one and remember the old one; nothing before this call changed the session."""
-        return self._commit(entry, state, patches, None, past=False)
+        return self._commit(entry, state, tuple(patch for patch in patches if patch is not None), None, past=False)
 
     def undo(self) -> Changed | None:
         """Take the last step back; return the changed box, None when nothing changed."""

@@ -14,7 +14,7 @@ from promptseg.engine.propagate import EMPTY_STATE, LabelState
 from promptseg.errors import ModelError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane, parse_plane
-from promptseg.session import label_steps as labelling
+from promptseg.session import label_steps
 from promptseg.session.history import History, Record, State
 from promptseg.session.one_at_a_time import Occupied, one_at_a_time
 from promptseg.session.prompt_log import PromptLog
@@ -198,4 +198,4 @@ class SessionView(Occupied):
         return find_label(self._state.labels, self._state.selected if label is None else label).value
 
     def _writable(self, label: int | str | None = None) -> int:
-        return labelling.unlocked(self._state, self._value(label))
+        return label_steps.unlocked(self._state, self._value(label))

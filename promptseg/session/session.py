@@ -27,17 +27,16 @@ from promptseg.engine.slices import DEFAULT_CACHE_BYTES, SliceSource
 from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
-from promptseg.session import label_steps as labelling
+from promptseg.session import label_steps
 from promptseg.session.history import HistoryStep, Record
-from promptseg.session.kept import KeptSession
+from promptseg.session.labelled import LabelledSession
 from promptseg.session.one_at_a_time import one_at_a_time
 from promptseg.session.prompt_log import write_log
-from promptseg.session.replaying import import_entry, perform
+from promptseg.session.replaying import perform
 from promptseg.session.text_engines import TextEngine, resolve_text
 from promptseg.session.verbs import KeptPrompt
-from promptseg.volume import Label, Labelmap, Volume
+from promptseg.volume import Label, Volume
 from promptseg.volume.label_voxels import Changed, Patch
-from promptseg.volume.onto_grid import labels_onto
 
 __all__ = ["Session"]
 
@@ -45,7 +44,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 @one_at_a_time
-class Session(KeptSession):
+class Session(LabelledSession):
     """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
 
     Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
@@ -82,94 +81,6 @@ class Session(KeptSession):
     def drop_embeddings(self) -> None:
         """Forget what the model keeps of the slices; it is made again when it is needed."""
         self._source.drop()
-
-    # --- labels -------------------------------------------------------------------------------------------------
-
-    def new_label(self, name: str | None = None) -> int:
-        """Add a label, select it and return its value.
-
-        Raises:
-            PromptError: the name is taken, or 255 labels exist.
-        """
-        state, label = labelling.new_label(self._state, name)
-        self._history.commit({"op": "label", "value": label.value, "name": label.name}, state)
-        return label.value
-
-    def select(self, label: int | str) -> int:
-        """Make a label, by value or name, the one that prompts go to; return its value. No undo step."""
-        if label == 1 and not self._state.labels:
-            return self.new_label()
-        self._history.select(value := self._value(label))
-        return value
-
-    def rename(self, label: int | str, name: str) -> None:
-        """Give a label another name.
-
-        Raises:
-            PromptError: no such label; the name is empty or another label's.
-        """
-        value = self._value(label)
-        state = labelling.renamed(self._state, value, name)
-        self._history.commit({"op": "rename", "label": value, "name": name}, state)
-
-    def recolour(self, label: int | str, color: Sequence[int]) -> None:
-        """Give a label another sRGB colour: red, green, blue of 0 ... 255.
-
-        Raises:
-            PromptError: no such label, or not a colour.
-        """
-        value = self._value(label)
-        state = labelling.recoloured(self._state, value, color)
-        self._history.commit({"op": "recolour", "label": value, "color": list(state.labels[value].color)}, state)
-
-    def lock(self, label: int | str, locked: bool = True) -> None:
-        """Protect a label: no other label takes its voxels, prompts to it are refused; ``locked=False`` frees it."""
-        value = self._value(label)
-        new = self._state.locked | {value} if locked else self._state.locked - {value}
-        entry = {"op": "lock", "label": value, "locked": bool(locked)}
-        self._history.commit(entry, replace(self._state, locked=new))
-
-    def delete_label(self, label: int | str) -> Changed | None:
-        """Remove a label with its voxels and prompts; return the half-open voxel box that changed.
-
-        Raises:
-            PromptError: no such label, or it is locked.
-        """
-        value = self._writable(label)
-        patch = self._layers.patch_to(value, np.zeros(self.volume.shape, np.bool_), ())
-        state = labelling.deleted(self._state, value)
-        return self._history.commit({"op": "delete_label", "label": value}, state, _some(patch))
-
-    def merge_labels(self, label: int | str, into: int | str) -> Changed | None:
-        """Give all voxels and prompts of one label to another, and remove it; return the box that changed.
-
-        Raises:
-            PromptError: no such label, one of them is locked, or both are the same.
-        """
-        source, target = self._writable(label), self._writable(into)
-        if source == target:
-            raise PromptError(f"expected two labels to merge, got label {source} twice")
-        patches = self._layers.merge_patches(source, target)
-        keys = {*self._engine_state(source).anchors, *self._engine_state(target).anchors}
-        joined = self._layers.mask(source) | self._layers.mask(target)
-        slices = {(plane, index): np.asarray(joined[(slice(None),) * plane.axis + (index,)]) for plane, index in keys}
-        state = labelling.merged(self._state, source, target, slices)
-        return self._history.commit({"op": "merge_labels", "label": source, "into": target}, state, patches)
-
-    def import_labels(self, labelmap: Labelmap, only: Sequence[str] = ()) -> tuple[int, ...]:
-        """Add a label for every label of a labelmap that has voxels, all as one step; return the new values.
-
-        The last one is selected; locked labels keep their voxels. ``only`` names those to take; all when empty.
-        Labels in the same space, whose voxels coincide with the image's, are put onto its grid.
-
-        Raises:
-            GeometryMismatchError, PromptError: another grid; a name that is taken, or more than 255 labels.
-        """
-        labelmap, _ = labels_onto(labelmap, self.volume.geometry)
-        state, made = labelling.imported(self._state, labelmap, only)
-        if made.labels:
-            self._history.commit(import_entry(made), state, self._layers.import_patches(made.array, state.locked))
-        return tuple(made.labels)
 
     # --- prompts ------------------------------------------------------------------------------------------------
 
@@ -232,7 +143,7 @@ class Session(KeptSession):
         patch, state = work.run(state, prompts, carry=True, afresh=afresh, on_progress=on_progress)
         entry = {"op": "propagate", "label": value, "afresh": afresh, "slices": work.slices}
         after = replace(self._state, engine={**self._state.engine, value: state}, selected=value)
-        return self._history.commit(entry, after, _some(patch))
+        return self._history.commit(entry, after, patch)
 
     def remove_prompt(self, prompt_id: int, *, on_progress: OnProgress | None = None) -> Changed | None:
         """Take a prompt back, however long ago it was added: the state becomes that of the log without it.
@@ -278,7 +189,7 @@ class Session(KeptSession):
         """Add prompts under these ids, as the entry's ``propagate`` and ``predict`` say."""
         if not prompts:
             raise PromptError("expected at least one prompt, got none")
-        value = labelling.unlocked(self._state, self.selected or 1)
+        value = label_steps.unlocked(self._state, self.selected or 1)
         prompts = [
             resolve_text(p, self.volume, self._text_engine, on_progress=on_progress) if isinstance(p, TextPrompt) else p
             for p in prompts
@@ -310,7 +221,7 @@ class Session(KeptSession):
             next_id=max(before.next_id, *(at + 1 for at in ids)),
         )
         made = {"label": value, "ids": list(ids), "prompts": [prompt_to_dict(p) for p in prompts], "slices": slices}
-        return self._history.commit({**entry, **made}, after, _some(patch))
+        return self._history.commit({**entry, **made}, after, patch)
 
     def _imported(self, prompt: MaskPrompt | TextPrompt, value: int) -> Patch | None:
         """Return the change to a given mask; one that was found by its name takes no voxel from another label."""
@@ -329,7 +240,7 @@ class Session(KeptSession):
         if kept is None:
             ids = ", ".join(str(each.id) for each in self.prompts)
             raise PromptError(f"expected the id of a prompt in force ({ids or 'there is none'}), got {prompt_id!r}")
-        labelling.unlocked(self._state, kept.label)
+        label_steps.unlocked(self._state, kept.label)
         steps = self._history.chain_from(lambda step: prompt_id in step.entry.get("ids", ()))
 
         def again() -> None:
@@ -374,9 +285,7 @@ class Session(KeptSession):
         value = self._writable()
         wanted = edit.apply(self._layers.mask(value), self.volume)
         patch = self._layers.patch_to(value, wanted, self._state.locked)
-        return self._history.commit(
-            {"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, _some(patch)
-        )
+        return self._history.commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, patch)
 
     # --- history ------------------------------------------------------------------------------------------------
 
@@ -413,7 +322,3 @@ class Session(KeptSession):
     def export_prompts(self, path: str | Path) -> Path:
         """Write the prompt log as JSON; ``promptseg.replay`` makes the same masks from it."""
         return write_log(self.prompt_log(), Path(path))
-
-
-def _some(patch: Patch | None) -> tuple[Patch, ...]:
-    return () if patch is None else (patch,)
