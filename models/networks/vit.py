@@ -3,7 +3,7 @@
 After segment-anything (Kirillov et al. 2023, modeling/image_encoder.py, Apache-2.0); parameters have its names. What
 differs: the padding of windows is not multiplied through the qkv projection (it would only give its bias), the input
 may be any rectangle of whole patches inside the square that the weights were made for, attention runs through torch's
-fused kernels, and SAM-Med2D's adapters (Cheng et al. 2023) can be switched on.
+fused kernels without a matrix of scores, and SAM-Med2D's adapters (Cheng et al. 2023) can be switched on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ["ImageEncoder", "LayerNorm2d", "VitShape"]
 
 PATCH_PX = 16
 WINDOW = 14  # patches
+CHANNELS = 8  # the fused kernels take multiples of it
 WHOLE_TOKENS = 1024  # from here on an exported file attends head by head, to hold the scores of one head only
 
 
@@ -120,15 +121,32 @@ class Attention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(b, heads, rows, columns, c) each -> the same shape."""
-        b, heads, rows, columns, c = q.shape
+        rows, columns = q.shape[2:4]
         by_row = q @ _relative(self.rel_pos_h, rows).transpose(1, 2)
         by_column = (q.transpose(2, 3) @ _relative(self.rel_pos_w, columns).transpose(1, 2)).transpose(2, 3)
         if torch.onnx.is_in_onnx_export():
             return _attend_written_out(q, k, v, by_row, by_column, self.by_head)
-        bias = (by_row[..., None] + by_column[..., None, :]).view(b, heads, rows * columns, rows * columns)
-        flat = (b, heads, rows * columns, c)
-        out = functional.scaled_dot_product_attention(q.reshape(flat), k.reshape(flat), v.reshape(flat), attn_mask=bias)
-        return out.view(q.shape)
+        return _attend_fused(q, k, v, by_row, by_column)
+
+
+def _attend_fused(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """The positions' part of a score as more channels of query and key, so that no score is ever written down.
+
+    A query carries what each row and each column adds to its scores, a key which row and column it is in: their product
+    is the whole score, to the bit of a sum. A matrix of positions would take heads * tokens**2 numbers a slice.
+    """
+    b, heads, rows, columns, c = q.shape
+    row, column = (torch.eye(n, dtype=k.dtype, device=k.device) for n in (rows, columns))
+    place = torch.cat([row[:, None].expand(-1, columns, -1), column.expand(rows, -1, -1)], -1)
+    spare = -(c + rows + columns) % CHANNELS
+    queries = torch.cat([q * (1 / c**0.5), by_row, by_column, q.new_zeros(*q.shape[:-1], spare)], -1)
+    keys = torch.cat([k, functional.pad(place, (0, spare)).expand(b, heads, -1, -1, -1)], -1)
+    values = functional.pad(v, (0, keys.shape[-1] - c))  # the fused kernels take one width
+    flat = (b, heads, rows * columns, keys.shape[-1])
+    attended = functional.scaled_dot_product_attention(
+        queries.reshape(flat), keys.reshape(flat), values.reshape(flat), scale=1.0
+    )
+    return attended[..., :c].reshape(q.shape)
 
 
 def _attend_written_out(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, by_head: bool) -> Tensor:

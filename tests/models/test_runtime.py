@@ -122,7 +122,9 @@ def test_slices_go_together_to_a_gpu_and_one_by_one_to_a_cpu():
     import numpy as np
 
     from promptseg.models.families.sam.on_onnx import OnnxSamRunner
+    from promptseg.models.families.sam.planes import Planes
 
+    unchanged = np.zeros(3, np.float32), np.ones(3, np.float32)
     runner, runs = object.__new__(OnnxSamRunner), []
 
     class Session:
@@ -137,6 +139,6 @@ def test_slices_go_together_to_a_gpu_and_one_by_one_to_a_cpu():
     for together, expected in ((True, [3]), (False, [1, 1, 1])):
         runs.clear()
         runner._together = together
-        made = runner.encode(np.arange(3, dtype=np.float32)[:, None, None, None])
+        made = runner.encode([Planes(np.full((1, 1, 1), v, np.uint8), (1, 1), (1, 1), *unchanged) for v in range(3)])
         assert runs == expected
-        assert [float(one["image"].item()) for one in made] == [0.0, 2.0, 4.0]
+        assert [one["image"].tolist() for one in made] == [[[[0.0]]] * 3, [[[2.0]]] * 3, [[[4.0]]] * 3]

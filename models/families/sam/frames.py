@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.errors import ModelError, did_you_mean
+from promptseg.models.families.sam.planes import Planes
 
-__all__ = ["KINDS", "Frame", "content", "prepare", "prepare_cut", "trimmed"]
+__all__ = ["KINDS", "Frame", "content", "prepare", "prepare_cut"]
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -114,8 +116,8 @@ def _resize(image: FloatArray, shape: tuple[int, int]) -> FloatArray:
     return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def prepare(kind: str, pixels: FloatArray, input_px: int) -> tuple[FloatArray, Frame]:
-    """Make a network's input of one slice.
+def prepare(kind: str, pixels: FloatArray, input_px: int) -> tuple[Planes, Frame]:
+    """Make a network's input of one slice, before it is normalised.
 
     Args:
         kind: see the module's table.
@@ -123,7 +125,7 @@ def prepare(kind: str, pixels: FloatArray, input_px: int) -> tuple[FloatArray, F
         input_px: edge of the square input.
 
     Returns:
-        float32 (3, input_px, input_px) (as-is: (3, h, w)), and where the slice lies in it.
+        The planes of an input of (input_px, input_px) (as-is: of the slice's (h, w)), and where the slice lies in it.
 
     Raises:
         ModelError: unknown kind.
@@ -132,16 +134,24 @@ def prepare(kind: str, pixels: FloatArray, input_px: int) -> tuple[FloatArray, F
         raise ModelError(
             f"expected a way to prepare slices ({', '.join(_WAYS)}), got {kind!r}{did_you_mean(kind, _WAYS)}"
         )
-    shown = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
-    image = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
-    made, inner = _WAYS[kind](image, input_px)
-    return made, Frame(kind, (image.shape[0], image.shape[1]), inner, input_px)
+    image = _bytes(pixels)
+    planes = _WAYS[kind](image, input_px)
+    return planes, Frame(kind, (image.shape[0], image.shape[1]), planes.inner, input_px)
 
 
-def trimmed(made: FloatArray, frame: Frame) -> FloatArray:
+def _bytes(pixels: FloatArray) -> ByteArray:
+    """[0, 1] -> 0 to 255; a slice is looked through for what is not finite only where its sum is not."""
+    levels = pixels * np.float32(255)
+    if not np.isfinite(levels.sum()):
+        np.nan_to_num(levels, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+    np.rint(levels, out=levels)
+    return np.clip(levels, 0, 255, out=levels).astype(np.uint8)
+
+
+def _trimmed(planes: Planes, input_px: int) -> Planes:
     """The input without the rows or columns of patches that hold padding only."""
-    h, w = (min(frame.input_px, -(-n // PATCH_PX) * PATCH_PX) for n in frame.inner)
-    return np.ascontiguousarray(made[:, :h, :w])
+    h, w = (min(input_px, -(-n // PATCH_PX) * PATCH_PX) for n in planes.inner)
+    return planes.trimmed((h, w))
 
 
 def content(pixels: FloatArray, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> tuple[int, int, int, int] | None:
@@ -168,23 +178,20 @@ def content(pixels: FloatArray, spacing_mm: tuple[float, float] = (1.0, 1.0)) ->
 
 def prepare_cut(
     kind: str, pixels: FloatArray, input_px: int, spacing_mm: tuple[float, float] = (1.0, 1.0)
-) -> tuple[FloatArray, Frame]:
+) -> tuple[Planes, Frame]:
     """As ``prepare``, in as few rows and columns of patches as the slice needs.
 
     The way "sam" leaves out padding and what ``content`` says that nobody sees, at the scale of the whole slice;
     "lite-medsam" leaves out padding. The others have none: they stretch a slice over the whole input.
     """
     if kind != "sam":
-        made, frame = prepare(kind, pixels, input_px)
-        return (trimmed(made, frame) if kind == "lite-medsam" else made), frame
+        planes, frame = prepare(kind, pixels, input_px)
+        return (_trimmed(planes, input_px) if kind == "lite-medsam" else planes), frame
     h, w = pixels.shape[:2]
     cut = content(pixels, spacing_mm)
     y0, x0, y1, x1 = cut or (0, 0, h, w)
-    shown = np.nan_to_num(pixels[y0:y1, x0:x1], nan=0.0, posinf=1.0, neginf=0.0)
-    image = np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)
-    made, inner = _sam(image, input_px, longest=max(h, w))
-    frame = Frame("sam", (h, w), inner, input_px, cut)
-    return trimmed(made, frame), frame
+    planes = _sam(_bytes(pixels[y0:y1, x0:x1]), input_px, longest=max(h, w))
+    return _trimmed(planes, input_px), Frame("sam", (h, w), planes.inner, input_px, cut)
 
 
 def _long_side(shape: tuple[int, ...], edge: int, longest: int = 0) -> tuple[int, int]:
@@ -192,74 +199,56 @@ def _long_side(shape: tuple[int, ...], edge: int, longest: int = 0) -> tuple[int
     return (max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5)))
 
 
-def _channels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """One array per channel; a grey image is resampled once and used three times."""
-    return [image] if image.ndim == 2 else [np.ascontiguousarray(image[..., i]) for i in range(3)]
+def _levels(image: NDArray[Any]) -> NDArray[Any]:
+    """(h, w) or (h, w, 3) -> (1 or 3, h, w); a grey image is resampled and sent once, and used three times."""
+    return np.ascontiguousarray(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
 
 
-def _framed(channels: list[FloatArray], edge: int) -> FloatArray:
-    """Three channels in the upper left corner of a square of zeros."""
-    out = np.zeros((3, edge, edge), np.float32)
-    h, w = channels[0].shape
-    for i in range(3):
-        out[i, :h, :w] = channels[i % len(channels)]
-    return out
+def _between(levels: NDArray[Any], edge: int) -> Planes:
+    """Planes of a square input whose lowest value becomes 0 and whose highest 1, as MedSAM's scripts have it."""
+    low, high = float(levels.min()), float(levels.max())
+    offset, scale = np.full(3, low, np.float32), np.full(3, max(high - low, LEAST_RANGE), np.float32)
+    return Planes(levels, (levels.shape[1], levels.shape[2]), (edge, edge), offset, scale)
 
 
-def _pillow(channel: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(channel).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+def _sam(image: ByteArray, edge: int, longest: int = 0) -> Planes:
+    return Planes(_levels(image), _long_side(image.shape, edge, longest), (edge, edge), MEAN, DEVIATION)
 
 
-def _normalised(channels: list[FloatArray], mean: FloatArray, deviation: FloatArray) -> list[FloatArray]:
-    return [(channels[i % len(channels)] - mean[i]) / deviation[i] for i in range(3)]
-
-
-def _sam(image: ByteArray, edge: int, longest: int = 0) -> tuple[FloatArray, tuple[int, int]]:
-    inner = _long_side(image.shape, edge, longest)
-    channels = [_pillow(c, inner).astype(np.float32) for c in _channels(image)]
-    return _framed(_normalised(channels, MEAN, DEVIATION), edge), inner
-
-
-def _medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
+def _medsam(image: ByteArray, edge: int) -> Planes:
     from skimage.transform import resize  # their own call, so that the bytes are theirs
 
     grown = resize(image, (edge, edge), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
-    low, high = float(grown.min()), float(grown.max())
-    scaled = [
-        np.asarray((c.astype(np.float64) - low) / max(high - low, LEAST_RANGE), np.float32) for c in _channels(grown)
+    return _between(_levels(grown), edge)
+
+
+def _lite_medsam(image: ByteArray, edge: int) -> Planes:
+    h, w = _long_side(image.shape, edge)
+    small = [cv2.resize(c, (w, h), interpolation=cv2.INTER_AREA) for c in _levels(image)]
+    return _between(np.stack(small), edge)
+
+
+def _sam_med2d(image: ByteArray, edge: int) -> Planes:
+    near = [cv2.resize(c, (edge, edge), interpolation=cv2.INTER_NEAREST) for c in _levels(image)]
+    return Planes(np.stack(near), (edge, edge), (edge, edge), MEAN, DEVIATION)
+
+
+def _sam2(image: ByteArray, edge: int) -> Planes:
+    from PIL import Image
+
+    grown = [
+        np.asarray(Image.fromarray(c.astype(np.float32) / 255).resize((edge, edge), Image.Resampling.BILINEAR))
+        for c in _levels(image)
     ]
-    return _framed(scaled, edge), (edge, edge)
+    return Planes(np.stack(grown), (edge, edge), (edge, edge), MEAN_01, DEVIATION_01)
 
 
-def _lite_medsam(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    inner = _long_side(image.shape, edge)
-    channels = [cv2.resize(c, (inner[1], inner[0]), interpolation=cv2.INTER_AREA) for c in _channels(image)]
-    low, high = min(c.min() for c in channels), max(c.max() for c in channels)
-    scaled = [
-        np.asarray((c.astype(np.float64) - low) / max(float(high) - low, LEAST_RANGE), np.float32) for c in channels
-    ]
-    return _framed(scaled, edge), inner
+def _as_is(image: ByteArray, _edge: int) -> Planes:
+    shape = (image.shape[0], image.shape[1])
+    return Planes(_levels(image), shape, shape, np.zeros(3, np.float32), np.full(3, 255, np.float32))
 
 
-def _sam_med2d(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    size = (edge, edge)
-    channels = [cv2.resize(c, size, interpolation=cv2.INTER_NEAREST).astype(np.float32) for c in _channels(image)]
-    return _framed(_normalised(channels, MEAN, DEVIATION), edge), size
-
-
-def _sam2(image: ByteArray, edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    channels = [np.asarray(_pillow(c.astype(np.float32) / 255, (edge, edge)), np.float32) for c in _channels(image)]
-    return _framed(_normalised(channels, MEAN_01, DEVIATION_01), edge), (edge, edge)
-
-
-def _as_is(image: ByteArray, _edge: int) -> tuple[FloatArray, tuple[int, int]]:
-    channels = [c.astype(np.float32) / 255 for c in _channels(image)]
-    return np.stack([channels[i % len(channels)] for i in range(3)]), (image.shape[0], image.shape[1])
-
-
-_WAYS: dict[str, Callable[[ByteArray, int], tuple[FloatArray, tuple[int, int]]]] = {
+_WAYS: dict[str, Callable[[ByteArray, int], Planes]] = {
     "sam": _sam,
     "medsam": _medsam,
     "lite-medsam": _lite_medsam,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from promptseg.errors import ModelError
 from promptseg.models.checkpoints import weights_bytes
 from promptseg.models.families.sam.layout import SIZES
 from promptseg.models.families.sam.onnx_sessions import describe, open_encoder, open_session
+from promptseg.models.families.sam.planes import Planes, inputs
 from promptseg.models.families.sam.wire import WirePrompts
 from promptseg.models.runtime import Device, Placement
 
@@ -81,13 +83,14 @@ class OnnxSamRunner:
         shape = next((i.shape for i in self._decoder.get_inputs() if i.name == "mask_input"), None)
         return int(shape[-1]) if shape and isinstance(shape[-1], int) else input_px // 4
 
-    def encode(self, batch: FloatArray) -> list[Features]:
-        """(n, 3, h, w) -> n times "image" (c, h', w'); one run on a GPU, one per slice on a CPU or a fixed batch.
+    def encode(self, batch: Sequence[Planes]) -> list[Features]:
+        """Planes -> as many times "image" (c, h', w'); one run on a GPU, one per slice on a CPU or a fixed batch.
 
         On a CPU a larger batch gains nothing, and in int8 its slices would share one scale.
         """
         taken = self._encoder.get_inputs()[0]
-        given = batch.astype(np.float16) if self._half else batch
+        pixels = inputs(batch)
+        given = pixels.astype(np.float16) if self._half else pixels
         runs = [given] if self._together else [given[i : i + 1] for i in range(len(given))]
         made = [self._encoder.run(None, {taken.name: part})[0] for part in runs]
         return [{"image": np.asarray(one, np.float32)} for part in made for one in part]

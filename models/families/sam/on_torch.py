@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from promptseg.models.families.sam.planes import Planes
+from promptseg.models.families.sam.planes_on_torch import inputs_on
 from promptseg.models.families.sam.wire import WirePrompts
 from promptseg.models.networks.architectures import SamNetwork, load_network
 from promptseg.models.networks.decoder import MASKS
@@ -70,10 +73,10 @@ class TorchSamRunner:
             return nullcontext()
         return torch.autocast(self._device.type, self._type)
 
-    def encode(self, batch: FloatArray) -> list[dict[str, FloatArray]]:
-        """(n, 3, h, w) -> n times "image" (c, h', w')."""
+    def encode(self, batch: Sequence[Planes]) -> list[dict[str, FloatArray]]:
+        """Planes of one likeness -> as many times "image" (c, h', w')."""
         with torch.inference_mode(), self._autocast():
-            pixels = torch.from_numpy(batch).to(self._device)
+            pixels = inputs_on(self._device, batch)
             if self._device.type == "cuda":
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             features = self._encoder(pixels)

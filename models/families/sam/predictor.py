@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError
 from promptseg.models.families.sam.frames import Frame, prepare, prepare_cut
+from promptseg.models.families.sam.planes import Planes
 from promptseg.models.families.sam.wire import WirePrompts, to_wire
 from promptseg.models.predictor import Carrier, Embedding, Prediction, Prior, SliceImage, SlicePrompts
 from promptseg.models.runtime import is_out_of_memory, needing_memory
@@ -53,8 +54,8 @@ class SamRunner(Protocol):
     nbytes: int
     described: str
 
-    def encode(self, batch: FloatArray) -> list[Features]:
-        """(n, 3, h, w) -> n times named arrays, "image" (c, h', w') among them."""
+    def encode(self, batch: Sequence[Planes]) -> list[Features]:
+        """Planes of one likeness -> as many times named arrays, "image" (c, h', w') among them."""
         ...
 
     def decode(self, features: Features, wire: WirePrompts, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
@@ -128,15 +129,15 @@ class SamPredictor:
         """Run the encoder once on several slices of one shape; more than one shape costs one run per shape."""
         options = self._options
         made: list[Embedding | None] = [None] * len(images)
-        groups: dict[tuple[int, ...], list[tuple[int, FloatArray, Frame]]] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, Planes, Frame]]] = {}
         for index, image in enumerate(images):
             if options.trim and self._runner.any_size:
-                pixels, frame = prepare_cut(options.preprocess, image.pixels, self._runner.input_px, image.spacing_mm)
+                planes, frame = prepare_cut(options.preprocess, image.pixels, self._runner.input_px, image.spacing_mm)
             else:
-                pixels, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
-            groups.setdefault(pixels.shape, []).append((index, pixels, frame))
+                planes, frame = prepare(options.preprocess, image.pixels, self._runner.input_px)
+            groups.setdefault(planes.likeness, []).append((index, planes, frame))
         for group in groups.values():
-            encoded = self._encoded(np.stack([pixels for _, pixels, _ in group]))
+            encoded = self._encoded([planes for _, planes, _ in group])
             for (index, _, frame), features in zip(group, encoded, strict=True):
                 arrays: dict[str, NDArray[Any]] = {**features, "inner": np.array(frame.inner, np.int64)}
                 if frame.cut is not None:
@@ -144,10 +145,10 @@ class SamPredictor:
                 made[index] = Embedding(self._model_id, frame.shape, images[index].spacing_mm, arrays)
         return [embedding for embedding in made if embedding is not None]
 
-    def _encoded(self, batch: FloatArray) -> list[Features]:
+    def _encoded(self, batch: Sequence[Planes]) -> list[Features]:
         """The encoder's answers; in two halves where the device has no memory for all of them at once."""
         if len(batch) == 1:
-            with needing_memory(f"one slice of {batch.shape[2]} x {batch.shape[3]} px", self.described):
+            with needing_memory(f"one slice of {batch[0].edges[0]} x {batch[0].edges[1]} px", self.described):
                 return self._runner.encode(batch)
         try:
             return self._runner.encode(batch)

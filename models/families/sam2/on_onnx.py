@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from promptseg.errors import ModelError
 from promptseg.models.checkpoints import weights_bytes
 from promptseg.models.families.sam.onnx_sessions import describe, open_encoder, open_session
+from promptseg.models.families.sam.planes import Planes, inputs
 from promptseg.models.families.sam.wire import WirePrompts
 from promptseg.models.runtime import Placement
 
@@ -92,10 +94,10 @@ class Sam2OnnxRunner:
         self.nbytes = weights_bytes(encoder) + weights_bytes(decoder)
         self.described = describe(self._encoder, placed.precision)
 
-    def encode(self, batch: FloatArray) -> list[Features]:
-        """(n, 3, h, w) -> n times "image" (256, h/16, w/16), "fine" (64, h/8, w/8) and "finest" (32, h/4, w/4)."""
+    def encode(self, batch: Sequence[Planes]) -> list[Features]:
+        """Planes -> as many times "image" (256, h/16, w/16), "fine" (64, h/8, w/8) and "finest" (32, h/4, w/4)."""
         made = []
-        for pixels in batch:
+        for pixels in inputs(batch):
             levels = self._encoder.run(list(ENCODER_OUTPUTS), {"pixels": pixels[None]})
             made.append({n: np.asarray(x[0], np.float32) for n, x in zip(ENCODER_OUTPUTS, levels, strict=True)})
         return made

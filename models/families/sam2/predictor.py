@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import ModelError, did_you_mean
 from promptseg.models.checkpoints import match_keys, read_state
+from promptseg.models.families.sam.planes import Planes
 from promptseg.models.families.sam.predictor import SamOptions, SamPredictor, SamRunner
 from promptseg.models.families.sam.wire import WirePrompts
 from promptseg.models.families.sam2.shapes import HIERA, TRACKING_KEYS, rename_keys, vision_config
@@ -108,12 +110,14 @@ class Sam2Runner:
 
         return nullcontext() if self._type is None else torch.autocast(self._device.type, self._type)
 
-    def encode(self, batch: FloatArray) -> list[Features]:
-        """(n, 3, h, w) -> n times "image" (256, h/16, w/16), "fine" (64, h/8, w/8) and "finest" (32, h/4, w/4)."""
+    def encode(self, batch: Sequence[Planes]) -> list[Features]:
+        """Planes -> as often "image" (256, h/16, w/16), "fine" (64, h/8, w/8) and "finest" (32, h/4, w/4)."""
         import torch
 
+        from promptseg.models.families.sam.planes_on_torch import inputs_on
+
         with torch.inference_mode(), self._autocast():
-            levels = self._model.get_image_embeddings(torch.from_numpy(batch).to(self._device))
+            levels = self._model.get_image_embeddings(inputs_on(self._device, batch))
         finest, fine, image = (np.asarray(level.float().cpu().numpy()) for level in levels)
         return [{"image": image[i], "fine": fine[i], "finest": finest[i]} for i in range(len(batch))]
 

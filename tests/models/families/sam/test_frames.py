@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from promptseg.errors import ModelError
-from promptseg.models.families.sam.frames import KINDS, Frame, content, prepare, prepare_cut, trimmed
+from promptseg.models.families.sam.frames import KINDS, Frame, content, prepare, prepare_cut
+from promptseg.models.families.sam.planes import inputs
 
 pytestmark = pytest.mark.torch
 
@@ -18,7 +19,8 @@ def test_medsam_s_input_is_its_own_script_s_to_the_bit(slices, which):
     rgb = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
     grown = transform.resize(rgb, (256, 256), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
     expected = (grown - grown.min()) / np.clip(grown.max() - grown.min(), a_min=1e-8, a_max=None)
-    made, frame = prepare("medsam", image.astype(np.float32) / 255, 256)
+    planes, frame = prepare("medsam", image.astype(np.float32) / 255, 256)
+    made = inputs([planes])[0]
     assert frame.inner == (256, 256)
     assert np.array_equal(made, expected.transpose(2, 0, 1).astype(np.float32))
 
@@ -29,7 +31,8 @@ def test_lite_medsam_keeps_the_shape_and_pads(slices):
     size = (int(image.shape[1] * scale + 0.5), int(image.shape[0] * scale + 0.5))
     small = cv2.resize(np.repeat(image[..., None], 3, 2), size, interpolation=cv2.INTER_AREA)
     expected = np.pad((small - small.min()) / (small.max() - small.min()), ((0, 256 - size[1]), (0, 0), (0, 0)))
-    made, frame = prepare("lite-medsam", image.astype(np.float32) / 255, 256)
+    planes, frame = prepare("lite-medsam", image.astype(np.float32) / 255, 256)
+    made = inputs([planes])[0]
     assert frame.inner == size[::-1]
     assert np.abs(made - expected.transpose(2, 0, 1)).max() < 1e-6
 
@@ -38,7 +41,8 @@ def test_sam_med2d_normalises_then_takes_the_nearest(slices):
     image = slices[2]
     normalised = (image - np.array([123.675, 116.28, 103.53])) / np.array([58.395, 57.12, 57.375])
     expected = cv2.resize(normalised, (256, 256), interpolation=cv2.INTER_NEAREST).transpose(2, 0, 1)
-    made, frame = prepare("sam-med2d", image.astype(np.float32) / 255, 256)
+    planes, frame = prepare("sam-med2d", image.astype(np.float32) / 255, 256)
+    made = inputs([planes])[0]
     assert frame.inner == (256, 256)
     assert np.abs(made - expected).max() < 1e-5
 
@@ -50,7 +54,8 @@ def test_sam2_agrees_with_torch_s_antialiased_resampling(slices):
     resized = torch.nn.functional.interpolate(pixels, (224, 224), mode="bilinear", antialias=True)[0]
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = (resized - mean[:, None, None]) / deviation[:, None, None]
-    made, _ = prepare("sam2", image.astype(np.float32) / 255, 224)
+    planes, _ = prepare("sam2", image.astype(np.float32) / 255, 224)
+    made = inputs([planes])[0]
     assert np.abs(made - expected.numpy()).max() < 1e-4
 
 
@@ -59,7 +64,8 @@ def test_sam2_agrees_with_torch_s_antialiased_resampling(slices):
 def test_any_shape_and_value_is_taken_and_given_back(kind, shape):
     pixels = np.random.default_rng(0).random(shape).astype(np.float32)
     pixels.flat[0], pixels.flat[-1] = np.nan, np.inf
-    made, frame = prepare(kind, pixels, 64)
+    planes, frame = prepare(kind, pixels, 64)
+    made = inputs([planes])[0]
     assert np.isfinite(made).all()
     assert made.shape == ((3, *shape[:2]) if kind == "as-is" else (3, 64, 64))
     assert made.dtype == np.float32
@@ -87,18 +93,12 @@ def test_a_mask_goes_down_and_up_again():
     assert (back & (logits > 0)).sum() / (back | (logits > 0)).sum() > 0.9
 
 
-def test_trimming_cuts_whole_patches():
-    pixels = np.random.default_rng(0).random((50, 128)).astype(np.float32)
-    made, frame = prepare("sam", pixels, 128)
-    assert trimmed(made, frame).shape == (3, 64, 128)
-
-
 def test_what_is_cut_out_on_all_sides_comes_back_where_it_was():
     pixels = np.zeros((128, 128), np.float32)
     pixels[40:80, 56:120] = 0.5
-    made, frame = prepare_cut("sam", pixels, 256)
+    planes, frame = prepare_cut("sam", pixels, 256)
     assert frame.cut == (32, 48, 88, 128)
-    assert made.shape == (3, 112, 160)
+    assert planes.edges == (112, 160)
     low = np.full((28, 40), -8, np.float32)  # a quarter of the input, as the decoder answers
     low[4:24, 4:36] = 8  # the object, as it lies in the cut
     back = frame.restore(low, 64) > 0
@@ -123,10 +123,11 @@ def test_a_table_is_cut_off_and_what_is_thick_stays():
     assert content(np.ones((9, 9, 3), np.float32)) is None
 
 
-def test_padding_of_litemedsam_is_left_out_and_stretched_inputs_stay():
+def test_padding_is_left_out_in_whole_patches_and_stretched_inputs_stay():
     pixels = np.random.default_rng(0).random((50, 128)).astype(np.float32)
-    assert prepare_cut("lite-medsam", pixels, 256)[0].shape == (3, 112, 256)
-    assert prepare_cut("medsam", pixels, 64)[0].shape == (3, 64, 64)
+    assert prepare_cut("sam", pixels, 128)[0].edges == (64, 128)
+    assert prepare_cut("lite-medsam", pixels, 256)[0].edges == (112, 256)
+    assert prepare_cut("medsam", pixels, 64)[0].edges == (64, 64)
 
 
 def test_an_unknown_way_is_named():

@@ -12,6 +12,7 @@ from promptseg.models.predictor import Prior, SliceImage, SlicePrompts
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from promptseg.models.families.sam.on_torch import TorchSamRunner  # noqa: E402
+from promptseg.models.families.sam.planes import inputs  # noqa: E402
 from promptseg.models.families.sam.predictor import SamOptions, SamPredictor  # noqa: E402
 from promptseg.models.families.sam.wire import to_wire  # noqa: E402
 from promptseg.models.runtime import Device  # noqa: E402
@@ -56,9 +57,9 @@ def test_the_input_is_the_reference_s_bit_for_bit(segment_anything, reference_sa
     transform = segment_anything.utils.transforms.ResizeLongestSide(192)
     resized = torch.as_tensor(transform.apply_image(rgb(image))).permute(2, 0, 1)[None]
     theirs = reference_sam.preprocess(resized)[0].numpy()
-    ours, frame = frames.prepare("sam", image.astype(np.float32) / 255, 192)
+    planes, frame = frames.prepare("sam", image.astype(np.float32) / 255, 192)
     assert frame.inner == tuple(resized.shape[-2:])
-    assert np.abs(ours - theirs).max() < 1e-5
+    assert np.array_equal(inputs([planes])[0], theirs)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2], ids=["CT", "X-ray", "ultrasound in colour"])
