@@ -49,7 +49,7 @@ def _resampled(levels: Tensor, shape: tuple[int, int]) -> Tensor:
 def _along(levels: Tensor, axis: int, wanted: int) -> Tensor:
     places, weights = (torch.from_numpy(a).to(levels.device) for a in taps(levels.shape[axis], wanted))
     line = [-1 if d == axis else 1 for d in range(4)]
-    total: Tensor | int = 1 << (ROUNDING_BITS - 1)
+    total = torch.tensor(1 << (ROUNDING_BITS - 1), dtype=torch.int32, device=levels.device)
     for k in range(places.shape[1]):
         total = levels.index_select(axis, places[:, k]).int() * weights[:, k].view(line) + total
     return (total >> ROUNDING_BITS).clamp(0, 255).to(torch.uint8)

@@ -64,7 +64,7 @@ def answer_in_volume(
     drawn = bounds(mask)
     if drawn is not None and _without(mask, known).any():
         if boxed is not None:
-            grid, new = around_box(boxed, told.span, looker.frame), ()
+            grid, new = around_box(boxed, told.span, looker.frame), told.clicks[:0]
         else:
             grid, new = _around_mask(looker, mask, drawn, state.answer), told.clicks[len(state.told.clicks) :]
         return _corrected(looker, mask, replace(state, told=told), grid, new)
