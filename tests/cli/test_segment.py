@@ -145,3 +145,28 @@ def test_ctrl_c_says_what_stands(
     monkeypatch.setattr(promptseg.Session, "add", stop)
     done = program("segment", scan, "--point", "2,20,18", *CLASSICAL, "-o", tmp_path / "m.nii.gz")
     assert (done.code, done.err) == (130, "promptseg: interrupted; nothing was written\n")
+
+
+def test_the_mode_decides_who_answers_and_only_a_3d_network_has_probabilities(
+    scan: Path, program: Callable[..., Any], tmp_path: Path
+) -> None:
+    given = ("segment", scan, "--box", "1,10,9,5,30,27", "--probabilities", tmp_path / "p.nii.gz", "--json", "-o")
+    done = program(*given, tmp_path / "v.nii.gz", "--mode", "volume")
+    assert done.code == 0, done.err
+    assert str(tmp_path / "p.nii.gz") in done.data["files"]
+    image, mask, found = (sitk.ReadImage(str(path)) for path in (scan, tmp_path / "v.nii.gz", tmp_path / "p.nii.gz"))
+    for made in (mask, found):
+        assert made.GetSize() == image.GetSize()
+        np.testing.assert_allclose(made.GetOrigin(), image.GetOrigin(), atol=1e-4)
+        np.testing.assert_allclose(made.GetDirection(), image.GetDirection(), atol=1e-6)
+    probability, segmented = sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(mask) == 1
+    assert 0 <= probability.min() < 0.1 < 0.9 < probability.max() <= 1
+    np.testing.assert_array_equal(probability > 0.5, segmented)
+
+    walked = program(*given, tmp_path / "s.nii.gz", "--mode", "slices")
+    assert walked.code == 1
+    assert "3D network" in walked.err
+    assert not (tmp_path / "s.nii.gz").exists()
+    unknown = program(*given, tmp_path / "s.nii.gz", "--mode", "volum")
+    assert unknown.code == 1
+    assert "volume" in unknown.err

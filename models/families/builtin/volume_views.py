@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from promptseg.models.volume_predictor import AxisRange, KnownSlice, SliceBox, View, ViewPrompts
 
-__all__ = ["CHANNELS", "CLICK_REACH", "draw_view", "prompted_axis", "to_network", "to_view"]
+__all__ = ["CHANNELS", "CLICK_REACH", "draw_view", "emboldened", "prompted_axis", "to_network", "to_view"]
 
 T = TypeVar("T", bound=np.generic)
 FloatArray = NDArray[np.float32]
@@ -75,6 +75,22 @@ def draw_view(view: View, axis: int) -> FloatArray:
         drawn = maps[name]
         if drawn is not None:
             channel[:] = to_network(drawn, axis)
+    return out
+
+
+def emboldened(maps: FloatArray, reach: float, previous: bool) -> FloatArray:
+    """Return a drawn view in which clicks and strokes reach farther.
+
+    Args:
+        maps: float32 (len(CHANNELS), ...), see ``draw_view``; not changed.
+        reach: voxels, in place of ``CLICK_REACH``.
+        previous: whether the earlier answer is still shown.
+    """
+    out = maps.copy()
+    clicks = slice(CHANNELS.index("positive"), CHANNELS.index("negative") + 1)
+    np.power(out[clicks], np.float32(CLICK_REACH / reach), out=out[clicks])
+    if not previous:
+        out[CHANNELS.index("previous")] = 0
     return out
 
 
