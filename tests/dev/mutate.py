@@ -1,35 +1,62 @@
 """Change the code, one small place at a time, and see whether a test notices: ``make mutate``.
 
-    python tests/dev/mutate.py volume session --sample 60 --minutes 20
+    python tests/dev/mutate.py volume session --sample 60 --seed 1 --minutes 20
 
-Cosmic Ray makes the changes, in a copy of the package under build/mutate; the tests of a room are asked about its code.
-Printed are the changes that no test noticed, and the share that was noticed. Left out is what no test could notice:
-annotations and names for type checkers.
+Cosmic Ray makes the changes, in a copy of the package under build/mutate. The room's tests run once as the code is, to
+see which tests reach which line; a change is then shown to those that reach it, the quickest first, each time in a fork
+of this process, in which all libraries are imported already. Printed are the changes that no test noticed, and the
+share that was noticed. Left out is what no test could notice: annotations and names for type checkers.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
+import contextlib
+import difflib
+import importlib
+import json
 import os
 import random
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import Any
 
+import coverage
+import pytest
 from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import WorkItem, WorkResult
+from cosmic_ray.work_item import MutationSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "build" / "mutate"
 ROOMS = {"volume": ["tests/volume"], "session": ["tests/session"], "engine": ["tests/engine"]}
-TIMEOUT_S = 300.0
-SEED = 1
+LIBRARIES = ("cv2", "fastapi", "httpx", "hypothesis", "numpy", "onnxruntime", "pydicom", "scipy.ndimage", "SimpleITK")
+PYTEST = (
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-m",
+    "not (server or browser or torch or slow)",
+    "-k",
+    "not remote",
+)
+SLOWER = 3  # times of what the tests took as the code is, and
+PATIENCE_S = 30.0  # this on top: a change that takes longer has been noticed
+MEMORY_BYTES = 16 << 30  # of addresses: a change that asks for more has been noticed
 
 Span = tuple[int, int]
 
@@ -39,19 +66,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rooms", nargs="*", default=list(ROOMS), help=f"of promptseg: {', '.join(ROOMS)}")
     parser.add_argument("--sample", type=int, default=0, help="changes per room, drawn at random (default: all)")
+    parser.add_argument("--seed", type=int, default=1, help="which ones are drawn")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="per room; what was done by then counts")
     parser.add_argument("--bar", type=float, default=85.0, help="percent to be noticed")
     asked = parser.parse_args()
     copy_package()
     scores = []
     for room in asked.rooms:
+        reach = Reach.of(room)
         noticed = total = 0
-        for result in run(room, asked.sample, time.monotonic() + 60 * asked.minutes):
-            total, noticed = total + 1, noticed + result.is_killed
-            if not result.is_killed:
-                print(result.diff, flush=True)  # noqa: T201  # what a person runs this for
+        deadline = time.monotonic() + 60 * asked.minutes
+        for change in drawn(room, asked.sample, asked.seed):
+            if time.monotonic() > deadline:
+                break
+            diff, seen = noticed_by(reach, change)
+            total, noticed = total + 1, noticed + seen
+            if not seen:
+                print(diff, flush=True)  # noqa: T201  # what a person runs this for
         score = 100 * noticed / max(1, total)
-        print(f"{room}: {noticed} of {total} noticed, {score:.0f} %", flush=True)  # noqa: T201
+        print(f"{room}: {noticed} of {total} noticed, {score:.0f} % (seed {asked.seed})", flush=True)  # noqa: T201
         scores.append(score)
     return 0 if min(scores) >= asked.bar else 1
 
@@ -63,36 +96,147 @@ def copy_package() -> None:
     shutil.copytree(ROOT / "promptseg", COPY / "promptseg", ignore=skipped)
     for inner in ("app", "models"):
         shutil.copytree(ROOT / inner, COPY / "promptseg" / inner, ignore=skipped)
-    os.environ["PYTHONPATH"] = str(COPY)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a change within the same second must be seen
-    taken = [sys.executable, "-P", "-c", "import promptseg; print(promptseg.__file__)"]  # -P: not from this folder
-    if not subprocess.run(taken, capture_output=True, text=True, check=True, cwd=ROOT).stdout.startswith(str(COPY)):
-        sys.exit("the tests would import another copy of the package than the one that is changed")
+    compileall.compile_dir(COPY, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)  # by content, not by time
+    sys.dont_write_bytecode = True
+    os.chdir(ROOT)
+    os.environ["PYTHONPATH"] = str(COPY)  # for processes that tests start
+    sys.path.insert(0, str(COPY))
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
-def run(room: str, sample: int, deadline: float) -> Iterator[WorkResult]:
-    """Make a room's changes, or a sample of them, until the deadline; yield what the tests said."""
-    command = f"{sys.executable} -P -m pytest -x -q -p no:cacheprovider {' '.join(ROOMS[room])}"
-    if subprocess.run(command.split(), cwd=ROOT, check=False).returncode:
-        sys.exit(f"the tests of {room} fail before anything was changed")
+def in_fork(call: Callable[[], int], seconds: float) -> int:
+    """Return how a call ended in a process of its own: 0 for a status of 0; what takes longer is killed."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            os.setpgid(0, 0)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            signal.alarm(int(20 * seconds))  # a deadlock takes no time of the processor
+            status = call()
+        os._exit(status)
+    _, how = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return how
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which tests reach which lines.
+
+    Attributes:
+        seconds: what each test took, by its id.
+        contexts: ids of tests, files of tests (what their fixtures share) or "" (imports), by file and line.
+    """
+
+    seconds: dict[str, float]
+    contexts: dict[str, dict[int, list[str]]]
+
+    @classmethod
+    def of(cls, room: str) -> Reach:
+        """Run a room's tests on the code as it is."""
+        told = COPY / f"{room}.json"
+
+        def run() -> int:
+            watcher = _Watcher(str(COPY / "promptseg" / room))
+            status = int(pytest.main([*PYTEST, *ROOMS[room]], plugins=[watcher]))
+            told.write_text(json.dumps(watcher.told()))
+            return status
+
+        if in_fork(run, 3600):
+            sys.exit(f"the tests of {room} fail before anything was changed, or import another copy of the package")
+        seconds, contexts = json.loads(told.read_text())
+        return cls(seconds, {file: {int(n): c for n, c in lines.items()} for file, lines in contexts.items()})
+
+    def tests(self, path: Path, lines: range) -> list[str]:
+        """Return the tests that reach a line, the quickest first; those of the whole file for what imports it."""
+        known = self.contexts.get(str(path), {})
+        found = {context for line in lines for context in known.get(line, [])}
+        if not found - {""}:
+            found = {context for contexts in known.values() for context in contexts} if found else set()
+        reached = (t for t in self.seconds if any(t == c or t.startswith(f"{c}::") for c in found))
+        return sorted(reached, key=lambda test: self.seconds[test])
+
+
+class _Watcher:
+    """Notes, while tests run, what each takes and which lines it reaches."""
+
+    def __init__(self, folder: str) -> None:
+        self._coverage = coverage.Coverage(data_file=None, source=[folder], config_file=False)
+        self._seconds: dict[str, float] = {}
+        self._test = ""
+
+    def pytest_sessionstart(self) -> None:
+        self._coverage.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        self._test, began = item.nodeid, time.process_time()
+        self._coverage.switch_context(item.nodeid)
+        result = yield
+        self._seconds[item.nodeid] = time.process_time() - began
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+        self._coverage.switch_context(request.node.nodeid)  # a file's, where its tests share the fixture
+        try:
+            return (yield)
+        finally:
+            self._coverage.switch_context(self._test)
+
+    def told(self) -> tuple[dict[str, float], dict[str, dict[int, list[str]]]]:
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        return self._seconds, {file: data.contexts_by_lineno(file) for file in data.measured_files()}
+
+
+def noticed_by(reach: Reach, change: MutationSpec) -> tuple[str, bool]:
+    """Make a change, show it to the tests that reach it and take it back; return it as a diff, and whether one saw."""
+    path = Path(change.module_path)
+    tests = reach.tests(path, statement(path, change.start_pos[0]))
+    operator = get_operator(change.operator_name)(**change.operator_args)
+    with use_mutation(path, operator, change.occurrence) as (old, new):
+        took = sum(reach.seconds[test] for test in tests)
+        seen = bool(tests) and in_fork(lambda: int(pytest.main([*PYTEST, *tests])), SLOWER * took + PATIENCE_S) != 0
+    name = str(path.relative_to(COPY))
+    return "".join(difflib.unified_diff(old.splitlines(True), (new or "").splitlines(True), name, name, n=1)), seen
+
+
+def statement(path: Path, line: int) -> range:
+    """Return the lines of the statement on a line: of one that holds others, those before the first of them."""
+    found = range(line, line + 1)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):  # from the outside in
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case) and hasattr(node, "lineno"):
+            body = getattr(node, "body", None)
+            end = body[0].lineno if body else (node.end_lineno or node.lineno) + 1
+            if node.lineno <= line < max(end, node.lineno + 1):
+                found = range(node.lineno, max(end, node.lineno + 1))
+    return found
+
+
+def drawn(room: str, sample: int, seed: int) -> list[MutationSpec]:
+    """Return changes of a room drawn at random, all where ``sample`` is 0."""
     items = changes(COPY / "promptseg" / room)
-    random.Random(SEED).shuffle(items)
-    for item in items[: sample or None]:
-        if time.monotonic() > deadline:
-            return
-        yield mutate_and_test(item.mutations, command, TIMEOUT_S)
+    random.Random(seed).shuffle(items)
+    return items[: sample or None]
 
 
-def changes(folder: Path) -> list[WorkItem]:
+def changes(folder: Path) -> list[MutationSpec]:
     """Return every change that a test could notice."""
     with use_db(str(COPY / f"{folder.name}.sqlite"), WorkDB.Mode.create) as database:
         init(sorted(folder.rglob("*.py")), database, {})
-        found = list(database.work_items)
-    silent = {path: list(annotations(path)) for path in {item.mutations[0].module_path for item in found}}
+        found = [item.mutations[0] for item in database.work_items]
+    found.sort(key=lambda change: (str(change.module_path), change.operator_name, change.occurrence))
+    silent = {path: list(annotations(Path(path))) for path in {str(change.module_path) for change in found}}
     return [
-        item
-        for item in found
-        if not any(a <= item.mutations[0].start_pos < b for a, b in silent[item.mutations[0].module_path])
+        change for change in found if not any(a <= change.start_pos < b for a, b in silent[str(change.module_path)])
     ]
 
 

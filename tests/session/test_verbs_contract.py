@@ -50,11 +50,12 @@ def study(client: Client, scan: Path) -> str:
 
 
 @pytest.fixture
-def opened(client: Client, study: str, scan: Path) -> Callable[[str], Any]:
+def opened(request: pytest.FixtureRequest, scan: Path) -> Callable[[str], Any]:
     def make(kind: str) -> Any:
         if kind == "local":
             return promptseg.open_session(scan, MODEL)
         if kind == "remote":
+            client, study = (request.getfixturevalue(name) for name in ("client", "study"))
             return client.session_on(study, MODEL)
         return Drawing(promptseg.read_volume(scan), MODEL, "cpu", 1 << 26)
 

@@ -21,6 +21,7 @@ from promptseg.models.builtin.training.export import read_member
 from promptseg.models.builtin.training.network import PromptNet
 from promptseg.models.builtin.training.real import RealImages
 from promptseg.models.builtin.training.recipe import Recipe, Stage, rate_at
+from promptseg.models.builtin.training.resumable import ResumableTraining
 from promptseg.models.builtin.training.rounds import Interaction
 from promptseg.models.builtin.training.samples import Sample, make_samples
 from promptseg.models.families.builtin.views import CHANNELS
@@ -129,7 +130,7 @@ class Together:
         return mean
 
 
-class Trainer:
+class Trainer(ResumableTraining):
     """One process of a run: the network, its optimiser and its people."""
 
     def __init__(self, recipe: Recipe, out: Path, device: str, rank: int, together: Together) -> None:
@@ -137,36 +138,14 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.images = None if recipe.images is None else RealImages(Path(recipe.images))
         self.halved = device != "cpu" or torch.cpu._is_avx512_bf16_supported()  # emulated it takes 2.7 times as long
-        self.network = PromptNet(recipe.member).to(device)
+        network = PromptNet(recipe.member).to(device)
         if recipe.start is not None:
             start = BUILTIN_ONNX if recipe.start == "shipped" else Path(recipe.start)
-            self.network.load_state_dict(read_member(start, recipe.member))
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.03)
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.step, self.samples, self.spent_s = 0, 0, 0.0
+            network.load_state_dict(read_member(start, recipe.member))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.03)
+        super().__init__(network, optimiser, out, device)
         self.recent: dict[str, deque[float]] = {}
-        self.checkpoint = out / "last.pt"
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average = state["average"]
-            self.step, self.samples, self.spent_s = state["step"], state["samples"], state["spent_s"]
-
-    def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "samples": self.samples,
-            "spent_s": self.spent_s,
-        }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
 
     def rate(self) -> float:
         """Learning rate now."""
@@ -193,14 +172,8 @@ class Trainer:
         self.step += 1
         self.samples += len(views) * self.recipe.processes
         if self.rank == 0:
-            self._average()
+            self.take_into_average(self.recipe.decay)
         return torch.sigmoid(logits.detach())
-
-    def _average(self) -> None:
-        keep = min(self.recipe.decay, self.step / (self.step + 10))
-        with torch.no_grad():
-            for key, value in self.network.state_dict().items():
-                self.average[key].lerp_(value, 1 - keep)
 
     def play(self, batch: list[tuple[Interaction, int]], size: int) -> list[tuple[Interaction, int]]:
         """One step on a batch of interactions and the rounds left in each; returns those that go on."""

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
 
-from promptseg.models.builtin.training.export import OPSET, halve, read_weights
+from promptseg.models.builtin.training.onnx_file import read_weights, write_network
 from promptseg.models.builtin.training3d.network import VolumeNet
 from promptseg.models.families.builtin.volume_views import CHANNELS
 
 __all__ = ["export", "load_average", "read_network"]
 
-log = logging.getLogger(__name__)
-
 PREFIX = "network."
 """Of the weights' names in the file."""
 
 EXAMPLE = (2, len(CHANNELS), 32, 48, 64)
-"""Shape that the network is traced with; batch and edges stay free."""
+"""Shape that the network is traced with."""
 
 
 class _Scored(nn.Module):
@@ -39,25 +34,8 @@ class _Scored(nn.Module):
 
 
 def export(network: VolumeNet, out: Path) -> str:
-    """Write ``out``; returns its sha256. The legacy exporter is used, see the 2D network's export."""
-    free = {0: "n", 2: "depth", 3: "height", 4: "width"}
-    torch.onnx.export(
-        _Scored(network.eval()),
-        (torch.zeros(EXAMPLE),),
-        str(out),
-        input_names=["view"],
-        output_names=["logits", "score"],
-        dynamic_axes={"view": free, "logits": free, "score": {0: "n"}},
-        opset_version=OPSET,
-        do_constant_folding=False,  # keeps the names of all weights; ONNX Runtime folds when it loads
-        dynamo=False,
-    )
-    halved = halve(onnx.load(str(out)))
-    onnx.checker.check_model(halved)
-    onnx.save(halved, str(out))
-    digest = hashlib.sha256(out.read_bytes()).hexdigest()
-    log.info("%s: %d bytes, sha256 %s", out, out.stat().st_size, digest)
-    return digest
+    """Write ``out``; returns its sha256. The batch and all edges stay free."""
+    return write_network(_Scored(network.eval()), EXAMPLE, ("depth", "height", "width"), out)
 
 
 def load_average(checkpoint: Path) -> VolumeNet:

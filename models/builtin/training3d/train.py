@@ -18,6 +18,7 @@ from torch.nn import functional
 from promptseg.errors import SettingsError
 from promptseg.models.builtin import BUILTIN_3D_ONNX
 from promptseg.models.builtin.training.recipe import rate_at, stage_at
+from promptseg.models.builtin.training.resumable import ResumableTraining
 from promptseg.models.builtin.training3d.anatomy import LabelMaps
 from promptseg.models.builtin.training3d.appearance import rephotograph
 from promptseg.models.builtin.training3d.export import read_network
@@ -79,38 +80,16 @@ def dice_of(logits: Tensor, target: Tensor) -> Tensor:
     return (2 * (answer * truth).sum(1) + 1) / (answer.sum(1) + truth.sum(1) + 1)
 
 
-class Trainer:
+class Trainer(ResumableTraining):
     """One run: the network, its optimiser, its scenes and people."""
 
     def __init__(self, recipe: Recipe, out: Path, device: str = "cpu", label_maps: LabelMaps | None = None) -> None:
         self.recipe, self.device, self.label_maps = recipe, device, label_maps
         torch.manual_seed(recipe.seed)
-        self.network = _first_network(recipe).to(device)
-        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in torch's stubs
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.03)
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.step, self.samples, self.spent_s = 0, 0, 0.0
-        self.checkpoint = out / "last.pt"
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average = state["average"]
-            self.step, self.samples, self.spent_s = state["step"], state["samples"], state["spent_s"]
-
-    def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "samples": self.samples,
-            "spent_s": self.spent_s,
-        }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        network = _first_network(recipe).to(device)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # missing in torch's stubs
+        optimiser = torch.optim.AdamW(network.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.03)
+        super().__init__(network, optimiser, out, device)
 
     def run(self) -> None:
         """Train to the recipe's end, block by block; everything random begins anew in each, so a run can resume."""
@@ -139,15 +118,9 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.recipe.stages, self.step, WARM_UP)
         self.optimiser.step()
-        self._average()
+        self.take_into_average(self.recipe.decay)
         self.step, self.samples = self.step + 1, self.samples + len(views)
         return torch.sigmoid(logits.detach()), reached
-
-    def _average(self) -> None:
-        keep = min(self.recipe.decay, self.step / (self.step + 10))
-        with torch.no_grad():
-            for key, value in self.network.state_dict().items():
-                self.average[key].lerp_(value, 1 - keep)
 
     def _block(self, stage: Stage) -> float:
         """The steps up to the next checkpoint; returns their mean Dice."""
