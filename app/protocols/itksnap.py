@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from starlette.datastructures import UploadFile
 from promptseg.app.door.caller import Who
 from promptseg.app.live.queueing import Turn
 from promptseg.app.protocols.drawing import Drawing, lasso_prompts, point_prompt, scribble_prompt
-from promptseg.app.protocols.viewers import Viewer, Viewers
-from promptseg.app.protocols.work import begin, in_turn, our_errors_as_400, places
+from promptseg.app.protocols.viewers import Viewers
+from promptseg.app.protocols.work import Visit, begin, json_object, our_errors_as_400, places
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.prompts import Prompt
@@ -58,33 +57,23 @@ def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
     app.include_router(router)
 
 
-@dataclass(frozen=True)
-class _Guest:
-    viewer: Viewer[Place]
-    viewers: Viewers[Place]
-    state: AppState
-
-    async def turn(self, call: Callable[[Turn], Any]) -> Any:
-        return await in_turn(self.state, self.viewer.owner, self.viewer.token, call)
-
-
 def _open(who: Who) -> AppState:
     if who.state.settings.auth != "none":
         raise HTTPException(403, "ITK-SNAP's protocol has no login; use a server without users on this machine")
     return who.state
 
 
-def _guest(sid: str, request: Request, who: Who) -> _Guest:
+def _guest(sid: str, request: Request, who: Who) -> Visit[Place]:
     viewers: Viewers[Place] = request.app.state.itksnap
     state = _open(who)
     viewer = viewers.find(who.user, sid)
     if viewer is None:
         raise HTTPException(404, "this session has ended; reload the image or restart ITK-SNAP")
-    return _Guest(viewer, viewers, state)
+    return Visit(viewer, viewers, state)
 
 
 Open = Annotated[AppState, Depends(_open)]
-Guest = Annotated[_Guest, Depends(_guest)]
+Guest = Annotated[Visit[Place], Depends(_guest)]
 
 
 @router.get("/status")
@@ -183,7 +172,7 @@ async def end_session(guest: Guest) -> dict[str, str]:
     return {"message": "Session ended"}
 
 
-async def _prompted(guest: _Guest, make: Callable[[Shape], list[Prompt]]) -> dict[str, str]:
+async def _prompted(guest: Visit[Place], make: Callable[[Shape], list[Prompt]]) -> dict[str, str]:
     with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         drawing = _image(place)
 
@@ -210,7 +199,7 @@ def _inside(voxel: tuple[float, float, float], positive: bool, shape: Shape) -> 
     return [point_prompt(voxel, positive, shape)]
 
 
-async def _mask(request: Request, guest: _Guest) -> NDArray[Any]:
+async def _mask(request: Request, guest: Visit[Place]) -> NDArray[Any]:
     with our_errors_as_400():
         drawing = _image(guest.viewer.content)
         raw, data = await _uploaded(request, guest.state)
@@ -232,13 +221,7 @@ async def _uploaded(request: Request, state: AppState) -> tuple[bytes, dict[str,
         raw = await file.read(limit + 1)
     if len(raw) > limit:
         raise PromptError(f"expected at most {limit} bytes, got more")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise PromptError(f"expected JSON in the part 'metadata': {exc}") from exc
-    if not isinstance(data, dict):
-        raise PromptError("expected a JSON object in the part 'metadata'")
-    return raw, data
+    return raw, json_object(text, "the part 'metadata'")
 
 
 def _array(raw: bytes, data: Mapping[str, Any], state: AppState) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.datastructures import FormData, UploadFile
 
 from promptseg.app.protocols.drawing import Drawing, point_prompt
+from promptseg.app.protocols.work import json_object
 from promptseg.errors import PromptError
 from promptseg.prompts import Box, Prompt
 from promptseg.volume import Geometry
@@ -34,13 +35,7 @@ async def params_of(form: FormData) -> dict[str, Any]:
     text = form.get("params") or "{}"
     if isinstance(text, UploadFile):
         text = (await text.read(PARAMS_BYTES)).decode("utf-8", "replace")
-    try:
-        params = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise PromptError(f"expected JSON in the part 'params': {exc}") from exc
-    if not isinstance(params, dict):
-        raise PromptError("expected a JSON object in the part 'params'")
-    return params
+    return json_object(text, "the part 'params'")
 
 
 def prompts_of(params: Mapping[str, Any], shape: Shape) -> list[Prompt]:

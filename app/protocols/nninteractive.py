@@ -32,8 +32,8 @@ from promptseg.app.protocols.nnwire import (
     prediction,
     volume_of,
 )
-from promptseg.app.protocols.viewers import Viewer, Viewers
-from promptseg.app.protocols.work import begin, body_of, in_turn, model_of, our_errors_as_400, places
+from promptseg.app.protocols.viewers import Viewers
+from promptseg.app.protocols.work import Visit, begin, body_of, json_object, model_of, our_errors_as_400, places
 from promptseg.app.state import AppState
 from promptseg.errors import PromptError
 from promptseg.models.weights.registry import model_card
@@ -106,27 +106,15 @@ def add(app: FastAPI, viewers: Viewers[Place] | None = None) -> None:
     app.include_router(router)
 
 
-@dataclass(frozen=True)
-class _Guest:
-    """A request of a viewer that has been let in."""
-
-    viewer: Viewer[Place]
-    viewers: Viewers[Place]
-    state: AppState
-
-    async def turn(self, call: Callable[[Turn], Any]) -> Any:
-        return await in_turn(self.state, self.viewer.owner, self.viewer.token, call)
-
-
-def _guest(request: Request, who: Who) -> _Guest:
+def _guest(request: Request, who: Who) -> Visit[Place]:
     viewers: Viewers[Place] = request.app.state.nninteractive
     viewer = viewers.find(who.user, request.headers.get("X-Lease-Token"))
     if viewer is None:
         raise HTTPException(410, "this place is no longer held: it was idle too long, or the server restarted")
-    return _Guest(viewer, viewers, who.state)
+    return Visit(viewer, viewers, who.state)
 
 
-Guest = Annotated[_Guest, Depends(_guest)]
+Guest = Annotated[Visit[Place], Depends(_guest)]
 
 
 @router.get("/healthz")
@@ -305,7 +293,7 @@ async def add_initial_seg(request: Request, guest: Guest) -> Response:
     return await _step(guest, step)
 
 
-async def _prompted(guest: _Guest, data: Mapping[str, Any], make: Callable[[Shape], list[Prompt]]) -> Response:
+async def _prompted(guest: Visit[Place], data: Mapping[str, Any], make: Callable[[Shape], list[Prompt]]) -> Response:
     run = bool(data.get("run_prediction", True))
 
     def step(drawing: Drawing, turn: Turn) -> tuple[bool, Changed | None]:
@@ -317,7 +305,7 @@ async def _prompted(guest: _Guest, data: Mapping[str, Any], make: Callable[[Shap
     return await _step(guest, step)
 
 
-async def _step(guest: _Guest, step: Callable[[Drawing, Turn], tuple[bool, Changed | None]]) -> Response:
+async def _step(guest: Visit[Place], step: Callable[[Drawing, Turn], tuple[bool, Changed | None]]) -> Response:
     """Do a step on the viewer's drawing and answer with the box that changed."""
     with guest.viewers.using(guest.viewer) as place, our_errors_as_400():
         drawing, dtype = place.ready(), place.dtype
@@ -341,12 +329,7 @@ async def _json(request: Request) -> dict[str, Any]:
 
 async def _framed(request: Request, state: AppState) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return the array in the body and the parameters in the header."""
-    try:
-        data = json.loads(request.headers.get("X-Meta") or "{}")
-    except (ValueError, RecursionError) as exc:
-        raise PromptError(f"expected JSON in the header X-Meta: {exc}") from exc
-    if not isinstance(data, dict):
-        raise PromptError("expected a JSON object in the header X-Meta")
+    data = json_object(request.headers.get("X-Meta") or "{}", "the header X-Meta")
     limit = state.settings.limits.upload_bytes
     body = await body_of(request, limit)
     return await run_in_threadpool(unpack, body, limit=limit), data

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
@@ -14,11 +16,12 @@ from promptseg.app.door.statuses import status_of
 from promptseg.app.errors import BusyError, UploadTooLargeError
 from promptseg.app.live.queueing import Priority, Turn, Work
 from promptseg.app.protocols.drawing import Drawing
+from promptseg.app.protocols.viewers import Viewer, Viewers
 from promptseg.app.state import AppState
-from promptseg.errors import PromptsegError
+from promptseg.errors import PromptError, PromptsegError
 from promptseg.volume import Volume
 
-__all__ = ["begin", "body_of", "in_turn", "model_of", "our_errors_as_400", "places"]
+__all__ = ["Visit", "begin", "body_of", "in_turn", "json_object", "model_of", "our_errors_as_400", "places"]
 
 T = TypeVar("T")
 PATIENCE_S = 45.0  # nnInteractive's client gives up after 60
@@ -75,6 +78,34 @@ async def in_turn(
             await asyncio.sleep(min(exc.retry_after_s, 1.0))
     result: T = await asyncio.wrap_future(work.future)
     return result
+
+
+@dataclass(frozen=True)
+class Visit(Generic[T]):
+    """A request of a viewer that has been let in."""
+
+    viewer: Viewer[T]
+    viewers: Viewers[T]
+    state: AppState
+
+    async def turn(self, call: Callable[[Turn], Any]) -> Any:
+        """Run something in the model's thread when it is the viewer's turn, and wait for it; raises as ``in_turn``."""
+        return await in_turn(self.state, self.viewer.owner, self.viewer.token, call)
+
+
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return a JSON object that a viewer sent; ``where`` it stands is told where it is none.
+
+    Raises:
+        PromptError: it is something else.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise PromptError(f"expected JSON in {where}: {exc}") from exc
+    if not isinstance(data, dict):
+        raise PromptError(f"expected a JSON object in {where}")
+    return data
 
 
 async def body_of(request: Request, limit: int) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptseg.bench.result import BenchResult, CaseResult, mean_of
-from promptseg.errors import MissingExtraError, WriteError
+from promptseg.errors import MissingExtraError
 from promptseg.io.atomic import all_or_nothing
 
 if TYPE_CHECKING:
@@ -226,10 +226,6 @@ def _title(figure: Any, title: str, subtitle: str) -> None:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise WriteError(f"cannot write {path}: {exc.strerror}") from exc
-    with all_or_nothing(path) as folder:
+    with all_or_nothing(path, parents=True) as folder:
         figure.savefig(folder / path.name, metadata={"Software": None})  # no version inside: same run, same bytes
     return path

@@ -13,7 +13,6 @@ from typing import Any
 
 from promptseg.bench.result import GROUPINGS, BenchResult, CaseResult, mean_of
 from promptseg.bench.tables import COLUMNS, heading, mean_rows
-from promptseg.errors import WriteError
 from promptseg.io.atomic import all_or_nothing
 
 __all__ = ["to_dict", "write_csv", "write_json", "write_markdown"]
@@ -132,10 +131,6 @@ def _number(value: float) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise WriteError(f"cannot write {path}: {exc.strerror}") from exc
-    with all_or_nothing(path) as folder:
+    with all_or_nothing(path, parents=True) as folder:
         (folder / path.name).write_text(text, encoding="utf-8", newline="")
     return path

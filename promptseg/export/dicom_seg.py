@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from promptseg.errors import WriteError, did_you_mean
 from promptseg.export.codes import PRIVATE_SCHEME, Concept, SegmentCodes, codes_for
 from promptseg.export.dicom_seg_read import read_dicom_seg
-from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Provenance
+from promptseg.export.provenance import CONTENT_DESCRIPTION, MANUFACTURER, Provenance, equipment
 from promptseg.export.source import DicomSource, copy_identity, without_identity
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.label_values import present_values
@@ -141,10 +141,7 @@ def _segmentation(array: NDArray[Any], source: DicomSource, segments: list[Segme
             series_number=SERIES_NUMBER,
             sop_instance_uid=UID(),
             instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            software_versions=version("promptseg"),
-            device_serial_number="0",
+            **equipment(),
             content_description=CONTENT_DESCRIPTION,
             content_label="PROMPTSEG",
             series_description="promptseg masks, research use only",

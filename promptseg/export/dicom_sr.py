@@ -7,7 +7,6 @@ exist first. The end points of diameters stand in it as 3D coordinates (SCOORD3D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from promptseg.errors import WriteError
 from promptseg.export.codes import PRIVATE_SCHEME, Concept, codes_for
 from promptseg.export.dicom_seg import clean_text
 from promptseg.export.dicom_seg_read import labels_of, open_dicom, read_dicom_seg
-from promptseg.export.provenance import MANUFACTURER
+from promptseg.export.provenance import MANUFACTURER, equipment
 from promptseg.export.source import DicomSource, copy_identity, without_identity
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.quiet import quiet_pydicom
@@ -144,10 +143,7 @@ def _report(groups: Sequence[Any], seg: Any, source: DicomSource) -> Any:
         series_number=SERIES_NUMBER,
         sop_instance_uid=UID(),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=version("promptseg"),
-        device_serial_number="0",
+        **equipment(),
         series_description="promptseg measurements, research use only",
         is_complete=False,
         is_verified=False,

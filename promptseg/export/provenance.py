@@ -9,11 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from promptseg.errors import SettingsError
 
-__all__ = ["ALGORITHMS", "CONTENT_DESCRIPTION", "MANUFACTURER", "Provenance", "model_hash", "provenance_of", "software"]
+__all__ = [
+    "ALGORITHMS",
+    "CONTENT_DESCRIPTION",
+    "MANUFACTURER",
+    "Provenance",
+    "equipment",
+    "model_hash",
+    "provenance_of",
+    "software",
+]
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")  # Segment Algorithm Type (0062,0008)
 MANUFACTURER = "promptseg"
@@ -24,6 +33,25 @@ PROMPT_CHARACTERS = 8000  # of one label's prompts as JSON; Algorithm Parameters
 def software() -> str:
     """Return name and version of this program."""
     return f"promptseg {version('promptseg')}"
+
+
+class Equipment(TypedDict):
+    """The General and Enhanced General Equipment modules (PS3.3 C.7.5), by highdicom's names."""
+
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+
+
+def equipment() -> Equipment:
+    """Return what every DICOM object says of the program that wrote it; there are no serial numbers."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MANUFACTURER,
+        "software_versions": version("promptseg"),
+        "device_serial_number": "0",
+    }
 
 
 class Logged(Protocol):

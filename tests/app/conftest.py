@@ -14,8 +14,10 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
+from promptseg.app.accounts import Accounts
 from promptseg.app.application import create_app
 from promptseg.app.settings import ServeSettings
+from promptseg.app.store import Database
 
 from .postgres import binaries, running
 
@@ -79,6 +81,18 @@ def client(serve: Callable[[ServeSettings], TestClient], settings: ServeSettings
 def example(client: TestClient) -> str:
     """Return the id of a session on the example."""
     return open_example(client)
+
+
+def add_users(settings: ServeSettings, *names: str, password: str | None = None) -> dict[str, str]:
+    """Add users before a server starts; return a key for each."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.store_url)
+    accounts = Accounts(database, settings)
+    for name in names:
+        accounts.add(name, password)
+    keys = {name: accounts.new_key(name) for name in names}
+    database.close()
+    return keys
 
 
 def open_example(client: TestClient) -> str:

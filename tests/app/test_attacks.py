@@ -19,11 +19,10 @@ import httpx
 import numpy as np
 import pytest
 
-from promptseg.app.accounts import Accounts
 from promptseg.app.settings import Limits, ServeSettings
-from promptseg.app.store import Database
 from promptseg.example import example_path
 
+from .conftest import add_users
 from .servers import InThread
 
 MIB = 1024**2
@@ -70,18 +69,6 @@ class Target:
                 return b""
 
 
-def users(settings: ServeSettings, *names: str) -> list[str]:
-    settings.data.mkdir(parents=True)
-    database = Database(settings.store_url)
-    accounts = Accounts(database, settings)
-    keys = []
-    for name in names:
-        accounts.add(name, "long enough for ten")
-        keys.append(accounts.new_key(name))
-    database.close()
-    return keys
-
-
 def opened(url: str, key: str) -> tuple[str, str]:
     with httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=120) as api:
         study = api.post("/studies", json={"example": True}).json()["id"]
@@ -102,7 +89,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     (root / "link.nii.gz").symlink_to(folder / "outside.nii.gz")
     (root / "loop").symlink_to(root / "loop")
     settings = ServeSettings(data=folder / "data", auth="password", roots=(root,), limits=LIMITS)
-    attacker, victim = users(settings, "mallory", "ada")
+    attacker, victim = add_users(settings, "mallory", "ada", password="long enough for ten").values()
     with InThread(settings) as url:
         study, mine = opened(url, attacker)
         yield Target(url, attacker, victim, study, mine, opened(url, victim)[1], folder)

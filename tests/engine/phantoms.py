@@ -12,6 +12,16 @@ OBLIQUE = (COS, 0.0, SIN, 0.0, 1.0, 0.0, -SIN, 0.0, COS)  # turned by 0.2 rad ab
 Z, Y, X = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]].astype(float)
 
 
+def turned(x_degrees: float, y_degrees: float, z_degrees: float) -> tuple[float, ...]:
+    """Return a direction, Rz @ Ry @ Rx, row by row."""
+    cx, cy, cz = np.cos(np.radians([x_degrees, y_degrees, z_degrees]))
+    sx, sy, sz = np.sin(np.radians([x_degrees, y_degrees, z_degrees]))
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return tuple((about_z @ about_y @ about_x).ravel().tolist())
+
+
 def _disc(cy, cx, r):
     return (Y - cy) ** 2 + (X - cx) ** 2 < np.square(r)
 

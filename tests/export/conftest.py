@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from phantoms import turned
 
 from promptseg.volume import Geometry, Label, Labelmap
 
@@ -17,16 +18,6 @@ CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECRETS = ("Doe^Jane", "SECRET-4711", "19010203", "ACC-99", "STUDY-17")  # no output or message may hold them
 STUDY, SERIES, PLACE = "1.2.826.0.1.3680043.10.1.1", "1.2.826.0.1.3680043.10.1.2", "1.2.826.0.1.3680043.10.1.3"
 Write = Callable[..., Path]
-
-
-def turned(x_degrees: float, y_degrees: float, z_degrees: float) -> tuple[float, ...]:
-    """Return Rz @ Ry @ Rx, row by row."""
-    cx, cy, cz = np.cos(np.radians([x_degrees, y_degrees, z_degrees]))
-    sx, sy, sz = np.sin(np.radians([x_degrees, y_degrees, z_degrees]))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return tuple((about_z @ about_y @ about_x).ravel().tolist())
 
 
 @pytest.fixture

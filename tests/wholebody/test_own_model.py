@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_weights
-from wholebody_phantoms import expected, turned
+from phantoms import turned
+from wholebody_phantoms import expected
 
 import promptseg
 from promptseg.errors import ModelError

@@ -13,16 +13,6 @@ from promptseg.volume import Geometry, Volume
 CLASSES = (5, 2, 3, 1, 52, 90, 51, 116)
 
 
-def turned(x_degrees: float, y_degrees: float, z_degrees: float) -> tuple[float, ...]:
-    """Return Rz @ Ry @ Rx, row by row."""
-    cx, cy, cz = np.cos(np.radians([x_degrees, y_degrees, z_degrees]))
-    sx, sy, sz = np.sin(np.radians([x_degrees, y_degrees, z_degrees]))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return tuple((about_z @ about_y @ about_x).ravel().tolist())
-
-
 def blocks(geometry: Geometry, classes: tuple[int, ...] = CLASSES) -> Volume:
     """Eight blocks, one per octant, each of the intensity that the ``bands`` network answers with its class.
 

@@ -11,12 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from promptseg.app.accounts import Accounts
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import AuditEntry, Database
 from promptseg.errors import SettingsError
 
-from ..conftest import API
+from ..conftest import API, add_users
 
 Serve = Callable[[ServeSettings], TestClient]
 PASSWORD = "correct horse battery"
@@ -24,15 +23,7 @@ PASSWORD = "correct horse battery"
 
 def people(settings: ServeSettings, *names: str) -> dict[str, str]:
     """Add users with a password; return a key for each."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.store_url)
-    accounts = Accounts(database, settings)
-    keys = {}
-    for name in names:
-        accounts.add(name, PASSWORD)
-        keys[name] = accounts.new_key(name)
-    database.close()
-    return keys
+    return add_users(settings, *names, password=PASSWORD)
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from promptseg.app.accounts import Accounts
 from promptseg.app.application import create_app
 from promptseg.app.door.login import Failures
 from promptseg.app.door.logs import REQUEST, JsonLines, TextLines, new_request_id
 from promptseg.app.settings import Limits, ServeSettings
-from promptseg.app.store import Database
 from promptseg.errors import SettingsError
+
+from ..conftest import add_users
 
 API = "/api/v1"
 SECRET = "long enough for ten"
@@ -25,15 +25,7 @@ Serve = Callable[[ServeSettings], TestClient]
 
 def with_users(settings: ServeSettings, *names: str, auth: str = "password") -> tuple[ServeSettings, dict[str, str]]:
     settings = replace(settings, auth=auth, limits=replace(Limits(), logins_per_minute=3))
-    settings.data.mkdir(parents=True)
-    database = Database(settings.store_url)
-    accounts = Accounts(database, settings)
-    keys = {}
-    for name in names:
-        accounts.add(name, SECRET)
-        keys[name] = accounts.new_key(name)
-    database.close()
-    return settings, keys
+    return settings, add_users(settings, *names, password=SECRET)
 
 
 def login(client: TestClient, name: str, password: str = SECRET, **headers: str) -> int:

@@ -9,9 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from promptseg.app import audit
-from promptseg.app.accounts import Accounts
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
+
+from ..conftest import add_users
 
 API = "/api/v1"
 CLICK = {"prompts": [{"type": "point", "voxel": [24, 62, 54]}]}
@@ -22,14 +23,7 @@ Ask = Callable[..., int]
 def people(serve: Callable[[ServeSettings], TestClient], settings: ServeSettings) -> Callable[[str], TestClient]:
     """Return a function that gives a person's client of one server."""
     settings = replace(settings, auth="keys")
-    settings.data.mkdir(parents=True)
-    database = Database(settings.store_url)
-    accounts = Accounts(database, settings)
-    keys = {}
-    for name in ("ann", "bob", "eve"):
-        accounts.add(name)
-        keys[name] = accounts.new_key(name)
-    database.close()
+    keys = add_users(settings, "ann", "bob", "eve")
     client = serve(settings)
 
     def of(name: str) -> TestClient:

@@ -12,14 +12,13 @@ from promptseg.errors import ModelError
 from promptseg.models.embeddings import CachedPredictor, EmbeddingCache
 from promptseg.models.predictor import SliceImage, SlicePrompts, carrier_of
 from promptseg.models.runtime import Device
-from promptseg.models.weights.registry import ModelCard
 
+from .conftest import EDGE, draw_weights
 from .test_predictor import original_names
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.torch
-EDGE = 128
 STEPS = 18  # more than the memory's own reach of fifteen
 TRACKING = {
     "memory_temporal_positional_encoding": "maskmem_tpos_enc",
@@ -51,44 +50,25 @@ def original_tracking_name(key):
 
 
 @pytest.fixture(scope="module")
-def reference(request):
-    request.getfixturevalue("segment_anything")  # repairs torchvision, which transformers looks at
-    pytest.importorskip("transformers", reason="transformers is not installed")
+def reference(tiny):
     from transformers.models.sam2_video import modeling_sam2_video
     from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig, Sam2VideoPromptEncoderConfig
 
-    from promptseg.models.families.sam2 import shapes as sam2
+    from promptseg.models.families.sam2 import shapes
 
     torch.manual_seed(3)
-    kept = dict(sam2.HIERA)
-    sam2.HIERA["tiny"] = sam2.HieraShape(16, 1, (1, 2, 3, 2), (4,))
     config = Sam2VideoConfig(
-        vision_config=sam2.vision_config(sam2.HIERA["tiny"], EDGE),
+        vision_config=shapes.vision_config(shapes.HIERA[tiny], EDGE),
         prompt_encoder_config=Sam2VideoPromptEncoderConfig(image_size=EDGE),
         image_size=EDGE,
         memory_attention_rope_feat_sizes=[EDGE // 16] * 2,
     )
     model = modeling_sam2_video.Sam2VideoModel(config).eval()
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if "norm" not in name:
-                value.normal_(std=0.3 if value.ndim == 1 else 1.0 / value[0].numel() ** 0.5)
-        model.no_memory_embedding.normal_()
+        draw_weights(model, 1.0)
         model.memory_temporal_positional_encoding.normal_()
         model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(4.0)
-        model.prompt_encoder.shared_embedding.positional_embedding.copy_(
-            model.shared_image_embedding.positional_embedding
-        )
-    yield model
-    sam2.HIERA.clear()
-    sam2.HIERA.update(kept)
-
-
-@pytest.fixture
-def card():
-    return ModelCard(
-        "tiny2", "sam2", "t", 2, ("point",), "Apache-2.0", True, "x", arch="tiny", input_px=EDGE, preprocess="sam2"
-    )
+    return model
 
 
 @pytest.fixture
@@ -98,13 +78,6 @@ def checkpoint(reference, tmp_path):
     image = original_names({k: v for k, v in state.items() if k not in video})
     torch.save({"model": image | {original_tracking_name(k): v for k, v in video.items()}}, tmp_path / "sam2.pt")
     return tmp_path / "sam2.pt"
-
-
-@pytest.fixture
-def predictor(card, checkpoint):
-    from promptseg.models.families.sam2.predictor import load_sam2
-
-    return load_sam2(card, checkpoint, Device("cpu"), "fp32")
 
 
 @pytest.fixture(scope="module")

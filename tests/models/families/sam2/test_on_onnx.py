@@ -11,7 +11,8 @@ from promptseg.models.weights import registry
 from promptseg.models.weights.registry import ModelCard, WeightFile
 from promptseg.models.weights.store import Store
 
-from .test_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
+from .conftest import EDGE
+from .test_memory import checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")

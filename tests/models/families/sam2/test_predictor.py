@@ -8,12 +8,12 @@ import pytest
 from promptseg.errors import ModelError
 from promptseg.models.predictor import Prior, SliceImage, SlicePrompts
 from promptseg.models.runtime import Device
-from promptseg.models.weights.registry import ModelCard
+
+from .conftest import EDGE, draw_weights
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.torch
-EDGE = 128
 PLACES = {"conv1": 0, "layer_norm1": 1, "conv2": 3, "layer_norm2": 4, "conv3": 6}
 
 
@@ -52,28 +52,14 @@ def original_names(state):
 
 
 @pytest.fixture(scope="module")
-def reference(request):
-    request.getfixturevalue("segment_anything")  # repairs torchvision, which transformers looks at
-    pytest.importorskip("transformers", reason="transformers is not installed")
+def reference(tiny):
     from promptseg.models.families.sam2 import predictor as network
-    from promptseg.models.families.sam2 import shapes as sam2
 
     torch.manual_seed(2)
-    kept = dict(sam2.HIERA)
-    sam2.HIERA["tiny"] = sam2.HieraShape(16, 1, (1, 2, 3, 2), (4,))
-    model = network._build("tiny", EDGE)
+    model = network._build(tiny, EDGE)
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if "norm" not in name:
-                value.normal_(std=0.3 if value.ndim == 1 else 1.5 / value[0].numel() ** 0.5)
-        model.no_memory_embedding.normal_()
-        # one table in the original, two copies here
-        model.prompt_encoder.shared_embedding.positional_embedding.copy_(
-            model.shared_image_embedding.positional_embedding
-        )
-    yield model
-    sam2.HIERA.clear()
-    sam2.HIERA.update(kept)
+        draw_weights(model, 1.5)
+    return model
 
 
 @pytest.fixture
@@ -82,20 +68,6 @@ def checkpoint(reference, tmp_path):
     state["memory_encoder.fuser.layers.0.gamma"] = torch.ones(3)  # tracking, which image mode does not read
     torch.save({"model": state}, tmp_path / "sam2.pt")
     return tmp_path / "sam2.pt"
-
-
-@pytest.fixture
-def card():
-    return ModelCard(
-        "tiny2", "sam2", "t", 2, ("point",), "Apache-2.0", True, "x", arch="tiny", input_px=EDGE, preprocess="sam2"
-    )
-
-
-@pytest.fixture
-def predictor(card, checkpoint):
-    from promptseg.models.families.sam2.predictor import load_sam2
-
-    return load_sam2(card, checkpoint, Device("cpu"), "fp32")
 
 
 def upscaled(low, shape):
