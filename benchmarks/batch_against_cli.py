@@ -146,10 +146,10 @@ def main() -> None:
         ours_s, ours_mib = measured(batch, environment)
         print(f"promptseg batch:                 {ours_s:7.1f} s, {ours_s / len(scans):5.1f} s per case, "
               f"peak {ours_mib:6.0f} MiB")  # fmt: skip
-        from promptseg.batch.case import new_id
 
+        made = folder / "out" / "cases"
         same = [
-            agreement(folder / "out" / "cases" / new_id(scan) / "mask.nii.gz", folder / f"cli{number}.nii.gz")
+            agreement(made / scan.name.removesuffix(".nii.gz") / "mask.nii.gz", folder / f"cli{number}.nii.gz")
             for number, scan in enumerate(scans)
         ]
     ratio = ours_s / sum(seconds)

@@ -1,4 +1,4 @@
-"""One case of a batch: where its image is, what is asked of it, and an id that tells nothing about the patient."""
+"""One case of a batch: where its image is, what is asked of it, and its id."""
 
 from __future__ import annotations
 
@@ -47,13 +47,14 @@ class Case:
     """One image and what is asked of it.
 
     Attributes:
-        id: stable: the same image asked the same way has the same id in every run. Never made from names or dates in
-            the image; a hash of where it lies or of its series' UID, or what a table's ``id`` column says.
+        id: names its folder and stands in reports: the file's or folder's name, or a hash, or what a table's ``id``
+            column says. The same in every run of a batch. Never made from names or dates in the image.
         image: the file, or the folder of a DICOM series.
         series: id of the DICOM series in it; None where there is no choice.
         files: the files of the DICOM series, so that nobody has to look for them again; () for other images.
         frame: which frame of a 4D image, from 0; None: the first.
         hints: see ``Hints``.
+        key: a hash of where the image lies, or of its series' UID, and of what is asked; "" where the id was given.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Case:
     files: tuple[str, ...] = ()
     frame: int | None = None
     hints: Hints = field(default_factory=Hints)
+    key: str = ""
 
     def to_json(self) -> str:
         """Return one line of JSON without the id."""
@@ -80,7 +82,7 @@ class Case:
 
 
 def new_id(image: str | Path, series: str | None = None, frame: int | None = None, hints: Hints | None = None) -> str:
-    """Return an id of hexadecimal digits.
+    """Return an id of hexadecimal digits, which tells nothing about the patient.
 
     A DICOM series is known by its UID wherever it lies, any other image by its absolute path. Frame and prompts count:
     two rows of a table may ask different things of one image.

@@ -28,7 +28,10 @@ class Note:
 
 @dataclass(frozen=True)
 class CaseEnded:
-    """An attempt at a case ended; ``state`` is "done", "failed", or "again" when it will be tried again."""
+    """An attempt at a case ended; ``state`` is "done", "failed", or "again" when it will be tried again.
+
+    ``findings`` are sentences that a person should read of a case that is done.
+    """
 
     id: str
     state: str
@@ -37,6 +40,7 @@ class CaseEnded:
     peak_mib: float
     kind: str | None = None
     reason: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Finished:
         seconds: of this run.
         interrupted: a person or the system stopped it.
         report: path of the HTML report; None where it could not be written.
+        warned: cases that were done in this run and have findings.
     """
 
     total: int
@@ -74,6 +79,7 @@ class Finished:
     seconds: float
     interrupted: bool
     report: str | None
+    warned: int = 0
 
 
 Event: TypeAlias = Started | Note | CaseEnded | BatchProgress | Finished

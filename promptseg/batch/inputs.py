@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from promptseg.batch.case import Case, Hints, new_id
 from promptseg.batch.table import TABLE_SUFFIXES, read_cases
 from promptseg.errors import ReadError
 
-__all__ = ["find_cases"]
+__all__ = ["find_cases", "named_after_files"]
 
 # What counts as an image in a folder. Pictures are taken when named: folders hold too many that are no scans.
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz", ".npz")
 MASKS = (".seg.nrrd",)
 SIDECAR = ".prompts.json"  # scan.nii.gz -> scan.prompts.json
+LONGEST_NAME, KEY_DIGITS = 57, 6  # of an id: 64 characters with "-" and digits of the key
 
 
 def find_cases(inputs: Sequence[str | Path]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
@@ -39,6 +42,29 @@ def find_cases(inputs: Sequence[str | Path]) -> tuple[tuple[Case, ...], tuple[st
             for case in _cases_of(path, notes):
                 cases.setdefault(case.id, case)
     return tuple(cases.values()), tuple(dict.fromkeys(notes))
+
+
+def named_after_files(cases: Iterable[Case], known: Iterable[Case] = ()) -> list[Case]:
+    """Return cases whose ids are the names of their files or folders; ids that a table gave stay.
+
+    Of two files of one name the later one's id ends with digits of its key. A case that is known keeps its id.
+
+    Args:
+        cases: from ``find_cases``.
+        known: cases of the batch that they are added to.
+    """
+    cases = list(cases)
+    ids = {case.key: case.id for case in known}
+    taken = {case_id.casefold() for case_id in (*ids.values(), *(case.id for case in cases if not case.key))}
+    made = []
+    for case in cases:
+        if case.key and case.key not in ids:
+            name = re.sub(r"[^A-Za-z0-9._-]", "_", _stem(Path(case.image))).lstrip("._-")[:LONGEST_NAME] or case.key
+            tried = (name, f"{name}-{case.key[:KEY_DIGITS]}", case.key)
+            ids[case.key] = next(one for one in tried if one.casefold() not in taken)
+            taken.add(ids[case.key].casefold())
+        made.append(replace(case, id=ids.get(case.key, case.id) if case.key else case.id))
+    return made
 
 
 def _expanded(given: str | Path) -> list[Path]:
@@ -65,7 +91,8 @@ def _file_case(path: Path) -> Case:
     path = path.absolute()
     sidecar = path.with_name(_stem(path) + SIDECAR)
     hints = Hints(log=str(sidecar)) if sidecar.is_file() else Hints()
-    return Case(new_id(path), str(path), hints=hints)  # the log may be edited and keep its case: it is not in the id
+    key = new_id(path)  # the log may be edited and keep its case: it is not in the key
+    return Case(key, str(path), hints=hints, key=key)
 
 
 def _stem(path: Path) -> str:
@@ -109,5 +136,6 @@ def _series(files: Sequence[Path], folder: Path, notes: list[str]) -> list[Case]
             continue
         home = info.files[0].parent
         names = tuple(str(file) for file in info.files)
-        cases.append(Case(new_id(home, series=info.id), str(home), series=info.id, files=names))
+        key = new_id(home, series=info.id)
+        cases.append(Case(key, str(home), series=info.id, files=names, key=key))
     return cases

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from promptseg.session.prompt_log import PromptLog
     from promptseg.volume import Labelmap, Volume
 
-__all__ = ["FORMATS", "OUR_JOBS", "Job", "JobSpec", "Result", "make_job"]
+__all__ = ["FORMATS", "OUR_JOBS", "REPORT", "Job", "JobSpec", "Result", "make_job"]
 
-FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", "dicom-seg", "dicom-labelmap")  # of promptseg.export.formats
+REPORT = "dicom-sr"  # measurements as a DICOM structured report, which refers to the DICOM SEG beside it
+FORMATS = ("nii.gz", "seg.nrrd", "nrrd", "mha", "dicom-seg", "dicom-labelmap", "rtstruct", REPORT)  # of export.formats
 OUR_JOBS = {
     "segment": "promptseg.batch.job_segment:SegmentJob",
     "wholebody": "promptseg.batch.job_wholebody:WholeBodyJob",
@@ -36,7 +37,7 @@ class JobSpec:
     Attributes:
         job: "wholebody", "segment" or "package.module:Class".
         options: the job's own options, JSON values.
-        formats: mask formats to write, among ``FORMATS``.
+        formats: what to write, among ``FORMATS``.
         device: "auto", "cpu", "cuda" or "cuda:N" as the worker sees it.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from promptseg.batch.case import Case
@@ -15,18 +17,31 @@ if TYPE_CHECKING:
 __all__ = ["WholeBodyJob"]
 
 OPTIONS = ("task", "fast", "fastest", "roi_subset", "model_folder")
+NOT_FOR_MANY = {"probabilities", "statistics_extra", "statistics_aggregation", "statistics_incomplete"}  # of RunOptions
+
+
+def _value(given: Any) -> Any:
+    """Return what the command line's text says: true, 200, small."""
+    try:
+        return json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
 
 
 class WholeBodyJob:
-    """See ``promptseg.batch.job.Job``. Options: those of ``promptseg.wholebody.WholeBody``."""
+    """See ``promptseg.batch.job.Job``. Options: those of ``promptseg.wholebody.WholeBody`` and ``RunOptions``."""
 
     def __init__(self, spec: JobSpec) -> None:
-        from promptseg.wholebody import WholeBody
+        from promptseg.wholebody import RunOptions, WholeBody
 
-        unknown = set(spec.options) - set(OPTIONS)
+        more = {field.name for field in fields(RunOptions)} - NOT_FOR_MANY
+        unknown = set(spec.options) - set(OPTIONS) - more
         if unknown:
-            raise SettingsError(f"the job wholebody knows the options {', '.join(OPTIONS)}, not {', '.join(unknown)}")
-        self._engine: WholeBody = WholeBody(**spec.options, device=spec.device)
+            known = ", ".join((*OPTIONS, *sorted(more)))
+            raise SettingsError(f"the job wholebody knows the options {known}, not {', '.join(sorted(unknown))}")
+        options = {name: value for name, value in spec.options.items() if name in OPTIONS}
+        run = {name: _value(value) for name, value in spec.options.items() if name in more}
+        self._engine: WholeBody = WholeBody(**options, device=spec.device, options=RunOptions(**run))
 
     def load(self) -> None:
         """Load the task's networks."""

@@ -50,8 +50,8 @@ class Outcome:
 
     Attributes:
         case_id: which.
-        kind: None when its files lie in the staging folder; "error", "timeout", "memory", "died", "start", "lost",
-            "stopped" or "withdrawn".
+        kind: None when its files lie in the staging folder; "error", "refused" (by the reader or the engine: another
+            attempt would end alike), "timeout", "memory", "died", "start", "lost", "stopped" or "withdrawn".
         reason: a sentence for people.
         stages: seconds of work per step.
         peak_mib: largest memory of a process that worked on it.

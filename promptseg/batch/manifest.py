@@ -57,7 +57,7 @@ class Record:
         state: "pending", "running", "done" or "failed".
         attempts: how often it was tried and ended, well or badly.
         losses: how often the machine it ran on went away.
-        kind: what went wrong last: "error", "timeout", "memory", "died" or "lost"; None when nothing did.
+        kind: what went wrong last: "error", "refused", "timeout", "memory", "died" or "lost"; None when nothing did.
         reason: the sentence that goes with it.
         stages: seconds per stage of the last attempt that ended.
         peak_mib: largest memory of a process that worked on it, MiB.

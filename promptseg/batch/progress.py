@@ -68,7 +68,9 @@ def sentence(event: Event) -> str:
     if isinstance(event, CaseEnded):
         word = {"done": "done", "failed": "FAILED", "again": "will try again"}[event.state]
         why = f": {event.reason}" if event.reason else f", {event.seconds:.1f} s, {event.peak_mib:.0f} MiB"
-        return f"{event.id} {word}{why}"
+        more = f" (and {len(event.findings) - 1} more)" if len(event.findings) > 1 else ""
+        warning = f"; warning: {event.findings[0]}{more}" if event.findings else ""
+        return f"{event.id} {word}{why}{warning}"
     if isinstance(event, BatchProgress):
         ended = event.done + event.failed
         left = f", about {_duration(event.left_s)} left" if event.left_s is not None else ""
@@ -79,9 +81,10 @@ def sentence(event: Event) -> str:
 def _summary(event: Finished) -> str:
     stopped = "interrupted: " if event.interrupted else ""
     waiting = f", {event.pending} not done (go on with --resume)" if event.pending else ""
+    warned = f" ({event.warned} with warnings)" if event.warned else ""
     where = f"; report: {event.report}" if event.report else ""
     return (
-        f"{stopped}{event.done} of {event.total} done, {event.failed} failed{waiting}, "
+        f"{stopped}{event.done} of {event.total} done{warned}, {event.failed} failed{waiting}, "
         f"in {_duration(event.seconds)}{where}"
     )
 

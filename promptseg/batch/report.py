@@ -1,7 +1,7 @@
 """What a batch leaves for people: a page with failures first and a picture per case, and two tables.
 
-``cases.csv`` alone names the images' paths, which may hold names; the page and ``measurements.csv`` can be shown
-around.
+``cases.csv`` alone names the images' paths. With ``private_ids`` the page and ``measurements.csv`` can be shown around;
+without it cases are called as their files are.
 """
 
 from __future__ import annotations
@@ -26,18 +26,25 @@ MAX_CARDS = 500  # pictures on the page; a browser gets slow with more
 MAX_FAILURES = 2000  # lines on the page
 LABELS_SHOWN = 6  # the largest, in a card
 NUMBERS = ("volume_ml", "unit", "mean", "std", "min", "p10", "median", "p90", "max")
+TEXTS = ("id", "state", "kind", "reason", "image", "series", "label", "unit")  # columns that are no numbers
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 RESEARCH_ONLY = "Research use only: not a medical device."
 
 
-def write_report(manifest: Manifest, spec: JobSpec, folder: Path) -> Path:
+def write_report(manifest: Manifest, spec: JobSpec, folder: Path, *, parquet: bool = False) -> Path:
     """Write ``report.html``, ``measurements.csv`` and ``cases.csv`` from what is there now; return the page's path.
+
+    ``parquet`` writes the two tables as Parquet too.
 
     Raises:
         WriteError: the folder cannot be written.
     """
-    _write_cases(manifest, folder / CASES_NAME)
-    _write_measurements(manifest, folder / MEASUREMENTS_NAME)
+    tables = folder / CASES_NAME, folder / MEASUREMENTS_NAME
+    _write_cases(manifest, tables[0])
+    _write_measurements(manifest, tables[1])
+    if parquet:
+        for table in tables:
+            _write_parquet(table)
     page = folder / REPORT_NAME
     with all_or_nothing(page) as partial, (partial / page.name).open("w", encoding="utf-8") as file:
         file.writelines(_page(manifest, spec))
@@ -74,6 +81,18 @@ def _write_measurements(manifest: Manifest, path: Path) -> None:
                 numbers = [label.get(name, "") for name in NUMBERS]
                 shown = [f"{number:.6g}" if isinstance(number, float) else number for number in numbers]
                 writer.writerow([*_cells([record.case.id, label["label"]]), *shown])
+
+
+def _write_parquet(table: Path) -> None:
+    """Write a table once more as Parquet; what is no number stays text."""
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet, string
+
+    text = {name: string() for name in TEXTS}
+    convert = arrow_csv.ConvertOptions(column_types=text, strings_can_be_null=True)
+    path = table.with_suffix(".parquet")
+    with all_or_nothing(path) as partial:
+        parquet.write_table(arrow_csv.read_csv(table, convert_options=convert), partial / path.name)
 
 
 def _cells(values: list[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from promptseg.batch.case import Case
-from promptseg.batch.job import Result
+from promptseg.batch.job import REPORT, Result
 from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
 from promptseg.export.formats import FORMATS, Content
 from promptseg.measure import measure_intensity
@@ -24,7 +24,7 @@ from promptseg.volume import Geometry, Label, Labelmap, Volume
 
 __all__ = ["measured", "write_results"]
 
-MASK_STEM = "mask"
+MASK_STEM, MEASUREMENTS_NAME = "mask", "measurements.dcm"
 THUMBNAIL_PX = (720, 260)  # width, height that the three cuts fit into
 GAP_PX = 8  # between the cuts
 JPEG_QUALITY = 85
@@ -41,13 +41,15 @@ def write_results(result: Result, case: Case, formats: Sequence[str], folder: Pa
     """
     folder.mkdir(parents=True, exist_ok=True)
     findings = list(result.findings)
-    for name in formats:
+    for name in _with_seg(formats):
         wanted = FORMATS[name]
         if wanted.needs == "dicom" and not result.labelmap.array.any():
-            findings.append("no voxel belongs to any label: no DICOM SEG was written")
+            findings.append(f"no voxel belongs to any label: no {name} was written")
             continue
         content = _of_dicom(result, case) if wanted.needs == "dicom" else Content(result.labelmap)
         wanted.write(content, folder / wanted.file_name(MASK_STEM))
+    if REPORT in formats and result.labelmap.array.any():
+        _write_measurements(result, case, folder)
     if result.log is not None:
         write_log(result.log, folder / PROMPTS_NAME)
     _write_thumbnail(result, folder / THUMBNAIL_NAME)
@@ -79,6 +81,21 @@ def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
             row |= {quantity.name: quantity.value for quantity in found.quantities()}
         rows.append(row)
     return rows
+
+
+def _with_seg(formats: Sequence[str]) -> list[str]:
+    """Return the formats of labels, the DICOM SEG that a report refers to among them."""
+    masks = [name for name in formats if name != REPORT]
+    return [*masks, *(["dicom-seg"] if REPORT in formats and "dicom-seg" not in masks else [])]
+
+
+def _write_measurements(result: Result, case: Case, folder: Path) -> None:
+    from promptseg.export import write_dicom_sr
+
+    images = _of_dicom(result, case).images
+    if images is not None:
+        seg = folder / FORMATS["dicom-seg"].file_name(MASK_STEM)
+        write_dicom_sr(seg, folder / MEASUREMENTS_NAME, images, volume=result.volume)
 
 
 def _of_dicom(result: Result, case: Case) -> Content:

@@ -12,16 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from promptseg.batch.case import Case
 from promptseg.batch.events import BatchProgress, CaseEnded, Finished, Listener, Note, Started
-from promptseg.batch.inputs import find_cases
+from promptseg.batch.inputs import find_cases, named_after_files
 from promptseg.batch.job import JobSpec, make_job
 from promptseg.batch.line import LineSettings, Outcome
 from promptseg.batch.lines import Lines, LocalPlace, Place, gpu_ids, line_environment
 from promptseg.batch.manifest import CASES_FOLDER, MANIFEST_NAME, RECEIPT_NAME, Manifest
-from promptseg.errors import PromptsegError, SettingsError, StartError, WriteError
+from promptseg.errors import MissingExtraError, PromptsegError, SettingsError, StartError, WriteError
 
 __all__ = ["BatchOptions", "run_batch"]
 
@@ -29,6 +30,7 @@ WORK_FOLDER, LOCK_NAME = ".work", ".lock"
 LOOK_S = 0.25  # how often the loop looks around when nothing happens
 TELL_S = 1.0  # how often progress is told
 MAX_LOSSES = 3  # a case whose machine goes away this often may be the reason for it
+REFUSED = "refused"  # by the reader or the engine: another attempt would end alike
 UNCHARGED = ("stopped", "withdrawn")
 
 
@@ -40,9 +42,11 @@ class BatchOptions:
         workers: lines (one warm network each); None: one per GPU, one on the CPU.
         resume: go on with what the output folder holds.
         retry_failed: with ``resume``: try failed cases again.
-        retries: how often a case that failed is tried again.
+        retries: how often a case that failed is tried again; one whose image or prompts are broken never is.
         timeout_s: seconds of work on one case; None: no limit.
         memory_mib: of each worker process; None: no limit.
+        private_ids: name cases by hashes, for reports that are shown around: files' names may hold patients'.
+        parquet: write the tables as Parquet too; needs pyarrow.
         cluster: address of a Ray cluster ("ray://host:port", "auto", "host:port"); None: this machine.
     """
 
@@ -53,6 +57,8 @@ class BatchOptions:
     timeout_s: float | None = None
     memory_mib: float | None = None
     cluster: str | None = None
+    private_ids: bool = False
+    parquet: bool = False
 
 
 def run_batch(
@@ -79,9 +85,12 @@ def run_batch(
         SettingsError: impossible options; a batch that is there already, or is running.
         ReadError: inputs that are not there.
         StartError: the job cannot run at all (weights, device).
+        MissingExtraError: Parquet is asked for without pyarrow.
         WriteError: the folder cannot be written.
     """
     options = options or BatchOptions()
+    if options.parquet and find_spec("pyarrow") is None:
+        raise MissingExtraError("pyarrow", "parquet")
     output = Path(output).expanduser().absolute()
     gpus = gpu_ids(spec.device)
     spec = replace(spec, device=spec.device.partition(":")[0])  # each line sees one GPU only
@@ -96,11 +105,11 @@ def run_batch(
             batch.interrupted = True
         finally:
             batch.end()
-        report = _report(manifest, spec, output, tell)
+        report = _report(manifest, spec, output, tell, parquet=options.parquet)
         counts = manifest.counts()
     finished = Finished(
         sum(counts.values()), counts["done"], counts["failed"], counts["pending"],
-        time.monotonic() - started, batch.interrupted, report,
+        time.monotonic() - started, batch.interrupted, report, batch.warned,
     )  # fmt: skip
     tell(finished)
     return finished
@@ -119,9 +128,12 @@ def _manifest(
     if not there and not cases and not found:
         Manifest.go_on(output, {})  # raises: nothing is there, and nothing was named
     if not there:
-        return Manifest.begin(output, spec.to_dict(), [*cases, *found])
+        named = found if options.private_ids else named_after_files(found)
+        return Manifest.begin(output, spec.to_dict(), [*cases, *named])
     manifest = Manifest.go_on(output, spec.to_dict())
-    new = manifest.add([*cases, *found])
+    known = [record.case for record in manifest.records()] if found else []
+    named = found if options.private_ids and not known else named_after_files(found, known)
+    new = manifest.add([*cases, *named])
     adopted = manifest.recover(retry_failed=options.retry_failed)
     if new and (cases or found):
         tell(Note(f"{new} new case(s) were added"))
@@ -149,7 +161,7 @@ class _Batch:
         self._gpus = gpus
         self._lines: Lines | None = None
         self._first_ready = self._last_told = 0.0
-        self._ended_here = 0
+        self._ended_here = self.warned = 0
         counts = manifest.counts()
         self._total, self._done, self._failed = sum(counts.values()), counts["done"], counts["failed"]
 
@@ -218,16 +230,20 @@ class _Batch:
             except OSError as exc:
                 kind, reason = "error", f"its results could not be put in their place: {exc.strerror}"
         attempt, seconds = record.attempts + 1, sum(outcome.stages.values())
-        again = kind is not None and attempt <= self._options.retries
+        again = kind is not None and kind != REFUSED and attempt <= self._options.retries
+        findings = tuple(outcome.data.get("findings", ())) if kind is None else ()
         if kind is None:
             self._manifest.done(outcome.case_id, outcome.stages, outcome.peak_mib)
             self._done += 1
+            self.warned += bool(findings)
         else:
             self._manifest.failed(outcome.case_id, kind, reason, outcome.stages, final=not again)
             self._failed += not again
         self._ended_here += not again
         state = "done" if kind is None else "again" if again else "failed"
-        self._tell(CaseEnded(outcome.case_id, state, attempt, seconds, outcome.peak_mib, kind, reason or None))
+        self._tell(
+            CaseEnded(outcome.case_id, state, attempt, seconds, outcome.peak_mib, kind, reason or None, findings)
+        )
 
     def _publish(self, outcome: Outcome) -> None:
         """Write the receipt and give the folder its final name, in one rename. Only this process ever does that."""
@@ -262,11 +278,11 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _report(manifest: Manifest, spec: JobSpec, output: Path, tell: Listener) -> str | None:
+def _report(manifest: Manifest, spec: JobSpec, output: Path, tell: Listener, *, parquet: bool) -> str | None:
     from promptseg.batch.report import write_report
 
     try:
-        return str(write_report(manifest, spec, output))
+        return str(write_report(manifest, spec, output, parquet=parquet))
     except (PromptsegError, OSError) as exc:
         tell(Note(f"the report could not be written: {exc}"))
         return None

@@ -80,7 +80,8 @@ def _joined(first: Case, second: Case) -> Case:
         others[b.label] = (*others.get(b.label, ()), *b.prompts)
         hints = replace(hints, others=tuple(others.items()))
     place = f"{first.image}|{first.series}" if first.series else first.image
-    return replace(first, id=new_id(place, None, first.frame, hints), hints=hints)
+    key = new_id(place, None, first.frame, hints)
+    return replace(first, id=key, hints=hints, key=key)
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -129,8 +130,8 @@ def _case(row: Mapping[str, Any], folder: Path) -> Case:
     hints = _hints(cells, folder)
     number = None if frame is None else int(float(frame))
     given = cells.get("id")
-    case_id = checked_id(given) if given else new_id(f"{image}|{series}" if series else image, None, number, hints)
-    return Case(case_id, str(image), series=series, frame=number, hints=hints)
+    key = "" if given else new_id(f"{image}|{series}" if series else image, None, number, hints)
+    return Case(checked_id(given) if given else key, str(image), series=series, frame=number, hints=hints, key=key)
 
 
 def _hints(cells: Mapping[str, str], folder: Path) -> Hints:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from promptseg.batch.case import Case
 from promptseg.batch.job import Job, JobSpec, make_job
-from promptseg.errors import PromptsegError
+from promptseg.errors import DeviceError, PromptsegError, TooLargeError
 
 __all__ = ["ROLES", "main", "run_step"]
 
@@ -72,8 +72,18 @@ def _answer(job: Job, spec: JobSpec, role: str, request: dict[str, Any]) -> dict
     except MemoryError:
         answer = {"ok": False, "kind": "memory", "reason": f"there was not enough memory to {role} this case"}
     except Exception as exc:  # noqa: BLE001 - one case's trouble is recorded; the others go on
-        answer = {"ok": False, "kind": "error", "reason": _without_paths(_sentence(exc), case)}
+        kind = "refused" if _is_final(exc) else "error"
+        answer = {"ok": False, "kind": kind, "reason": _without_paths(_sentence(exc), case)}
     return {**answer, "seconds": time.perf_counter() - started}
+
+
+def _is_final(exc: BaseException) -> bool:
+    """Return True where another attempt would end alike: neither a disk nor the memory had a part in it."""
+    causes: list[BaseException] = [exc]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    of_the_machine = any(isinstance(one, OSError) and one.errno is not None for one in causes)
+    return isinstance(exc, PromptsegError) and not isinstance(exc, TooLargeError | DeviceError) and not of_the_machine
 
 
 def _sentence(exc: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,7 @@ def batch(
     fast: Annotated[bool, typer.Option("--fast", help="wholebody: 3 mm model.")] = False,
     fastest: Annotated[bool, typer.Option("--fastest", help="wholebody: 6 mm model.")] = False,
     roi_subset: Annotated[
-        str | None, typer.Option(help="wholebody: classes, with commas between.", metavar="NAME,NAME")
+        list[str] | None, typer.Option(help="wholebody: only these classes, with spaces or commas.", metavar="NAME")
     ] = None,
     model_folder: Annotated[Path | None, typer.Option(help="wholebody: your own trained nnU-Net.")] = None,
     model: Annotated[str | None, typer.Option(help="segment: model id; default builtin.")] = None,
@@ -39,10 +40,17 @@ def batch(
         list[str] | None, typer.Option(help="segment: an organ's name, for every case. Repeatable.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="An option of your own job. Repeatable.", metavar="NAME=VALUE")
+        list[str] | None,
+        typer.Option(
+            help="An option of your own job, or of RunOptions for wholebody. Repeatable.", metavar="NAME=VALUE"
+        ),
     ] = None,
     mask_format: Annotated[
-        list[str] | None, typer.Option("--format", help="nii.gz, seg.nrrd, nrrd, mha, dicom-seg, dicom-labelmap.")
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="nii.gz, seg.nrrd, nrrd, mha, dicom-seg, dicom-labelmap, rtstruct, dicom-sr (measurements).",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:N,cuda:M.")] = "auto",
     workers: Annotated[
@@ -52,9 +60,15 @@ def batch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: try failed cases again.")
     ] = False,
-    retries: Annotated[int, typer.Option(help="How often a failed case is tried again.", min=0)] = 1,
+    retries: Annotated[
+        int, typer.Option(help="How often a failed case is tried again; a broken image never is.", min=0)
+    ] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds of work on one case.", min=0.001)] = None,
     memory_limit: Annotated[int | None, typer.Option(help="MiB of each worker process.", min=1)] = None,
+    private_ids: Annotated[
+        bool, typer.Option("--private-ids", help="Name cases by hashes, not after their files, which may hold names.")
+    ] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Tables as Parquet too.")] = False,
     cluster: Annotated[str | None, typer.Option(help="Ray cluster: ray://HOST:PORT, HOST:PORT or auto.")] = None,
 ) -> None:
     """Run one job over many images. Killed at any moment, the same command with --resume finishes it.
@@ -70,8 +84,9 @@ def batch(
         "model_folder": str(model_folder.absolute()) if model_folder else None, "model": model, "texts": text or [],
     }  # fmt: skip
     named = {name: value for name, value in given.items() if value} | _own_options(option or [])
+    sys.path.append(str(Path.cwd()))  # your own job may lie here; its workers look here too
     spec = JobSpec(job, named, tuple(mask_format or ["nii.gz"]), device)
-    options = BatchOptions(workers, resume, retry_failed, retries, timeout, memory_limit, cluster)
+    options = BatchOptions(workers, resume, retry_failed, retries, timeout, memory_limit, cluster, private_ids, parquet)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm and Docker send ends it as cleanly as Ctrl-C
     with shown(as_json=mode().as_json, write=typer.echo) as listener:
         finished = run_batch(inputs or [], spec, output, options, listener)
@@ -80,8 +95,8 @@ def batch(
         raise typer.Exit(code)
 
 
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+def _names(texts: list[str] | None) -> list[str]:
+    return [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
 
 
 def _own_options(pairs: list[str]) -> dict[str, str]:

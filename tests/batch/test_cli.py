@@ -43,7 +43,7 @@ def test_failed_cases_give_their_own_exit_code_and_events_are_json_lines(ended):
     assert "expected prompts" in cases["p"]["reason"]
     assert events[-1] | {"seconds": 0} == {
         "event": "finished", "total": 3, "done": 1, "failed": 2, "pending": 0, "seconds": 0, "interrupted": False,
-        "report": str(folder / "out" / "report.html"),
+        "warned": 0, "report": str(folder / "out" / "report.html"),
     }  # fmt: skip
 
 

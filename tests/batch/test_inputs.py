@@ -8,7 +8,7 @@ from dicom_phantoms import SECRET, write_dicom
 
 import promptseg
 from promptseg.batch.case import Case, Hints
-from promptseg.batch.inputs import find_cases
+from promptseg.batch.inputs import find_cases, named_after_files
 from promptseg.batch.job_segment import read_case
 from promptseg.errors import ReadError
 from promptseg.volume import Geometry
@@ -41,6 +41,27 @@ def test_ids_are_stable_different_and_tell_nothing(tmp_path, monkeypatch):
     assert {case.id for case in first} == {case.id for case in again}
     assert len(again) == 2
     assert all(re.fullmatch("[0-9a-f]{16}", case.id) for case in first)
+
+
+def test_cases_are_called_as_their_files_and_keep_that_name(tmp_path):
+    for name in ("a/scan 1.nii.gz", "b/Scan_1.mha", "c/überlang" + "x" * 80 + ".nrrd"):
+        write(tmp_path / name)
+    found, _ = find_cases([tmp_path])
+    ids = {case.image.rsplit("/", 1)[-1]: case.id for case in named_after_files(found)}
+    one, two = ids["scan 1.nii.gz"], ids["Scan_1.mha"]
+    assert one == "scan_1"
+    assert re.fullmatch(r"Scan_1-[0-9a-f]{6}", two)  # many file systems take the two for one name
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", case_id) for case_id in ids.values())
+    known = named_after_files(found)
+    write(tmp_path / "0" / "scan 1.nii.gz")  # found first, but the name is another case's
+    again, _ = find_cases([tmp_path])
+    assert {case.id for case in known} < {case.id for case in named_after_files(again, known)}
+
+
+def test_ids_that_a_table_gives_are_nobody_elses(tmp_path):
+    found, _ = find_cases([write(tmp_path / "g.nii.gz")])
+    given = Case("g", "somewhere")
+    assert [case.id[:2] for case in named_after_files([*found, given])] == ["g-", "g"]
 
 
 def test_series_are_found_by_header_whatever_the_files_are_called(tmp_path):

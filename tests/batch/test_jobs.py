@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from promptseg.batch.job import JobSpec, make_job
 from promptseg.batch.worker import run_step
 from promptseg.errors import PromptError, SettingsError
 from promptseg.io.foreign import recist_box
+from promptseg.volume import Geometry
 
 # timm and torch say this of each other when TotalSegmentator's networks are loaded
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -93,9 +96,14 @@ def test_a_dicom_series_gives_a_dicom_seg_without_the_patients_name(run, tmp_pat
     write_dicom(tmp_path / "dicom", volume.array, volume.geometry)
     (case,), _ = find_cases([tmp_path / "dicom"])
     case = Case(case.id, case.image, case.series, case.files, hints=Hints(prompts=(POINT,)))
-    spec = JobSpec("segment", {"model": "classical"}, formats=("nii.gz", "dicom-seg", "dicom-labelmap"), device="cpu")
+    spec = JobSpec("segment", {"model": "classical"}, formats=("nii.gz", "dicom-labelmap", "dicom-sr"), device="cpu")
     receipt, folder = run(spec, case)
-    assert {"mask.dcm", "mask-labelmap.dcm"} <= set(receipt["files"])
+    assert {"mask.dcm", "mask-labelmap.dcm", "measurements.dcm"} <= set(receipt["files"])
+    report = pydicom.dcmread(folder / "measurements.dcm")
+    assert report.Modality == "SR"
+    referred = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    seg = pydicom.dcmread(folder / "mask.dcm").SOPInstanceUID
+    assert any(item.ReferencedSOPInstanceUID == seg for one in referred for item in one.ReferencedSOPSequence)
     assert pydicom.dcmread(folder / "mask-labelmap.dcm").SegmentationType == "LABELMAP"
     made = pydicom.dcmread(folder / "mask.dcm")
     assert str(made.PatientName) == ""
@@ -113,6 +121,10 @@ def test_a_case_without_prompts_says_where_to_put_them(run, scan):
     [
         (JobSpec("segment", {"task": "total"}), "knows the options model, texts, fast, fastest, not task"),
         (JobSpec("wholebody", {"model": "builtin"}), "knows the options task"),
+        (
+            JobSpec("wholebody", {"resampling_order": "7"}),
+            "expected resampling_order to be a number from 0 to 5, got 7",
+        ),
         (JobSpec("segment", formats=("nii",)), "did you mean 'nii.gz'"),
     ],
 )
@@ -173,3 +185,29 @@ def test_text_names_an_organ_for_every_case(run, blocks):
     assert agreement(found == 2, truth == 5) > 0.9
     with pytest.raises(PromptError, match="no structure 'left kidny'"):
         make_job(JobSpec("segment", {"texts": ["left kidny"]}))
+
+
+def test_the_job_of_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch):
+    """Its name is looked for in the folder that the batch is started from."""
+    from promptseg.cli.main import main
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tutorials" / "own-job.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    (command,) = re.findall(r"^    promptseg (batch .*)$", page, re.M)
+    (tmp_path / "airways.py").write_text(block)
+    body = np.full((6, 30, 34), -1000, np.int16)
+    body[:, 4:26, 5:29] = 40
+    body[2:4, 12:18, 10:16] = -800  # 72 voxels of lung
+    (tmp_path / "scans").mkdir()
+    grid = Geometry(body.shape, (0.7, 0.9, 3.5), (-11.0, 40.5, 7.0))
+    promptseg.write_volume(promptseg.Volume.from_array(body, grid, modality="CT"), tmp_path / "scans" / "one.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main([*command.split(), "--parquet", "--format", "seg.nrrd"]) == 0
+    made = promptseg.read_labelmap(tmp_path / "results" / "cases" / "one" / "mask.seg.nrrd")
+    assert np.argwhere(made.mask("air inside")).min(axis=0).tolist() == [2, 12, 10]
+    assert made.mask("air inside").sum() == 72
+    parquet = pytest.importorskip("pyarrow.parquet")
+    row = parquet.read_table(tmp_path / "results" / "measurements.parquet").to_pylist()[0]
+    assert (row["id"], row["label"]) == ("one", "air inside")
+    assert row["volume_ml"] == pytest.approx(72 * 0.7 * 0.9 * 3.5 / 1000)

@@ -21,11 +21,13 @@ def test_plain_lines_tell_ends_and_now_and_then_how_far_it_is():
         listen(BatchProgress(10, 3, 1, 3700.0, LINES))
     listen(CaseEnded("x", "done", 1, 2.5, 800.2))
     listen(CaseEnded("y", "again", 1, 2.5, 800.2, "timeout", "too slow"))
+    listen(CaseEnded("z", "done", 1, 2.5, 800.2, None, None, ("looks like an MR", "a gap")))
     assert said == [
         "10 cases, 2 done and 1 failed before; 2 worker(s)",
         *["4 of 10, about 1 h 01 min left, 1 failed"] * 3,
         "x done, 2.5 s, 800 MiB",
         "y will try again: too slow",
+        "z done, 2.5 s, 800 MiB; warning: looks like an MR (and 1 more)",
     ]
 
 
@@ -33,6 +35,7 @@ def test_the_summary_says_what_to_do():
     assert sentence(Finished(10, 7, 1, 2, 75.0, True, "/out/report.html")) == (
         "interrupted: 7 of 10 done, 1 failed, 2 not done (go on with --resume), in 1 min 15 s; report: /out/report.html"
     )
+    assert "7 of 10 done (3 with warnings), 1 failed" in sentence(Finished(10, 7, 1, 2, 75.0, False, None, 3))
 
 
 def test_bars_on_a_terminal():

@@ -92,12 +92,19 @@ def test_the_network_is_loaded_once_and_again_only_after_a_death(trouble, cases,
 
 def test_retries_come_after_the_others_and_can_succeed(trouble, cases, tmp_path):
     events = []
-    run_batch(cases("flaky-1", "bug-1", "a"), trouble, tmp_path / "out", BatchOptions(retries=2), events.append)
+    run_batch(
+        cases("flaky-1", "bug-1", "unreadable-1", "a"),
+        trouble,
+        tmp_path / "out",
+        BatchOptions(retries=2),
+        events.append,
+    )
     ended = [(e.id, e.state, e.attempt) for e in events if isinstance(e, CaseEnded)]
     assert ("flaky-1", "again", 1) in ended
     assert ("flaky-1", "done", 2) in ended
     assert ended.index(("a", "done", 1)) < ended.index(("flaky-1", "done", 2))
     assert [attempt for case_id, _, attempt in ended if case_id == "bug-1"] == [1, 2, 3]
+    assert [attempt for case_id, _, attempt in ended if case_id == "unreadable-1"] == [1]  # it would end alike
     assert states(tmp_path / "out")["bug-1"][:2] == ("failed", 3)
 
 

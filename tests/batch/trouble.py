@@ -1,5 +1,6 @@
 """A real job for tests of isolation: what a case does is said by the first word of its id."""
 
+import errno
 import os
 import signal
 import time
@@ -72,4 +73,4 @@ class TroubleJob:
         marker = Path(case.image)
         if not marker.exists():
             marker.touch()
-            raise ReadError("the network file system was away for a moment")
+            raise ReadError("the network file system was away for a moment") from OSError(errno.EIO, "I/O error")
