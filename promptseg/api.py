@@ -56,12 +56,14 @@ def open_session(
         ReadError: the image cannot be read.
         UnknownModelError: no such model.
         DeviceError: the device is not there.
+        SettingsError: a modality, window or options of another type, or an unknown preset.
         WriteError: the folder cannot be written, or holds a session already.
     """
     if folder is not None and not isinstance(volume, str | Path):
         raise SettingsError(
             "expected the image as a path when a folder for the journal is given, got a value in memory"
         )
+    _require_types(modality, window, options)
     started = time.perf_counter()
     chosen = parse_window(window) if isinstance(window, str) else window
     predictor = load_predictor(model, device) if isinstance(model, str) else require_predictor(model)
@@ -175,6 +177,16 @@ def _model_of(log: PromptLog, model: str | Predictor | None, device: str) -> Pre
     if model is None:
         return predictor_of(log, device)
     return load_predictor(model, device) if isinstance(model, str) else require_predictor(model)
+
+
+def _require_types(modality: object, window: object, options: object) -> None:
+    for name, given, kinds, expected in (
+        ("modality", modality, str, 'text ("CT", "MR", ...)'),
+        ("window", window, Window | str, 'a promptseg.Window, a preset ("lung") or "LEVEL,WIDTH"'),
+        ("options", options, EngineOptions, "promptseg.EngineOptions"),
+    ):
+        if given is not None and not isinstance(given, kinds):
+            raise SettingsError(f"expected {name} as {expected}, got {type(given).__name__}")
 
 
 def _as_volume(volume: VolumeLike, modality: str | None = None, window: Window | None = None) -> Volume:

@@ -16,6 +16,7 @@ from promptseg.engine.progress import OnProgress, Progress
 from promptseg.errors import Cancelled, PromptError, RemoteError
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.remote.connection import Connection, told_error
+from promptseg.session.held import HeldSession
 from promptseg.session.verbs import KeptPrompt, SessionVerbs, SliceReview
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.label_voxels import Changed, as_slices
@@ -31,7 +32,7 @@ OF_A_STEP = ("changed", "voxels", "seconds")  # what a Delta says beside the ses
 LabelKey = int | str | None
 
 
-class RemoteSession:
+class RemoteSession(HeldSession):
     """A session on a server. Made by ``Client``.
 
     ``mask``, ``labels`` and ``labelmap`` are as of the last answer: the masks are kept here and brought up to date by

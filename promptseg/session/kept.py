@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
@@ -65,7 +64,8 @@ class KeptSession(SessionView):
 
     def twin(self) -> Self:
         """Return a session of the same state that is nobody's: to export from while this one goes on."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         Occupied.__init__(twin)
         twin._keeper, twin._layers = None, Layers(self.volume.shape, self.options.overlap)
         twin._history = History(twin._layers)

@@ -15,6 +15,7 @@ from promptseg.errors import ModelError, PromptError
 from promptseg.models.predictor import Predictor
 from promptseg.prompts import Plane, parse_plane
 from promptseg.session import label_steps
+from promptseg.session.held import HeldSession
 from promptseg.session.history import History, Record, State
 from promptseg.session.one_at_a_time import Occupied, one_at_a_time
 from promptseg.session.prompt_log import PromptLog
@@ -27,7 +28,7 @@ __all__ = ["SessionView"]
 
 
 @one_at_a_time
-class SessionView(Occupied):
+class SessionView(HeldSession, Occupied):
     """The read side of a ``Session``.
 
     Args:

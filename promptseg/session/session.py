@@ -82,6 +82,14 @@ class Session(LabelledSession):
         """Forget what the model keeps of the slices; it is made again when it is needed."""
         self._source.drop()
 
+    def close(self) -> None:
+        """Give back the memory of embeddings, and the session's folder to others; a kept one refuses to change then.
+
+        ``with promptseg.open_session(...) as session:`` does it at the block's end.
+        """
+        super().close()
+        self.drop_embeddings()
+
     # --- prompts ------------------------------------------------------------------------------------------------
 
     def add(

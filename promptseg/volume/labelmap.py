@@ -73,7 +73,7 @@ def colour(given: Sequence[int]) -> tuple[int, int, int]:
     return (red, green, blue)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Labelmap:
     """Labels on a grid. 0 is background.
 
@@ -96,6 +96,11 @@ class Labelmap:
                 f"expected an unsigned integer array of shape {self.geometry.shape}, "
                 f"got {self.array.dtype} of shape {self.array.shape}"
             )
+
+    def __repr__(self) -> str:
+        """Say what it is, without voxels."""
+        names = ", ".join(label.name for label in self.labels.values())
+        return f"<Labelmap {self.array.dtype}, {self.geometry}, labels: {names or 'none named'}>"
 
     def label(self, key: int | str) -> Label:
         """Return the label of this value or name; a default one for a value that is there but has no name.
