@@ -32,9 +32,7 @@ def app_command(
 ) -> None:
     """Open the browser app: look, click, correct, measure, export. Only this machine can reach it."""
     try:
-        import uvicorn
-
-        from promptseg.app.application import create_app
+        from promptseg.app.server import run
         from promptseg.app.ui import require_library
     except ModuleNotFoundError as exc:
         raise MissingExtraError(str(exc.name), "app") from exc
@@ -50,12 +48,12 @@ def app_command(
         roots = (path if path.is_dir() else path.parent,)
         question = f"?open={quote(str(path))}"
     port = free_port(port)
-    application = create_app(ServeSettings(data=data, host=HOST, port=port, roots=roots, device=device, ui=True))
+    settings = ServeSettings(data=data, host=HOST, port=port, roots=roots, device=device, log_level="warning", ui=True)
     address = f"http://{HOST}:{port}/{question}"
     typer.echo(f"promptseg: {address} (research use only: not a medical device; Ctrl+C ends it)", err=True)
     if browser:
         threading.Timer(1.0, webbrowser.open, (address,)).start()
-    uvicorn.run(application, host=HOST, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    run(settings)
 
 
 def free_port(first: int) -> int:
