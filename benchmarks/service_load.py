@@ -4,11 +4,14 @@
     python benchmarks/service_load.py --seconds 300
     python benchmarks/service_load.py --think 4       # people look for 4 s on the mean before they click again
     python benchmarks/service_load.py --kills 20      # the same while the server is killed 20 times and started again
+    python benchmarks/service_load.py --heavy --users 6 --think 3 --seconds 240   # beside one who asks for slow things
 
 Without ``--think`` everybody clicks as soon as the last answer is there: the server is always saturated, and a click
 waits for those of the other 19. Prints p50 and p95 of a click, errors, the server's memory over time; with ``--kills``
 also lost prompts (acknowledged, but gone) and cross-talk (a user's mask that is not what the same prompts give alone).
-Ends with 1 where something is lost.
+Ends with 1 where something is lost. ``--heavy`` alternates, half a minute each, between everybody alone and everybody
+beside one heavy user (``heavy_user.py``), and prints the others' clicks of both kinds of half-minutes: one run, one
+server, one machine, whatever else the machine does meanwhile.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from heavy_user import HeavyUser
 
 import promptseg
 from promptseg.example import example_path
@@ -37,6 +41,7 @@ from promptseg.prompts import Point
 
 CLICKS = 10
 PATIENCE_S = 300.0
+PHASE_S = 30.0  # with, or without the heavy user
 
 
 @dataclass
@@ -51,6 +56,7 @@ class User:
     think: float = 0.0
     rounds: int = 0
     errors: list[str] = field(default_factory=list)
+    began: list[float] = field(default_factory=list)  # per click, as perf_counter tells it
     seconds: list[float] = field(default_factory=list)
     lost: int = 0
     doubled: int = 0
@@ -109,6 +115,7 @@ class User:
                 time.sleep(0.2)
                 continue
             answer.raise_for_status()
+            self.began.append(began)
             self.seconds.append(time.perf_counter() - began)
             self.acknowledged.append(voxel)
             return
@@ -247,6 +254,71 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     }
 
 
+def run_heavy(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Run the load with and without one heavy user in turn; return the figures."""
+    keys = add_users(folder / "data", options.users + 1)
+    server, over = Server(folder / "data"), threading.Event()
+    *others, heavy_name = keys
+    heavy = HeavyUser(server.url, keys[heavy_name], options.model, over)
+    heavy.start()
+    users = [User(name, keys[name], server.url, options.model, over, options.think) for name in others]
+    threads = [threading.Thread(target=user.work) for user in users]
+    for thread in threads:
+        thread.start()
+    time.sleep(PHASE_S / 3)  # the models are loaded, everybody has begun
+    spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    memory = 0.0
+    for phase in range(max(2, round(options.seconds / PHASE_S))):
+        beside = phase % 2 == 1
+        if beside:
+            heavy.active.set()
+        began = time.perf_counter()
+        while time.perf_counter() < began + PHASE_S:
+            time.sleep(0.5)
+            memory = max(memory, server.resident_mib())
+        spans[beside].append((began, time.perf_counter()))
+        if beside:
+            heavy.rest()
+    over.set()
+    heavy.join()
+    for thread in threads:
+        thread.join()
+    server.end(signal.SIGTERM)
+    alone, beside_heavy = (clicks_within(users, spans[kind]) for kind in (False, True))
+    return {
+        "users": len(users),
+        "think_s": options.think,
+        "alone": figures(alone),
+        "beside_a_heavy_user": figures(beside_heavy),
+        "p95_ratio": round(percentile(beside_heavy, 0.95) / percentile(alone, 0.95), 2),
+        "heavy_requests": {name: figures(seconds) for name, seconds in heavy.seconds.items()},
+        "heavy_refused": {name: [len(told), told[0]] for name, told in heavy.refused.items()},
+        "errors": [error for user in users for error in user.errors],
+        "memory_mib": round(memory),
+        "acknowledged_prompts_lost": sum(user.lost for user in users),
+        "prompts_doubled": sum(user.doubled for user in users),
+        "cross_talk": 0,
+    }
+
+
+def clicks_within(users: list[User], spans: list[tuple[float, float]]) -> list[float]:
+    """Return the seconds of all clicks that began inside one of the spans, sorted."""
+    every = [pair for user in users for pair in zip(user.began, user.seconds, strict=True)]
+    return sorted(seconds for began, seconds in every if any(low <= began < high for low, high in spans))
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return a percentile of sorted values; NaN of none."""
+    return values[int(share * (len(values) - 1))] if values else float("nan")
+
+
+def figures(seconds: list[float]) -> dict[str, float]:
+    """Return count, median, p95 and maximum, in seconds."""
+    values = sorted(seconds)
+    named = {"p50_s": 0.5, "p95_s": 0.95, "max_s": 1.0}
+    return {"count": len(values), **{name: round(percentile(values, share), 3) for name, share in named.items()}}
+
+
 def main() -> int:
     """Parse, run, print; 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,10 +326,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--think", type=float, default=0.0)
+    parser.add_argument("--heavy", action="store_true")
     parser.add_argument("--model", default="builtin")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        found = run(options, Path(name))
+        found = (run_heavy if options.heavy else run)(options, Path(name))
     print(json.dumps(found, indent=1))
     bad = found["errors"] or found["acknowledged_prompts_lost"] or found["prompts_doubled"] or found["cross_talk"]
     return 1 if bad else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_clicks_without_a_pause_do_not_keep_a_session_out(queue: ModelQueue) -> 
         back.set()
         return time.monotonic()
 
-    click(Turn(queue, Work("ann", "a", Priority.INTERACTIVE, click)))
+    queue.submit(Work("ann", "a", Priority.INTERACTIVE, click))
     began = time.monotonic()
     taken = queue.submit(Work("bob", "b", Priority.OPEN, bring_back)).future.result(2 * SOON_S)
     assert OPEN_PATIENCE_S - 0.5 < taken - began < SOON_S / 2
@@ -101,6 +102,67 @@ def test_sessions_that_waited_and_clicks_take_turns(queue: ModelQueue, monkeypat
     for work in works:
         work.future.result(SOON_S)
     assert done == ["back1", "ann", "back2", "bob", "back3"]
+
+
+def test_a_step_that_lasts_gives_way_to_who_had_less(queue: ModelQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queueing, "QUANTUM_S", 0.01)
+    stroke, done = Gate(pausing=True), []
+    heavy = queue.submit(Work("ann", "a", Priority.INTERACTIVE, stroke))
+    stroke.begun.wait(SOON_S)
+    time.sleep(0.05)  # so much she has had
+    for _ in range(3):
+        put(queue, "eve", done).future.result(SOON_S)
+    own = put(queue, "ann", done, session="another of hers")
+    assert done == ["eve", "eve", "eve"]
+    assert not heavy.future.done()
+    assert not own.future.done()
+    stroke.open.set()
+    assert heavy.future.result(SOON_S) == "gate"
+    own.future.result(SOON_S)
+
+
+def test_who_had_less_of_the_thread_comes_first(queue: ModelQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queueing, "QUANTUM_S", 0.01)
+    queue.submit(Work("ann", "a", Priority.INTERACTIVE, lambda _: time.sleep(0.05))).future.result(SOON_S)
+    gate, done = Gate(), []
+    queue.submit(Work("x", "x", Priority.INTERACTIVE, gate))
+    gate.begun.wait(SOON_S)
+    works = [put(queue, user, done) for user in ("ann", "ann", "bob", "bob")]
+    gate.open.set()
+    for work in works:
+        work.future.result(SOON_S)
+    assert done == ["bob", "bob", "ann", "ann"]
+
+
+def edit(queue: ModelQueue, user: str, session: str, call: Callable[[Turn], Any]) -> Work:
+    return queue.submit(Work(user, session, Priority.INTERACTIVE, call, needs_model=False))
+
+
+def test_what_needs_no_model_waits_for_none(queue: ModelQueue) -> None:
+    click, slow, done = Gate(), Gate(), []
+    queue.submit(Work("ann", "a", Priority.INTERACTIVE, click))
+    click.begun.wait(SOON_S)
+    edit(queue, "ann", "b", slow)
+    second = edit(queue, "ann", "c", lambda _: done.append("second"))  # hers takes one thread beside the model's
+    edit(queue, "bob", "d", lambda _: done.append("bob")).future.result(SOON_S)
+    assert done == ["bob"]
+    slow.open.set()
+    second.future.result(SOON_S)
+    assert done == ["bob", "second"]
+    click.open.set()
+
+
+def test_a_sessions_steps_keep_their_order_whoever_does_them(queue: ModelQueue) -> None:
+    grow, done = Gate(), []
+    edit(queue, "ann", "a", grow)
+    grow.begun.wait(SOON_S)
+    click = put(queue, "ann", done, session="a")
+    undo = edit(queue, "ann", "a", lambda _: done.append("undo"))
+    put(queue, "ann", done, session="b").future.result(SOON_S)
+    assert not click.future.done()
+    grow.open.set()
+    undo.future.result(SOON_S)
+    assert done == ["ann", "ann", "undo"]
 
 
 def test_a_click_on_the_session_of_a_long_job_waits_for_its_end(queue: ModelQueue) -> None:

@@ -44,7 +44,7 @@ def test_a_pause_is_a_sign_of_life() -> None:
     found: list[float] = []
 
     def long(turn: Turn) -> None:
-        queue._beaten -= 50.0
+        queue._lanes[0].beaten -= 50.0
         found.append(queue.silent_s())
         turn.pause()
         found.append(queue.silent_s())
