@@ -44,7 +44,10 @@ LAST = ("done", "cancelled", "failed")
 
 @dataclass(eq=False)
 class LiveJob:
-    """A job of this process. ``events`` has at most the last progress and the end; ``listen`` calls back for each."""
+    """A job of this process; ``listen`` calls back for the last event and each new one.
+
+    An event is plain JSON types, but for its "delta": a ``Change`` or None.
+    """
 
     id: str
     owner: str
@@ -119,7 +122,7 @@ class Jobs:
 
         def finish(future: Future[Change]) -> None:
             served.job = ""
-            self._end(job, future, lambda change: {"kind": "done", "delta": change.to_dict()}, preview.taken_back)
+            self._end(job, future, lambda change: {"kind": "done", "delta": change}, preview.taken_back)
 
         try:
             work = self._sessions.submit(served, run, Priority.BATCH, job=job.id, then=finish)
@@ -162,9 +165,7 @@ class Jobs:
                     time.sleep(TRY_AGAIN_S)
 
         future = self._pool.submit(call)
-        future.add_done_callback(
-            lambda f: self._end(job, f, lambda change: {"kind": "done", "delta": change.to_dict()})
-        )
+        future.add_done_callback(lambda f: self._end(job, f, lambda change: {"kind": "done", "delta": change}))
         return job
 
     def on(self, session_id: str) -> LiveJob | None:
@@ -248,7 +249,7 @@ class Jobs:
         job: LiveJob,
         future: Future[Any],
         done: Callable[[Any], dict[str, Any]],
-        undone: Callable[[], dict[str, Any] | None] = lambda: None,
+        undone: Callable[[], Change | None] = lambda: None,
     ) -> None:
         event: dict[str, Any]
         try:
@@ -285,7 +286,7 @@ class Jobs:
         return job
 
 
-def _progress(done: int, total: int, left_s: float, delta: dict[str, Any] | None = None) -> dict[str, Any]:
+def _progress(done: int, total: int, left_s: float, delta: Change | None = None) -> dict[str, Any]:
     return {"kind": "progress", "done": done, "total": total, "left_s": round(left_s, 1), "delta": delta}
 
 
@@ -312,9 +313,9 @@ class _Preview:
         if box is not None:
             self._all = box if self._all is None else union([self._all, box])
             self._fresh = None
-            delta = self._served.preview(box, progress.labels_in(box)).to_dict()
+            delta = self._served.preview(box, progress.labels_in(box))
         self._job.publish(_progress(progress.done, progress.total, progress.left_s, delta))
 
-    def taken_back(self) -> dict[str, Any] | None:
+    def taken_back(self) -> Change | None:
         """Return the Delta that undoes everything shown, None when nothing was."""
-        return None if self._all is None else self._served.restored(self._all).to_dict()
+        return None if self._all is None else self._served.restored(self._all)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from promptseg.prompts import MaskPrompt, Prompt, TextPrompt, prompt_to_dict
 from promptseg.session.session import Session
+from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Labelmap
 from promptseg.volume.label_voxels import Changed, as_slices
 
@@ -32,6 +34,15 @@ def encoded(array: NDArray[np.uint8]) -> str:
     return base64.b64encode(zlib.compress(np.ascontiguousarray(array).data, FASTEST)).decode("ascii")
 
 
+@dataclass(frozen=True, eq=False)
+class ShownPrompt:
+    """A prompt as it goes out, encoded once: a stroke of 150,000 voxels is 2 MB, and goes out with every step."""
+
+    kept: KeptPrompt
+    content: dict[str, Any]
+    text: str
+
+
 @dataclass(frozen=True)
 class Shown:
     """What is shown beside the voxels, as plain JSON types; replaced as a whole after each step."""
@@ -39,13 +50,13 @@ class Shown:
     revision: int
     labels: list[dict[str, Any]]
     selected: int
-    prompts: list[dict[str, Any]]
+    prompts: list[ShownPrompt]
     can_undo: bool
     can_redo: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a Delta or a SessionState."""
-        return dict(vars(self))
+        return {**vars(self), "prompts": [one.content for one in self.prompts]}
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,13 @@ class Change:
             **self.shown.to_dict(),
             "seconds": round(self.seconds, 4),
         }
+
+    def to_json(self) -> str:
+        """Return ``to_dict`` as JSON; its prompts are encoded already."""
+        rest = replace(self, shown=replace(self.shown, prompts=[])).to_dict()
+        del rest["prompts"]
+        text = json.dumps(rest, separators=(",", ":"))
+        return f'{text[:-1]},"prompts":[{",".join(one.text for one in self.shown.prompts)}]}}'
 
 
 @dataclass(eq=False)
@@ -97,7 +115,7 @@ class Served:
 
     def __post_init__(self) -> None:
         self.array = self.session.labelmap.array.astype(np.uint8, copy=False)
-        self.counts = np.bincount(self.array.ravel(), minlength=256)
+        self.counts = _counts(self.array)
         self.shown = self.look()
 
     def do(self, step: Callable[[Session], Changed | None]) -> Change:
@@ -114,8 +132,7 @@ class Served:
         """Bring the shown labels up to date inside a box; return its new content."""
         where = as_slices(box)
         new = self.session.labels_in(box)
-        self.counts = self.counts + np.bincount(new.ravel(), minlength=256)
-        self.counts = self.counts - np.bincount(self.array[where].ravel(), minlength=256)
+        self.counts = self.counts + _counts(new) - _counts(self.array[where])
         self.array[where] = new
         return new
 
@@ -126,10 +143,18 @@ class Served:
             self.revision,
             [self._label(value) for value in sorted(session.labels)],
             session.selected,
-            shown_prompts(session),
+            self._prompts(),
             session.can_undo,
             session.can_redo,
         )
+
+    def _prompts(self) -> list[ShownPrompt]:
+        """Return the prompts in force; of masks, which the labels show, only that they are there."""
+        before = {one.kept.id: one for one in (self.shown.prompts if hasattr(self, "shown") else ())}
+        return [
+            known if (known := before.get(kept.id)) is not None and known.kept == kept else _shown(kept)
+            for kept in self.session.prompts
+        ]
 
     def _label(self, value: int) -> dict[str, Any]:
         label, count = self.session.labels[value], int(self.counts[value])
@@ -170,9 +195,14 @@ class Served:
         return 2 * int(self.array.nbytes)
 
 
-def shown_prompts(session: Session) -> list[dict[str, Any]]:
-    """Return the prompts in force with their ids; of masks, which the labels show, only that they are there."""
-    return [{"id": kept.id, "label": kept.label, "prompt": _shown_prompt(kept.prompt)} for kept in session.prompts]
+def _counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many voxels each value has, slice by slice: ``bincount`` makes 8 bytes of each voxel."""
+    return np.sum([np.bincount(cut.ravel(), minlength=256) for cut in values], axis=0, dtype=np.int64)
+
+
+def _shown(kept: KeptPrompt) -> ShownPrompt:
+    content = {"id": kept.id, "label": kept.label, "prompt": _shown_prompt(kept.prompt)}
+    return ShownPrompt(kept, content, json.dumps(content, separators=(",", ":")))
 
 
 def _shown_prompt(prompt: Prompt) -> dict[str, Any]:

@@ -82,11 +82,18 @@ async def _stream(who: Who, job: LiveJob) -> AsyncIterator[str]:
                 if ended is None:
                     continue
                 event = ended
-            yield f"data: {json.dumps(event, separators=(',', ':'))}\n\n"
+            yield f"data: {await threaded(_encoded, event)}\n\n"
             if event["kind"] in LAST:
                 return
     finally:
         end()
+
+
+def _encoded(event: dict[str, Any]) -> str:
+    """Return an event as JSON, its Delta too."""
+    delta, rest = event.get("delta"), {name: value for name, value in event.items() if name != "delta"}
+    text = json.dumps(rest, separators=(",", ":"))
+    return f'{text[:-1]},"delta":{"null" if delta is None else delta.to_json()}}}'
 
 
 async def _elsewhere(who: Who, job: LiveJob) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from promptseg.volume.label_voxels import Changed
 __all__ = ["ask", "choose", "live", "started", "step", "threaded"]
 
 T = TypeVar("T")
+LARGE = 1_000_000  # voxels that are not packed in the event loop
 
 
 async def threaded(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -109,6 +109,6 @@ async def _hung_up(who: Caller) -> None:
 
 
 async def _delta(change: Change) -> Response:
-    large = change.voxels is not None and change.voxels.size > 1_000_000
-    data = await threaded(change.to_dict) if large else change.to_dict()
-    return Response(json.dumps(data, separators=(",", ":")), media_type="application/json")
+    large = change.voxels is not None and change.voxels.size > LARGE
+    text = await threaded(change.to_json) if large else change.to_json()
+    return Response(text, media_type="application/json")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from promptseg.errors import PromptError, did_you_mean
 from promptseg.prompts import LARGEST_INDEX, Plane, parse_plane
 from promptseg.volume import Volume
-from promptseg.volume.label_voxels import as_slices, bounds
+from promptseg.volume.label_voxels import Changed, as_slices, bounds
 
 __all__ = [
     "Edit",
@@ -29,11 +29,14 @@ __all__ = [
     "RemoveIslands",
     "Smooth",
     "Threshold",
+    "applied",
     "edit_from_dict",
     "edit_to_dict",
 ]
 
 Mask = NDArray[np.bool_]
+LEAST_SMOOTHED = 4  # voxels along every axis: ITK's recursive Gaussian needs as many
+FAR_SIGMAS = 8.0  # a Gaussian beyond them: 1e-15 of its mass
 MOST_BRUSHED = 2e9  # voxels under all positions of a brush together: some ten seconds of work
 
 
@@ -46,6 +49,15 @@ class Edit:
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the edited mask."""
         raise NotImplementedError
+
+    def works_on(self, mask: Mask, volume: Volume) -> tuple[slice, slice, slice]:
+        """Return the part of the grid that takes time and memory: the mask's box, as far as the edit reaches."""
+        box = bounds(mask)
+        nothing = slice(0, 0)
+        return (nothing, nothing, nothing) if box is None else _around(box, volume, self._reach_mm(volume))
+
+    def _reach_mm(self, volume: Volume) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -165,19 +177,18 @@ class Grow(Edit):
 
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the grown or shrunk mask; the image's border does not erode it."""
-        box = bounds(mask)
-        if box is None or mask.all():
+        if not mask.any() or mask.all():
             return mask.copy()
         edited, spacing = mask.copy(), volume.geometry.spacing_zyx
-        reach = [int(min(abs(self.by_mm) / mm, LARGEST_INDEX)) + 1 for mm in spacing]
-        low = [max(a - r, 0) for a, r in zip(box[0], reach, strict=True)]
-        high = [min(b + r, n) for b, r, n in zip(box[1], reach, mask.shape, strict=True)]
-        where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))  # nothing changes farther away
+        where = self.works_on(mask, volume)  # nothing changes farther away
         if self.by_mm > 0:
             edited[where] = _distance(~mask[where], spacing) <= self.by_mm
         else:
             edited[where] = _distance(mask[where], spacing) > -self.by_mm
         return edited
+
+    def _reach_mm(self, volume: Volume) -> float:
+        return abs(self.by_mm)
 
 
 @dataclass(frozen=True)
@@ -194,10 +205,18 @@ class Smooth(Edit):
         """Return the smoothed mask."""
         import SimpleITK as sitk
 
-        image = sitk.GetImageFromArray(mask.astype(np.float32))
+        if not mask.any() or min(mask.shape) < LEAST_SMOOTHED:
+            return mask.copy()
+        where = self.works_on(mask, volume)
+        image = sitk.GetImageFromArray(mask[where].astype(np.float32))
         image.SetSpacing(volume.geometry.spacing)
-        smoothed = sitk.SmoothingRecursiveGaussian(image, self.sigma_mm) if min(mask.shape) >= 4 else image
-        return np.asarray(sitk.GetArrayViewFromImage(smoothed) >= 0.5)
+        smoothed, edited = sitk.SmoothingRecursiveGaussian(image, self.sigma_mm), np.zeros_like(mask)
+        edited[where] = sitk.GetArrayViewFromImage(smoothed) >= 0.5  # the view lives as long as the image
+        return edited
+
+    def _reach_mm(self, volume: Volume) -> float:
+        """Farther away than some sigmas nothing comes near one half."""
+        return max(FAR_SIGMAS * self.sigma_mm, LEAST_SMOOTHED * max(volume.geometry.spacing))
 
 
 @dataclass(frozen=True)
@@ -230,7 +249,9 @@ class Interpolate(Edit):
 
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the mask with its gaps filled; slices that have a mask stay as they are."""
-        edited = np.moveaxis(mask.copy(), self.plane.axis, 0)
+        whole = mask.copy()
+        # No slice between two reaches beyond both, and the margin of a voxel holds the background that is nearest.
+        edited = np.moveaxis(whole[self.works_on(mask, volume)], self.plane.axis, 0)
         spacing = volume.cut_spacing_mm(self.plane)
         present = np.flatnonzero(edited.any(axis=(1, 2)))
         for low, high in pairwise(present):
@@ -240,7 +261,12 @@ class Interpolate(Edit):
             for index in range(low + 1, high):
                 share = (index - low) / (high - low)
                 edited[index] = (1 - share) * below + share * above > 0
-        return np.ascontiguousarray(np.moveaxis(edited, 0, self.plane.axis))
+        return whole
+
+
+def applied(edit: Edit, mask: Mask, volume: Volume) -> Mask:
+    """Return the edited mask: ``edit.apply`` as a function."""
+    return edit.apply(mask, volume)
 
 
 _KINDS: dict[str, type[Edit]] = {
@@ -271,6 +297,16 @@ def edit_from_dict(data: Mapping[str, Any]) -> Edit:
         return _KINDS[kind](**values)
     except (TypeError, ValueError) as exc:
         raise PromptError(f"a {kind!r} edit has a missing field or a value of the wrong kind: {exc}") from exc
+
+
+def _around(box: Changed, volume: Volume, reach_mm: float) -> tuple[slice, slice, slice]:
+    """Return the part of the grid within ``reach_mm`` of a half-open box, and a voxel more on every side."""
+    reach = [int(min(reach_mm / mm, LARGEST_INDEX)) + 1 for mm in volume.geometry.spacing_zyx]
+    z, y, x = (
+        slice(max(low - far, 0), min(high + far, count))
+        for low, high, far, count in zip(*box, reach, volume.shape, strict=True)
+    )
+    return z, y, x
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

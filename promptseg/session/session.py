@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from promptseg.engine.edits import Edit, edit_to_dict
+from promptseg.engine.edits import Edit, applied, edit_to_dict
 from promptseg.engine.hints import place
 from promptseg.engine.labelwork import LabelWork, require_volume_member
 from promptseg.engine.memory import estimate_memory, require_memory
@@ -279,10 +280,16 @@ class Session(LabelledSession):
 
     # --- edits by hand ------------------------------------------------------------------------------------------
 
-    def edit(self, edit: Edit) -> Changed | None:
+    def edit(
+        self, edit: Edit, *, worker: Callable[[Edit, NDArray[np.bool_], Volume], NDArray[np.bool_]] = applied
+    ) -> Changed | None:
         """Apply an edit by hand to the selected label: paint, fill holes, remove islands, grow, smooth, ...
 
         Locked labels keep their voxels. The edit is a log entry like a prompt: undoable, replayable.
+
+        Args:
+            edit: what to do.
+            worker: gives what ``edit.apply`` gives, for example from another process.
 
         Returns:
             The half-open voxel box that changed; None when nothing did.
@@ -291,7 +298,7 @@ class Session(LabelledSession):
             PromptError: there is no label yet, it is locked, or the edit does not fit the image.
         """
         value = self._writable()
-        wanted = edit.apply(self._layers.mask(value), self.volume)
+        wanted = worker(edit, self._layers.mask(value), self.volume)
         patch = self._layers.patch_to(value, wanted, self._state.locked)
         return self._history.commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, patch)
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from phantoms import SHAPE, SPACING, X, Y, Z, volume_of
+from scipy.ndimage import distance_transform_edt
 
 from promptseg.engine.edits import (
     FillHoles,
@@ -91,6 +93,17 @@ def test_smoothing_keeps_a_flat_border_and_removes_a_speck():
     assert np.array_equal(Smooth(2.0).apply(speck, VOLUME), half)
 
 
+def test_only_what_lies_around_the_mask_is_smoothed_and_it_is_the_same():
+    ball = (distance_mm(9, 20, 30) <= 12) | (distance_mm(2, 3, 4) <= 5)  # one touches three of the image's faces
+    for sigma in (0.7, 2.5, 300.0):
+        image = sitk.GetImageFromArray(ball.astype(np.float32))
+        image.SetSpacing(SPACING)
+        whole = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, sigma)) >= 0.5
+        assert np.array_equal(Smooth(sigma).apply(ball, VOLUME), whole)
+    part = Smooth(0.7).works_on(distance_mm(9, 20, 30) <= 3, VOLUME)
+    assert np.prod([one.stop - one.start for one in part]) < EMPTY.size / 4
+
+
 def test_a_threshold_reads_the_image():
     bright = (Y - 35) ** 2 + (X - 45) ** 2 < 100
     assert np.array_equal(Threshold(low=150).apply(~EMPTY, volume_of(bright)), bright)
@@ -108,6 +121,21 @@ def test_interpolation_between_two_discs_is_the_disc_between():
     assert np.array_equal(filled[[4, 12]], mask[[4, 12]])
     turned = Interpolate("sagittal").apply(np.moveaxis(np.resize(mask, (24, 24, 70)), 0, 2)[:24], VOLUME)
     assert turned.any()
+
+
+def test_interpolation_looks_at_the_masks_box_alone_and_gives_the_same():
+    mask = (distance_mm(4, 12, 14) <= 9) & (Z == 4) | (distance_mm(9, 30, 25) <= 15) & (Z == 9) | (X == 0) & (Z == 11)
+    filled = Interpolate().apply(mask, VOLUME)
+    between = 0.6 * distances(mask[4]) + 0.4 * distances(mask[9])
+    clear = abs(between) > 1e-4  # single and double precision may part on the border itself
+    assert np.array_equal(filled[6][clear], between[clear] > 0)
+    assert filled[6].any()
+
+
+def distances(mask):
+    """Signed distance by SciPy, which our code does not use for it."""
+    inside, outside = (distance_transform_edt(part, sampling=(SY, SX)) for part in (mask, ~mask))
+    return inside - outside
 
 
 @pytest.mark.parametrize(
