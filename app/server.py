@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from types import FrameType
@@ -22,6 +23,7 @@ __all__ = ["PatientProtocol", "run"]
 
 HEAD_S = 20.0
 STOP_S = 10
+SWITCH_S = 0.001  # how long a thread in Python code keeps the others waiting: a fifth of the usual
 GONE_S = 20.0  # twice that: a hanging call into native code does not hold the process back
 
 
@@ -86,6 +88,7 @@ def run(settings: ServeSettings) -> None:
         SettingsError: the store, the data folder or the address cannot be used.
     """
     set_up(settings)
+    sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # uploads, thumbnails, journals, the store: nobody else's on this machine
     app = create_app(settings)
     _use_own_spool(app.state.promptseg)

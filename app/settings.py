@@ -34,6 +34,7 @@ class Limits:
         archive_ratio: largest ratio of unpacked to packed bytes of an archive's entry.
         user_bytes: of all stored studies of one user.
         body_bytes: of any other request.
+        body_bytes_per_s: of one user's bodies but files, on the long run; what comes faster is read more slowly.
         voxels: of one volume, its colours counted each.
         sessions_per_user: sessions of one user in memory; the longest idle one is put away for a new one.
         memory_bytes: of all volumes and sessions in memory.
@@ -41,7 +42,8 @@ class Limits:
         queue_per_user: waiting jobs of one user; beyond it the answer is 429.
         queue_total: waiting jobs of one model; beyond it the answer is 503.
         requests_per_s: of one user, with a burst of ``request_burst``.
-        request_burst: requests at once.
+        request_burst: requests at once, as far as the rate goes.
+        requests_at_once: requests of one user that are being answered, but for streams of events; beyond it 429.
         logins_per_minute: wrong passwords for one account from one address, or wrong keys from one address.
         seats_per_user: places of one user in each viewer's protocol.
         idle_s: a session that nobody asked for leaves the memory after it.
@@ -57,6 +59,7 @@ class Limits:
     archive_ratio: float = 200.0
     user_bytes: int = 100 * GIB
     body_bytes: int = 16 * MIB
+    body_bytes_per_s: float = 1.0 * MIB
     voxels: int = 500_000_000
     sessions_per_user: int = 8
     memory_bytes: int = 8 * GIB
@@ -65,6 +68,7 @@ class Limits:
     queue_total: int = 256
     requests_per_s: float = 50.0
     request_burst: int = 200
+    requests_at_once: int = 20
     logins_per_minute: int = 10
     seats_per_user: int = 4
     idle_s: float = 15 * 60.0

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from promptseg.app.accounts import LOCAL_USER, Accounts
 from promptseg.app.audit import Audit
+from promptseg.app.live.exporting import ExportTurns
 from promptseg.app.live.jobs import Jobs
 from promptseg.app.live.sessions import ServedSessions
 from promptseg.app.live.wholebody import WholeBodyRuns
@@ -45,6 +46,7 @@ class AppState:
         jobs: long work.
         whole_body: the whole-body engines.
         audit: the audit log.
+        exports: whose turn it is to export.
     """
 
     settings: ServeSettings
@@ -58,6 +60,7 @@ class AppState:
     jobs: Jobs
     whole_body: WholeBodyRuns
     audit: Audit
+    exports: ExportTurns
 
     @staticmethod
     def make(settings: ServeSettings) -> AppState:
@@ -90,7 +93,7 @@ class AppState:
         passwords = {source: settings.dicom_password(source) for source in settings.dicom_sources}
         dicomweb = DicomWeb(settings.dicom_sources, passwords, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb, shares)
-        parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, jobs, whole_body, audit)
+        parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, jobs, whole_body, audit, ExportTurns())
         return AppState(settings, database, *parts)
 
     def trouble(self) -> str:

@@ -152,9 +152,16 @@ class HeavyUser:
         job = self._timed("3D answer: asked", lambda: api.post(f"{path}/segment", json={"prompts": [CLICK]}))
         if job is None or job.status_code >= 400:
             return
-        while api.get(f"/jobs/{job.json()['id']}").json()["state"] not in ("done", "cancelled", "failed"):
-            time.sleep(0.2)
-            if not self.active.is_set():
-                api.delete(f"/jobs/{job.json()['id']}")
+        while not self._ended(api, job.json()["id"]):
+            time.sleep(0.5)
         self.seconds["3D answer"].append(time.perf_counter() - began)
         self._timed("undo", lambda: api.post(f"{path}/undo"))
+
+    def _ended(self, api: httpx.Client, job: str) -> bool:
+        """Look whether a job has ended; one that is not wanted any more is cancelled."""
+        try:
+            if not self.active.is_set():
+                api.delete(f"/jobs/{job}")
+            return api.get(f"/jobs/{job}").json()["state"] in ("done", "cancelled", "failed")
+        except httpx.TransportError:  # a kept connection was closed a moment ago
+            return False

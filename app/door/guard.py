@@ -9,7 +9,8 @@ import asyncio
 import json
 import logging
 import time
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from promptseg.app.accounts import LOCAL_USER
 from promptseg.app.audit import ADDRESS
 from promptseg.app.door.logs import REQUEST, new_request_id
 from promptseg.app.door.metrics import Metrics
+from promptseg.app.door.rates import AtOnce, Buckets
 from promptseg.app.door.statuses import CODES
 from promptseg.app.settings import is_loopback
 from promptseg.app.state import AppState
@@ -37,7 +39,7 @@ GRADIO = "/gradio_api/"  # its own doors to files, queues and functions: the pag
 GRADIO_NEEDED = ("/gradio_api/info", "/gradio_api/app_id", "/gradio_api/startup-events")
 PAGES = ("/", "/login", "/login/oidc/back")  # that a link on another site may lead to
 SAFE = ("GET", "HEAD", "OPTIONS")
-KEPT = 20_000  # users and addresses whose rate is remembered
+STREAMS = "/events"  # how the paths end whose answers last as long as a job: they take no thread
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # Gradio starts from inline scripts and builds functions from text; NiiVue works in blobs. Nothing comes from outside.
 PAGE_POLICY = (
@@ -63,32 +65,6 @@ class _Refused(HTTPException):  # so that a framework that reads the body lets i
         super().__init__(status, detail, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-class Buckets:
-    """Token buckets by key: ``rate`` per second, at most ``burst`` at once."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str) -> float:
-        """Take a token; return 0 when there was one, else the seconds until there is."""
-        wait = self.wait_s(key)
-        if wait == 0.0:
-            self._levels[key] = (self._level(key) - 1.0, time.monotonic())
-            self._levels.move_to_end(key)
-            if len(self._levels) > KEPT:
-                self._levels.popitem(last=False)
-        return wait
-
-    def wait_s(self, key: str) -> float:
-        """Return the seconds until there is a token; takes none."""
-        return max(0.0, (1.0 - self._level(key)) / self._rate)
-
-    def _level(self, key: str) -> float:
-        level, at = self._levels.get(key, (self._burst, time.monotonic()))
-        return min(self._burst, level + (time.monotonic() - at) * self._rate)
-
-
 class Guard:
     """ASGI middleware.
 
@@ -104,6 +80,8 @@ class Guard:
         settings, limits = state.settings, state.settings.limits
         self._rates = Buckets(limits.requests_per_s, limits.request_burst)
         self._failures = Buckets(limits.logins_per_minute / 60.0, limits.logins_per_minute)
+        self._at_once = AtOnce(limits.requests_at_once)
+        self._bytes = Buckets(limits.body_bytes_per_s, limits.body_bytes)
         self._origins = {origin.rstrip("/").lower() for origin in settings.origins}
         self._names = {urlsplit(origin).hostname or "" for origin in settings.origins} | {settings.host.lower()}
         self._any_host = settings.auth != "none" or settings.host in ("0.0.0.0", "::")
@@ -129,7 +107,8 @@ class Guard:
         try:
             await self._admit(scope)
             reading = self._measured(scope, receive) if scope["type"] == "http" else receive
-            await self._app(scope, reading, sending)
+            with self._place(scope):
+                await self._app(scope, reading, sending)
         except _Refused as refused:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -226,8 +205,27 @@ class Guard:
 
     # --- how much -------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _place(self, scope: Scope) -> Iterator[None]:
+        """Hold one of the user's places while a request is answered: what waits in a thread keeps others from it.
+
+        Raises:
+            _Refused: all are taken.
+        """
+        user = scope.get("state", {}).get("user")
+        if user is None or user == LOCAL_USER or scope["path"].endswith(STREAMS):
+            yield
+            return
+        with self._at_once.place(user) as there:
+            if not there:
+                raise _Refused(429, "too many of your requests are being answered; wait for them", Retry_After="1")
+            yield
+
     def _measured(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a ``receive`` that counts bytes and does not wait for ever."""
+        """Return a ``receive`` that counts bytes and does not wait for ever.
+
+        JSON is read in the event loop: who sends much of it waits, so that others need not.
+        """
         limits = self._state.settings.limits
         large = scope["path"].startswith(self._uploads) and scope["method"] in ("POST", "PUT")
         most = limits.upload_bytes + limits.body_bytes if large else limits.body_bytes
@@ -235,6 +233,8 @@ class Guard:
         if length.isdigit() and int(length) > most:
             raise _Refused(413, f"expected a body of at most {most / 1024**2:,.0f} MiB, got more")
         taken, ended = 0, False
+        user = scope["state"]["user"]
+        hurried = not large and user != LOCAL_USER
 
         async def measured() -> Message:
             nonlocal taken, ended
@@ -245,7 +245,10 @@ class Guard:
             except TimeoutError:
                 raise _Refused(408, "the request's body came too slowly") from None
             if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
+                came = len(message.get("body", b""))
+                if hurried and (wait := self._bytes.spend(user or _address(scope), came)):
+                    await asyncio.sleep(wait)
+                taken += came
                 ended = not message.get("more_body", False)
                 if taken > most:
                     raise _Refused(413, f"expected a body of at most {most / 1024**2:,.0f} MiB, got more")

@@ -18,7 +18,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Route
 
-from promptseg.app.door.guard import COOKIE, Buckets
+from promptseg.app.door.guard import COOKIE
+from promptseg.app.door.rates import Buckets
 from promptseg.app.state import AppState
 from promptseg.report.page import fill
 

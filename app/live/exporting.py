@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
 import shutil
 import tempfile
-import threading
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
+from weakref import WeakValueDictionary
 
+from promptseg.app.live.aside import aside
 from promptseg.app.live.served import Served
 from promptseg.app.store import SessionRow, Study
 from promptseg.app.studies.series import Content as StudyContent
@@ -18,7 +21,7 @@ from promptseg.errors import WriteError
 from promptseg.export.formats import FORMATS, Content, Format
 from promptseg.io.label_values import present_values
 
-__all__ = ["EXPORTS", "ZIP", "export", "reads_the_log"]
+__all__ = ["EXPORTS", "ZIP", "ExportTurns", "export", "reads_the_log"]
 
 MASKS = ("nii.gz", "nii", "nrrd", "seg.nrrd", "mha")
 OFFERED = (*MASKS, "dicom-seg", "rtstruct", "stl", "obj", "png", "prompts", "csv", "json", "report.html", "report.pdf")
@@ -34,7 +37,7 @@ def _overlay(served: Served, path: Path) -> None:
 def _report(served: Served, path: Path) -> None:
     from promptseg.report import session_report, write_report
 
-    write_report(session_report(served.session), path)
+    aside(write_report, session_report(served.session), path, pause=lambda: None)
 
 
 _OF_SESSIONS: tuple[Format[Served], ...] = (
@@ -43,12 +46,27 @@ _OF_SESSIONS: tuple[Format[Served], ...] = (
     Format("report.html", ".html", "text/html; charset=utf-8", _report, "log", "report"),
     Format("report.pdf", ".pdf", "application/pdf", _report, "log", "report"),
 )
-AT_ONCE = threading.Semaphore(2)
+AT_ONCE = 2
 ELSEWHERE = ("/tmp", "/dev/shm")  # where a file may wait when the data's own disk is full
 SESSIONS = {one.name: one for one in _OF_SESSIONS}
 EXPORTS: dict[str, Format[Content] | Format[Served]] = {
     name: SESSIONS[name] if name in SESSIONS else FORMATS[name] for name in OFFERED
 }
+
+
+class ExportTurns:
+    """Whose turn it is to export: a person one file at a time, two in all. Who waits takes no thread."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(AT_ONCE)
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def of(self, user: str) -> AsyncIterator[None]:
+        """Hold a turn while open."""
+        own = self._own.setdefault(user, asyncio.Lock())
+        async with own, self._all:
+            yield
 
 
 def reads_the_log(kind: str) -> bool:
@@ -57,7 +75,7 @@ def reads_the_log(kind: str) -> bool:
 
 
 def export(served: Served, row: SessionRow, study: Study, kind: str, label: int | None) -> tuple[str, bytes, str]:
-    """Write the labels in one format. It takes a while for some: two at once, beside the models' threads.
+    """Write the labels in one format. It takes a while for some: beside the models' threads, see ``ExportTurns``.
 
     Args:
         served: the session; for a format that ``reads_the_log`` with a twin of the engine's, see ``Served.beside``.
@@ -73,7 +91,7 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
         WriteError: the format does not hold this mask.
     """
     room = _roomy(4 * served.array.nbytes)
-    with AT_ONCE, tempfile.TemporaryDirectory(prefix="promptseg-", dir=room) as name:
+    with tempfile.TemporaryDirectory(prefix="promptseg-", dir=room) as name:
         folder, wanted = Path(name), EXPORTS[kind]
         if kind in SESSIONS:
             SESSIONS[kind].write(served, folder / wanted.file_name())

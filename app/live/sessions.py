@@ -187,6 +187,7 @@ class ServedSessions:
         step: SessionStep,
         priority: Priority = Priority.INTERACTIVE,
         *,
+        needs_model: bool = True,
         job: str = "",
         then: Callable[[Future[Change]], None] | None = None,
     ) -> Work:
@@ -196,6 +197,7 @@ class ServedSessions:
             served: the session.
             step: what to do.
             priority: when.
+            needs_model: False: it asks the model nothing, and is done beside the model's thread.
             job: id of the long job that the step is. A click on the same session cancels it and is answered then.
             then: called with the future when the step has ended, whatever its end.
 
@@ -205,7 +207,11 @@ class ServedSessions:
         """
         if served.job and priority is Priority.INTERACTIVE:
             served.cancel_job()
-        return self._queued(served, lambda turn: served.do(lambda session: step(session, turn)), priority, job, then)
+
+        def call(turn: Turn) -> Change:
+            return served.do(lambda session: step(session, turn))
+
+        return self._queued(served, call, priority, job, then, needs_model)
 
     def ask(self, served: Served, question: Callable[[Session], T], priority: Priority = Priority.INTERACTIVE) -> Work:
         """Queue something that only reads the engine's session; the work's future gives the answer.
@@ -213,7 +219,7 @@ class ServedSessions:
         Raises:
             BusyError, HeldElsewhereError: as ``submit``.
         """
-        return self._queued(served, lambda _: question(served.session), priority, "", None)
+        return self._queued(served, lambda _: question(served.session), priority, "", None, False)
 
     def _queued(
         self,
@@ -222,13 +228,14 @@ class ServedSessions:
         priority: Priority,
         job: str,
         then: Callable[[Future[Any]], None] | None,
+        needs_model: bool,
     ) -> Work:
         def checked(turn: Turn) -> Any:
             if self._live.get(served.id) is not served:
                 raise HeldElsewhereError("the session moved to another process; try again")
             return call(turn)
 
-        work = Work(served.owner, served.id, priority, checked)
+        work = Work(served.owner, served.id, priority, checked, needs_model)
         with self._lock:
             if self._live.get(served.id) is not served:
                 raise HeldElsewhereError("the session was put away; try again")

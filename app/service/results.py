@@ -160,9 +160,10 @@ async def export_labels(
     served = await live(who, session_id, Role.READER)
     row = await threaded(who.state.sessions.stored.row, who.user, session_id)
     study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
-    if reads_the_log(format):  # from a copy, beside everybody's clicks
-        served = served.beside(await ask(who, session_id, lambda session: session.twin()))
-    name, content, kind = await threaded(export, served, row, study, format, label)
+    async with who.state.exports.of(who.user):
+        if reads_the_log(format):  # from a copy, beside everybody's clicks
+            served = served.beside(await ask(who, session_id, lambda session: session.twin()))
+        name, content, kind = await threaded(export, served, row, study, format, label)
     await threaded(
         who.state.audit.note_now, who.user, f"export {format}", served.session.volume.content_hash, session_id
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
+from promptseg.app.live.editing import edited
 from promptseg.app.live.jobs import Watch
 from promptseg.app.live.queueing import Turn
 from promptseg.app.live.served import Served
+from promptseg.app.service.fields import Strict
 from promptseg.app.service.jobs import shown_job
 from promptseg.app.service.schema import (
     Delta,
@@ -146,11 +149,18 @@ async def close_session(who: Who, session_id: str) -> Response:
 # --- prompts and edits --------------------------------------------------------------------------------------------
 
 
+def _prompts(body: PromptsIn, served: Served) -> list[Prompt]:
+    return [_prompt(one, served) for one in body.prompts]
+
+
 def _prompt(data: Any, served: Served) -> Prompt:
     """Return a prompt; a mask of another shape is refused before its voxels take memory."""
     if data.type in ("mask", "text"):
         _require_shape(data.shape if data.type == "mask" else data.mask.shape, served)
-    return prompt_from_dict(data.model_dump(exclude_none=True))
+    plain = {
+        name: value.model_dump() if isinstance(value, Strict) else value for name, value in data if value is not None
+    }
+    return prompt_from_dict(plain)
 
 
 def _require_shape(shape: list[int], served: Served) -> None:
@@ -174,21 +184,21 @@ def _require_affordable(paint: PaintIn, served: Served) -> None:
 async def add_prompts(who: Who, session_id: str, body: PromptsIn) -> Response:
     """Add prompts to a label and answer the slices that they lie on (and all others with ``propagate``)."""
     served = await live(who, session_id)
-    prompts = [_prompt(one, served) for one in body.prompts]
+    prompts = await threaded(_prompts, body, served)
 
     def call(session: Session, turn: Turn) -> Changed | None:
         choose(session, body.label)
         how = {"propagate": body.propagate, "predict": body.predict}
         return session.add(*prompts, **how, on_progress=lambda _: turn.pause())
 
-    return await step(who, session_id, "prompt", call)
+    return await step(who, session_id, "prompt", call, needs_model=True)
 
 
 @router.post("/{session_id}/segment", status_code=202, response_model=JobOut)
 async def segment(who: Who, session_id: str, body: PromptsIn) -> Any:
     """Add prompts to a label and carry them to all slices, as one step; a job with progress."""
     served = await live(who, session_id)
-    prompts = [_prompt(one, served) for one in body.prompts]
+    prompts = await threaded(_prompts, body, served)
 
     def call(session: Session, watch: Watch) -> Changed | None:
         choose(session, body.label)
@@ -201,17 +211,21 @@ async def segment(who: Who, session_id: str, body: PromptsIn) -> Any:
 async def replace_prompt(who: Who, session_id: str, prompt_id: int, body: ReplaceIn) -> Response:
     """Put another prompt in the place of one: what moving it means."""
     prompt = _prompt(body.prompt, await live(who, session_id))
-    return await step(
-        who, session_id, "prompt", lambda s, t: s.replace_prompt(prompt_id, prompt, on_progress=lambda p: t.pause())
-    )
+
+    def call(session: Session, turn: Turn) -> Changed | None:
+        return session.replace_prompt(prompt_id, prompt, on_progress=lambda _: turn.pause())
+
+    return await step(who, session_id, "prompt", call, needs_model=True)
 
 
 @router.delete("/{session_id}/prompts/{prompt_id}", response_model=Delta)
 async def remove_prompt(who: Who, session_id: str, prompt_id: int) -> Response:
     """Take a prompt away as if it had never been."""
-    return await step(
-        who, session_id, "prompt", lambda s, t: s.remove_prompt(prompt_id, on_progress=lambda p: t.pause())
-    )
+
+    def call(session: Session, turn: Turn) -> Changed | None:
+        return session.remove_prompt(prompt_id, on_progress=lambda _: turn.pause())
+
+    return await step(who, session_id, "prompt", call, needs_model=True)
 
 
 @router.post("/{session_id}/propagate", status_code=202, response_model=JobOut)
@@ -244,9 +258,9 @@ async def edit(who: Who, session_id: str, body: EditIn) -> Response:
         _require_affordable(body.edit, await live(who, session_id))
     wanted = edit_from_dict(body.edit.model_dump(exclude_none=True))
 
-    def call(session: Session, _: Turn) -> Changed | None:
+    def call(session: Session, turn: Turn) -> Changed | None:
         choose(session, body.label)
-        return session.edit(wanted)
+        return session.edit(wanted, worker=partial(edited, pause=turn.pause))
 
     return await step(who, session_id, "edit", call)
 

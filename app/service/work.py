@@ -47,11 +47,11 @@ async def _with_session(who: Caller, session_id: str, role: Role, use: Callable[
         return await use(await live(who, session_id, role))
 
 
-async def step(who: Caller, session_id: str, action: str, call: SessionStep) -> Response:
-    """Do a step on a session and answer with its Delta."""
+async def step(who: Caller, session_id: str, action: str, call: SessionStep, *, needs_model: bool = False) -> Response:
+    """Do a step on a session and answer with its Delta; one that ``needs_model`` waits for the model's thread."""
 
     async def use(served: Served) -> Change:
-        change: Change = await _finished(who, who.state.sessions.submit(served, call))
+        change: Change = await _finished(who, who.state.sessions.submit(served, call, needs_model=needs_model))
         who.state.audit.note(who.user, action, served.session.volume.content_hash, session_id)
         return change
 
