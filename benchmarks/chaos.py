@@ -4,8 +4,8 @@
     python benchmarks/chaos.py --rounds 3 --seed 7
 
 Three people click in sessions of their own. Each round something happens, then every session is read again and
-compared with what its person was told. Prints the outcome table of docs/scale.md; ends with 1 where an acknowledged step
-is lost, doubled, or a session cannot be read or exported.
+compared with what its person was told. Prints the outcome table of docs/scale.md; ends with 1 where a step that was
+acknowledged is lost or doubled, or a session cannot be read or exported.
 """
 
 from __future__ import annotations
