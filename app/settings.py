@@ -32,11 +32,14 @@ class Limits:
         upload_bytes: of one request with files, and of everything unpacked from it.
         upload_files: files of one request, or entries of one archive.
         archive_ratio: largest ratio of unpacked to packed bytes of an archive's entry.
-        user_bytes: of all stored studies of one user.
+        user_bytes: on the disk, of all studies, sessions and MONAI Label's objects of one user.
+        cache_bytes: on the disk, of the images that viewers load; the longest unused goes first.
+        jobs_per_user: whole-body runs and downloads of one user at a time; beyond it 429.
         body_bytes: of any other request.
         body_bytes_per_s: of one user's bodies but files, on the long run; what comes faster is read more slowly.
         voxels: of one volume, its colours counted each.
         sessions_per_user: sessions of one user in memory; the longest idle one is put away for a new one.
+        user_memory_bytes: of one user's volumes and sessions in memory, on a server with users.
         memory_bytes: of all volumes and sessions in memory.
         embedding_bytes: of a session's embeddings.
         queue_per_user: waiting jobs of one user; beyond it the answer is 429.
@@ -58,10 +61,13 @@ class Limits:
     upload_files: int = 20_000
     archive_ratio: float = 200.0
     user_bytes: int = 100 * GIB
+    cache_bytes: int = 20 * GIB
+    jobs_per_user: int = 3
     body_bytes: int = 16 * MIB
     body_bytes_per_s: float = 1.0 * MIB
     voxels: int = 500_000_000
     sessions_per_user: int = 8
+    user_memory_bytes: int = 4 * GIB
     memory_bytes: int = 8 * GIB
     embedding_bytes: int = 96 * MIB
     queue_per_user: int = 16

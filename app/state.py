@@ -86,10 +86,14 @@ class AppState:
         accounts = Accounts(database, settings)
         if settings.auth == "none":
             accounts.ensure(LOCAL_USER)
-        volumes = VolumeCache(settings.data / "cache")
+        volumes = VolumeCache(settings.data / "cache", settings.limits.cache_bytes)
         shares = Shares(database)
         sessions = ServedSessions(settings, database, volumes, shares)
-        jobs, whole_body, audit = Jobs(database, sessions), WholeBodyRuns(settings.device), Audit(database)
+        jobs, whole_body, audit = (
+            Jobs(database, sessions, settings.limits.jobs_per_user),
+            WholeBodyRuns(settings.device),
+            Audit(database),
+        )
         passwords = {source: settings.dicom_password(source) for source in settings.dicom_sources}
         dicomweb = DicomWeb(settings.dicom_sources, passwords, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb, shares)

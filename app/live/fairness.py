@@ -38,4 +38,4 @@ class TimeUsed:
 
     def _now(self, user: str) -> float:
         seconds, at = self._seconds.get(user, (0.0, 0.0))
-        return seconds * 0.5 ** ((self._clock() - at) / HALF_S)
+        return float(seconds * 0.5 ** ((self._clock() - at) / HALF_S))

@@ -34,6 +34,7 @@ __all__ = ["Jobs", "LiveJob", "TellProgress"]
 
 LOGGER = logging.getLogger(__name__)
 KEPT = 500  # finished jobs whose last event stays in memory
+THREADS = 12  # whole-body runs wait in theirs, one case at a time
 TRY_AGAIN_S = 0.5  # a finished run waits for the session like this
 SHOWN_EVERY_S = 0.1  # progress events are no denser than this
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class LiveJob:
     state: str = "waiting"
     last: dict[str, Any] | None = None
     cancel: Callable[[], None] = field(default=lambda: None, repr=False)
+    in_thread: bool = False
     _listeners: list[Callable[[dict[str, Any]], None]] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -99,13 +101,14 @@ class Jobs:
     Args:
         database: the store.
         sessions: where jobs on sessions are queued.
+        per_user: jobs in threads of their own of one user at a time.
     """
 
-    def __init__(self, database: Database, sessions: ServedSessions) -> None:
-        self._database, self._sessions = database, sessions
+    def __init__(self, database: Database, sessions: ServedSessions, per_user: int) -> None:
+        self._database, self._sessions, self._per_user = database, sessions, per_user
         self._jobs: OrderedDict[str, LiveJob] = OrderedDict()
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="job")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="job")
 
     def on_session(self, served: Served, kind: str, step: Callable[[Session, Watch], Changed | None]) -> LiveJob:
         """Queue a long step on a session.
@@ -133,8 +136,12 @@ class Jobs:
         return job
 
     def plain(self, owner: str, kind: str, call: Callable[[TellProgress], Any]) -> LiveJob:
-        """Run long work that touches no session, in a thread."""
-        job = self._new(owner, None, kind)
+        """Run long work that touches no session, in a thread.
+
+        Raises:
+            BusyError: as many of the owner's run already.
+        """
+        job = self._new(owner, None, kind, in_thread=True)
         future = self._pool.submit(call, self._reporter(job))
         future.add_done_callback(lambda f: self._end(job, f, lambda _: {"kind": "done", "delta": None}))
         return job
@@ -145,11 +152,11 @@ class Jobs:
         """Run long work in a thread while clicks go on, then put what it gave into the session as one step.
 
         Raises:
-            BusyError: such a job runs beside the session already.
+            BusyError: such a job runs beside the session already, or as many of the owner's elsewhere.
         """
         if self.on(served.id) is not None:
             raise BusyError("a long job runs for this session; wait for it, or cancel it first", 1.0, own=True)
-        job = self._new(served.owner, served.id, kind)
+        job = self._new(served.owner, served.id, kind, in_thread=True)
         report = self._reporter(job)
 
         def call() -> Change:
@@ -213,8 +220,11 @@ class Jobs:
             job.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _new(self, owner: str, session_id: str | None, kind: str) -> LiveJob:
-        job = LiveJob(secrets.token_hex(16), owner, session_id, kind)
+    def _new(self, owner: str, session_id: str | None, kind: str, *, in_thread: bool = False) -> LiveJob:
+        own = sum(job.in_thread and job.owner == owner and job.state not in LAST for job in list(self._jobs.values()))
+        if in_thread and own >= self._per_user:
+            raise BusyError(f"{own} long jobs of yours run already; wait for one, or cancel it first", 5.0, own=True)
+        job = LiveJob(secrets.token_hex(16), owner, session_id, kind, in_thread=in_thread)
         with self._database.transaction() as store:
             store.add(
                 JobRow(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 from weakref import WeakSet
 
@@ -45,6 +46,8 @@ class MemoryBudget:
         self._parts: list[Callable[[], int]] = []
         self._guests: WeakSet[Sized] = WeakSet()
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._promised = 0
 
     def count(self, part: Callable[[], int]) -> None:
         """Count what a function says, from now on."""
@@ -59,7 +62,23 @@ class MemoryBudget:
         """Return the bytes in use."""
         with self._lock:
             guests = list(self._guests)
-        return sum(part() for part in self._parts) + sum(guest.nbytes for guest in guests)
+        return self._promised + sum(part() for part in self._parts) + sum(guest.nbytes for guest in guests)
+
+    @contextmanager
+    def promised(self, more: int, leave: Iterable[Callable[[], object]] = ()) -> Iterator[None]:
+        """Hold so many bytes free for what is being loaded while open; others who ask meanwhile find them taken.
+
+        Raises:
+            BusyError: as ``require``.
+        """
+        with self._asking:
+            self.require(more, leave)
+            self._promised += more
+        try:
+            yield
+        finally:
+            with self._asking:
+                self._promised -= more
 
     def require(self, more: int, leave: Iterable[Callable[[], object]] = ()) -> None:
         """Make room for ``more`` bytes by calling ``leave`` one after the other.

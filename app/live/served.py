@@ -197,7 +197,7 @@ class Served:
 
 def _counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how many voxels each value has, slice by slice: ``bincount`` makes 8 bytes of each voxel."""
-    return np.sum([np.bincount(cut.ravel(), minlength=256) for cut in values], axis=0, dtype=np.int64)
+    return np.asarray(np.sum([np.bincount(cut.ravel(), minlength=256) for cut in values], axis=0, dtype=np.int64))
 
 
 def _shown(kept: KeptPrompt) -> ShownPrompt:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from weakref import ref
@@ -24,6 +23,7 @@ from promptseg.app.live.housekeeper import Housekeeper
 from promptseg.app.live.leases import Leases
 from promptseg.app.live.memory import MemoryBudget
 from promptseg.app.live.queueing import ModelQueues, Priority, Turn, Work
+from promptseg.app.live.room import SessionRoom
 from promptseg.app.live.served import Change, Served
 from promptseg.app.live.stored import StoredSessions
 from promptseg.app.settings import ServeSettings
@@ -36,6 +36,7 @@ from promptseg.models.weights.registry import model_card
 from promptseg.session.keeping import OpenFolder, WriteGuard, begin
 from promptseg.session.restoring import as_stored, predictor_of, restore
 from promptseg.session.session import Session
+from promptseg.volume import Volume
 from promptseg.volume.label_voxels import Changed
 
 __all__ = ["ServedSessions", "SessionStep"]
@@ -70,6 +71,7 @@ class ServedSessions:
         self.memory = MemoryBudget(self._limits.memory_bytes, self._limits.embedding_bytes)
         self.memory.count(volumes.held_bytes)
         self.memory.count(lambda: sum(one.nbytes + self.memory.embeddings for one in list(self._live.values())))
+        self.room = SessionRoom(self._live, self.memory, settings, self.put_away)
         self._housekeeper = Housekeeper(self._live, self.leases, self._limits, self.put_away, self._forget)
 
     # --- open, find, put away -----------------------------------------------------------------------------------
@@ -84,8 +86,11 @@ class ServedSessions:
         if self._settings.models and model not in self._settings.models:
             raise ModelError(f"expected one of the models {', '.join(self._settings.models)}, got {model!r}")
         model_card(model)
-        self.make_room(owner, self._volumes.needed(study.id, series, frame))  # before anything is read
-        volume = self._volumes.volume(study.id, Path(study.folder), series, frame)
+        with self.room.one_more(owner, self._volumes.needed(study.id, series, frame)):  # before anything is read
+            volume = self._volumes.volume(study.id, Path(study.folder), series, frame)
+            return self._begun(owner, study, series, frame, model, volume)
+
+    def _begun(self, owner: str, study: Study, series: Series, frame: int | None, model: str, volume: Volume) -> Served:
         session_id = secrets.token_hex(16)
         folder = self._settings.data / "sessions" / session_id
         guard, hold = self._guard(session_id, folder)
@@ -335,8 +340,11 @@ class ServedSessions:
         with self._database.transaction() as store:
             study = store.get_one(Study, row.study_id)
         series = Content.from_dict(study.content).get(row.series)
-        self.make_room(row.owner, self._volumes.needed(study.id, series, row.frame))
-        volume = self._volumes.volume(study.id, Path(study.folder), series, row.frame)
+        with self.room.one_more(row.owner, self._volumes.needed(study.id, series, row.frame)):
+            volume = self._volumes.volume(study.id, Path(study.folder), series, row.frame)
+            return self._from_journal(row, volume, changed, until)
+
+    def _from_journal(self, row: SessionRow, volume: Volume, changed: Changes, until: float) -> Served:
         folder = Path(row.folder)
         guard, hold = self._guard(row.id, folder)
 
@@ -371,18 +379,6 @@ class ServedSessions:
                 if future.done():
                     raise
                 self.leases.renew([session_id])
-
-    def make_room(self, owner: str, more: int) -> None:
-        """Put idle sessions away, the longest idle first, until one more of so many bytes and its embeddings fits.
-
-        Raises:
-            BusyError: it does not fit as long as the others work.
-        """
-        live = sorted(self._live.values(), key=lambda one: one.last_seen)
-        own = [one for one in live if one.owner == owner]
-        for served in own[: max(0, len(own) - self._limits.sessions_per_user + 1)]:
-            self.put_away(served.id)
-        self.memory.require(more + self.memory.embeddings, (partial(self.put_away, one.id) for one in live))
 
     def _forget(self, session_id: str) -> None:
         with self._lock:

@@ -8,18 +8,18 @@ Files are stored as ``Intake`` stores them.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
+from promptseg.app.studies.quota import hashed
 from promptseg.app.studies.uploads import Intake
 from promptseg.errors import ReadError
 
@@ -47,12 +47,14 @@ class Datastore:
     Args:
         folder: of all users.
         user: the owner's id.
-        limits: of uploads, and of all that a user stores.
-        elsewhere: bytes that the user stores outside the datastore.
+        limits: of uploads.
+        require_room: raises where all that the user stores is too much by now.
     """
 
-    def __init__(self, folder: Path, user: str, limits: Limits, elsewhere: int = 0) -> None:
-        self._folder, self._limits, self._elsewhere = folder / _hashed(user), limits, elsewhere
+    def __init__(
+        self, folder: Path, user: str, limits: Limits, require_room: Callable[[], None] = lambda: None
+    ) -> None:
+        self._folder, self._limits, self._require_room = folder / hashed(user), limits, require_room
         self._key = folder / "names.key"
         self._lock = threading.Lock()
 
@@ -69,7 +71,7 @@ class Datastore:
         """
         if not name.strip():
             raise ReadError("expected a name for the image; it is empty")
-        home = self._folder / _hashed(name)
+        home = self._folder / hashed(name)
         if tag is not None and not known and self.image(name) is None:
             raise ReadError(f"expected a label of a known image; there is no image {name!r}")
         home.mkdir(parents=True, exist_ok=True)
@@ -80,8 +82,7 @@ class Datastore:
             intake.finish()
             if len(intake.names) != 1 or intake.bytes == 0:
                 raise ReadError("expected one file with something in it")
-            if self.used_bytes() + self._elsewhere > self._limits.user_bytes:
-                raise UploadTooLargeError("what you store takes all the room that you have here; delete some first")
+            self._require_room()
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -100,19 +101,19 @@ class Datastore:
 
     def image(self, name: str) -> Stored | None:
         """Return an image; None where there is none of this name."""
-        home = self._folder / _hashed(name)
+        home = self._folder / hashed(name)
         table = self._table(home)
         return None if table is None or table["image"] is None else _stored(home, table["image"])
 
     def label(self, name: str, tag: str) -> Stored | None:
         """Return an image's label; None where there is none of this tag."""
-        home = self._folder / _hashed(name)
+        home = self._folder / hashed(name)
         row = (self._table(home) or {"labels": {}})["labels"].get(tag)
         return None if row is None else _stored(home, row)
 
     def delete(self, name: str, tag: str | None = None) -> bool:
         """Delete an image with its labels, or one label; return whether there was one."""
-        home = self._folder / _hashed(name)
+        home = self._folder / hashed(name)
         with self._lock:
             table = self._table(home)
             if table is None or (tag is not None and tag not in table["labels"]):
@@ -124,10 +125,6 @@ class Datastore:
                 _write(home / TABLE, table)
                 shutil.rmtree((home / row["file"]).parent, ignore_errors=True)
         return True
-
-    def used_bytes(self) -> int:
-        """Return how much of the disk this user's objects take."""
-        return sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
 
     def objects(self) -> dict[str, Any]:
         """Return everything by name, as ``GET /datastore/?output=all`` tells it."""
@@ -176,10 +173,6 @@ class Datastore:
 
 def _stored(home: Path, row: dict[str, Any]) -> Stored:
     return Stored(home / row["file"], row["ending"])
-
-
-def _hashed(name: str) -> str:
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:

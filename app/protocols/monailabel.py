@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -235,9 +236,9 @@ def _viewers(request: Request) -> Viewers[Place]:
 
 
 def _datastore(who: Caller) -> Datastore:
-    settings = who.state.settings
-    elsewhere = who.state.catalogue.used_bytes(who.user)
-    return Datastore(settings.data / "datastore", who.user, settings.limits, elsewhere)
+    state = who.state
+    room = partial(state.catalogue.quota.require, who.user, 0)
+    return Datastore(state.settings.data / "datastore", who.user, state.settings.limits, room)
 
 
 def _session_info(viewer: Viewer[Place], request: Request) -> dict[str, Any]:

@@ -43,12 +43,12 @@ async def begin(state: AppState, user: str, token: str, volume: Volume) -> Drawi
 
     def opened(_: Turn) -> Drawing:
         try:
-            state.sessions.make_room(user, int(volume.array.nbytes) + 2 * voxels)
+            with state.sessions.room.one_more(user, int(volume.array.nbytes) + 2 * voxels):
+                drawing = Drawing(volume, model, state.settings.device, room.embeddings)
+                room.hold(drawing)
+                return drawing
         except BusyError as exc:
             raise BusyError(str(exc), exc.retry_after_s, own=True) from exc  # 503 has another meaning in viewers
-        drawing = Drawing(volume, model, state.settings.device, room.embeddings)
-        room.hold(drawing)
-        return drawing
 
     return await in_turn(state, user, token, opened, priority=Priority.OPEN)
 

@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 from sqlalchemy import delete, func, or_, select
 
-from promptseg.app.errors import BusyError, NotFoundError, UploadTooLargeError
+from promptseg.app.errors import BusyError, NotFoundError
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database, SessionRow, Share, Study
 from promptseg.app.studies.dicomweb import DicomWeb
+from promptseg.app.studies.quota import Quota
 from promptseg.app.studies.series import Content, describe
 from promptseg.app.studies.sharing import Role, Shares
 from promptseg.app.studies.uploads import Intake
@@ -36,10 +37,14 @@ class Catalogue:
         database: the store.
         dicomweb: other servers with studies.
         shares: who may do what.
+
+    Attributes:
+        quota: how much of the disk each user takes.
     """
 
     def __init__(self, settings: ServeSettings, database: Database, dicomweb: DicomWeb, shares: Shares) -> None:
         self._settings, self._database, self._dicomweb, self._shares = settings, database, dicomweb, shares
+        self.quota = Quota(settings, database)
 
     def upload(self, owner: str, files: Iterable[tuple[str, BinaryIO]]) -> Study:
         """Take files in.
@@ -57,7 +62,7 @@ class Catalogue:
                 intake.add(name, file)
             if not intake.names:
                 raise ReadError("expected at least one file, got none")
-            self._require_room(owner, intake.bytes)
+            self.quota.require(owner, intake.bytes)
             intake.finish()
             content = describe(folder, intake.names, voxels=self._settings.limits.voxels)
             names = [name.replace("\\", "/") for name in intake.names.values()]
@@ -96,7 +101,7 @@ class Catalogue:
         folder.mkdir(parents=True)
         try:
             size = self._dicomweb.fetch(place, folder)
-            self._require_room(owner, size)
+            self.quota.require(owner, size)
             content = describe(folder, {}, voxels=self._settings.limits.voxels)
             digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in folder.iterdir())
             digest = hashlib.sha256(b"".join(digests)).hexdigest()
@@ -150,15 +155,6 @@ class Catalogue:
         if study.uploaded:
             shutil.rmtree(study.folder, ignore_errors=True)
         shutil.rmtree(self._settings.data / "cache" / study_id, ignore_errors=True)
-
-    def used_bytes(self, owner: str) -> int:
-        """Return how much of the disk a user's studies take."""
-        with self._database.transaction() as store:
-            return int(store.scalar(select(func.coalesce(func.sum(Study.bytes), 0)).where(Study.owner == owner)) or 0)
-
-    def _require_room(self, owner: str, more: int) -> None:
-        if self.used_bytes(owner) + more > self._settings.limits.user_bytes:
-            raise UploadTooLargeError("your studies take all the room that you have here; delete some first")
 
     def listing(self, path: str) -> list[tuple[str, str, str]]:
         """Return (name, path, "folder" or "file") of what lies in a folder below the roots; of the roots for "".

@@ -7,6 +7,7 @@ shared by all sessions that show it.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,7 @@ THUMBNAIL_PX = 160
 READING = threading.Lock()  # one file at a time is read whole only to be described: it may take gigabytes
 BYTES_PER_VOXEL = 4  # that stay of an image, at most; what reading takes for a moment is the reader's to look at
 LABEL_COPIES = 2  # bytes per voxel of a session's labels: the engine's and the shown ones
+JUST_USED_S = 60.0
 MAX_PICTURES = 500  # files of a folder that are each an image of their own
 
 
@@ -208,9 +210,11 @@ class VolumeCache:
 
     Args:
         cache: folder for files made of studies; one folder per study id.
+        most_bytes: of the images among them.
     """
 
     cache: Path
+    most_bytes: int = 20 * 1024**3
     _held: weakref.WeakValueDictionary[tuple[str, str, int | None], Volume] = field(
         default_factory=weakref.WeakValueDictionary
     )
@@ -254,7 +258,20 @@ class VolumeCache:
             with all_or_nothing(path) as folder, (folder / path.name).open("wb") as file:
                 file.write(nifti_header(array, volume.geometry))
                 array.tofile(file)
+            self._tidy()
+        else:
+            path.touch()
         return path
+
+    def _tidy(self) -> None:
+        """Delete the images that were not used for longest, but none of the last minute: somebody may be loading it."""
+        left = sorted((file.stat().st_mtime, file) for file in self.cache.glob("*/*.nii"))
+        total = sum(file.stat().st_size for _, file in left)
+        for used, file in left:
+            if total <= self.most_bytes or used > time.time() - JUST_USED_S:
+                return
+            total -= file.stat().st_size
+            file.unlink(missing_ok=True)
 
     def thumbnail(self, study_id: str, folder: Path, series: Series) -> Path:
         """Return a PNG of a series' middle slice, made at the first call.

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from promptseg.app.accounts import LOCAL_USER
+from promptseg.app.accounts import LOCAL_USER, Accounts
 from promptseg.app.errors import BusyError
 from promptseg.app.live.memory import MemoryBudget
 from promptseg.app.protocols.frames import pack
 from promptseg.app.settings import Limits, ServeSettings
+from promptseg.app.store import Database
 
 from ..conftest import API, open_example
 
@@ -130,3 +131,46 @@ def test_room_frees_no_more_than_it_must() -> None:
     assert set(held) == {"b", "c"}
     with pytest.raises(BusyError, match="room in memory"):
         room.require(13, leave)
+
+
+def test_what_is_being_loaded_counts_for_who_asks_meanwhile() -> None:
+    room = MemoryBudget(12, 0)
+    with room.promised(8):
+        assert room.held() == 8
+        with pytest.raises(BusyError), room.promised(5):
+            pass
+        with room.promised(4):
+            pass
+    assert room.held() == 0
+
+
+def of_ann(settings: ServeSettings, **limits: int) -> tuple[ServeSettings, dict[str, str]]:
+    settings = replace(settings, auth="keys", limits=replace(Limits(embedding_bytes=4 * MIB), **limits))
+    settings.data.mkdir(parents=True)
+    database = Database(settings.store_url)
+    accounts = Accounts(database, settings)
+    accounts.add("ann")
+    headers = {"Authorization": f"Bearer {accounts.new_key('ann')}"}
+    database.close()
+    return settings, headers
+
+
+def test_one_users_sessions_take_no_more_than_a_share(serve: Serve, settings: ServeSettings) -> None:
+    settings, ann = of_ann(settings, user_memory_bytes=15 * MIB)
+    client = serve(settings)
+    client.headers.update(ann)
+    sessions = [open_example(client) for _ in range(3)]  # each 4.6 MiB of image, 2.3 of masks, 4 of embeddings
+    state = client.app.state.promptseg  # type: ignore[attr-defined]
+    assert 0 < len(state.sessions._live) < 3
+    assert state.sessions.memory.held() <= 15 * MIB
+    assert client.get(f"{API}/sessions/{sessions[0]}").status_code == 200
+
+
+def test_an_image_beyond_a_users_share_is_refused_by_its_header(serve: Serve, settings: ServeSettings) -> None:
+    settings, ann = of_ann(settings, user_memory_bytes=3 * MIB)
+    client = serve(settings)
+    client.headers.update(ann)
+    study = client.post(f"{API}/studies", json={"example": True}).json()["id"]
+    answer = client.post(f"{API}/sessions", json={"study": study, "model": "classical"})
+    assert answer.status_code == 422
+    assert "crop or resample" in answer.json()["detail"]

@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.protocols.datastore import FINAL, Datastore
 from promptseg.app.settings import Limits, ServeSettings
+from promptseg.app.store import Database
+from promptseg.app.studies.quota import Quota
 from promptseg.errors import ReadError
 from promptseg.example import example_path
 
@@ -34,16 +36,18 @@ def test_no_name_stands_in_clear_on_the_disk(tmp_path: Path) -> None:
     assert (tmp_path / "names.key").stat().st_mode & 0o077 == 0
 
 
-def test_objects_are_deleted_and_counted(tmp_path: Path) -> None:
-    limits = replace(Limits(), user_bytes=3 * len(IMAGE))
-    store = Datastore(tmp_path, "ann", limits)
+def test_objects_are_deleted_and_count_in_the_users_room(tmp_path: Path, settings: ServeSettings) -> None:
+    settings = replace(settings, limits=replace(Limits(), user_bytes=3 * len(IMAGE)))
+    settings.data.mkdir()
+    database = Database(settings.store_url)
+    quota = Quota(settings, database)
+    store = Datastore(settings.data / "datastore", "ann", settings.limits, lambda: quota.require("ann", 0))
     put(store)
     put(store, tag=FINAL)
-    assert 2 * len(IMAGE) < store.used_bytes() < 3 * len(IMAGE)
+    assert 2 * len(IMAGE) < quota.used_bytes("ann") < 3 * len(IMAGE)
     with pytest.raises(UploadTooLargeError, match="delete some first"):
         put(store, "another")
-    with pytest.raises(UploadTooLargeError):
-        put(Datastore(tmp_path, "bob", limits, elsewhere=3 * len(IMAGE)))
+    assert quota.used_bytes("bob") == 0
     assert store.delete(NAME, FINAL)
     assert store.label(NAME, FINAL) is None
     assert store.image(NAME) is not None
@@ -51,6 +55,7 @@ def test_objects_are_deleted_and_counted(tmp_path: Path) -> None:
     assert store.delete(NAME)
     assert store.objects() == {}
     put(store, "another")
+    database.close()
 
 
 def test_a_label_of_an_image_that_lies_elsewhere(tmp_path: Path) -> None:
