@@ -37,7 +37,11 @@ def _overlay(served: Served, path: Path) -> None:
 def _report(served: Served, path: Path) -> None:
     from promptseg.report import session_report, write_report
 
-    aside(write_report, session_report(served.session), path, pause=lambda: None)
+    report = session_report(served.session)
+    if path.suffix == ".pdf":  # it is laid out in Python alone, for a second or two
+        aside(write_report, report, path, pause=lambda: None)
+    else:
+        write_report(report, path)
 
 
 _OF_SESSIONS: tuple[Format[Served], ...] = (
