@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,12 +58,13 @@ class Catalogue:
         folder = self._settings.data / "studies" / study_id
         folder.mkdir(parents=True)
         try:
-            intake = Intake(folder, self._settings.limits)
+            limits, left = self._settings.limits, self.quota.left_bytes(owner)
+            # Nothing is written that may not stay.
+            intake = Intake(folder, replace(limits, upload_bytes=min(limits.upload_bytes, left)))
             for name, file in files:
                 intake.add(name, file)
             if not intake.names:
                 raise ReadError("expected at least one file, got none")
-            self.quota.require(owner, intake.bytes)
             intake.finish()
             content = describe(folder, intake.names, voxels=self._settings.limits.voxels)
             names = [name.replace("\\", "/") for name in intake.names.values()]

@@ -38,18 +38,29 @@ class Quota:
         folders = [*map(Path, sessions), self._settings.data / "datastore" / hashed(owner)]
         return int(studies or 0) + sum(_size(folder) for folder in folders)
 
+    def left_bytes(self, owner: str) -> int:
+        """Return how much more a user may store.
+
+        Raises:
+            UploadTooLargeError: nothing.
+        """
+        most = self._settings.limits.user_bytes
+        used = self.used_bytes(owner)
+        if used >= most:
+            raise UploadTooLargeError(
+                f"your studies, sessions and labels take {used / 1e9:.2f} GB of the {most / 1e9:.2f} GB that you have "
+                "here; delete some first"
+            )
+        return most - used
+
     def require(self, owner: str, more: int) -> None:
         """Let so many bytes more in.
 
         Raises:
             UploadTooLargeError: they would be too many.
         """
-        most = self._settings.limits.user_bytes
-        if (used := self.used_bytes(owner)) + more > most:
-            raise UploadTooLargeError(
-                f"your studies, sessions and labels take {used / 1e9:.2f} GB of the {most / 1e9:.2f} GB that you have "
-                "here; delete some first"
-            )
+        if (left := self.left_bytes(owner)) < more:
+            raise UploadTooLargeError(f"expected at most {left / 1e9:.2f} GB more of yours here; delete some first")
 
 
 def _size(folder: Path) -> int:
