@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from promptseg.app.live.aside import aside
@@ -21,7 +22,7 @@ from promptseg.errors import WriteError
 from promptseg.export.formats import FORMATS, Content, Format
 from promptseg.io.label_values import present_values
 
-__all__ = ["EXPORTS", "ZIP", "ExportTurns", "export", "reads_the_log"]
+__all__ = ["EXPORTS", "ZIP", "ExportTurns", "export", "measured", "reads_the_log"]
 
 MASKS = ("nii.gz", "nii", "nrrd", "seg.nrrd", "mha")
 OFFERED = (*MASKS, "dicom-seg", "rtstruct", "stl", "obj", "png", "prompts", "csv", "json", "report.html", "report.pdf")
@@ -51,6 +52,7 @@ _OF_SESSIONS: tuple[Format[Served], ...] = (
     Format("report.pdf", ".pdf", "application/pdf", _report, "log", "report"),
 )
 AT_ONCE = 2
+LARGE = 16_000_000  # voxels
 ELSEWHERE = ("/tmp", "/dev/shm")  # where a file may wait when the data's own disk is full
 SESSIONS = {one.name: one for one in _OF_SESSIONS}
 EXPORTS: dict[str, Format[Content] | Format[Served]] = {
@@ -71,6 +73,20 @@ class ExportTurns:
         own = self._own.setdefault(user, asyncio.Lock())
         async with own, self._all:
             yield
+
+
+def measured(served: Served) -> list[dict[str, Any]]:
+    """Measure every label that has a voxel: rows as those of ``measure_masks``."""
+    from promptseg.measure.rows import measure_masks
+
+    labelmap = served.labelmap()
+    if not labelmap.array.any():
+        return []
+    volume = None if served.session.volume.is_rgb else served.session.volume
+    if labelmap.array.size < LARGE:
+        return measure_masks(labelmap, volume)
+    rows: list[dict[str, Any]] = aside(measure_masks, labelmap, volume, pause=lambda: None)
+    return rows
 
 
 def reads_the_log(kind: str) -> bool:
@@ -100,7 +116,11 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
         if kind in SESSIONS:
             SESSIONS[kind].write(served, folder / wanted.file_name())
         else:
-            _write(FORMATS[kind], _content(served, row, study, FORMATS[kind], label), folder)
+            content = _content(served, row, study, FORMATS[kind], label)
+            if served.array.size < LARGE or FORMATS[kind].needs == "dicom":
+                _write(kind, content, folder)
+            else:  # surfaces and measures hold Python's lock
+                aside(_write, kind, content, folder, pause=lambda: None)
         files = sorted(file for file in folder.iterdir() if file.is_file())
         if len(files) == 1:
             return files[0].name, files[0].read_bytes(), wanted.media_type
@@ -122,7 +142,8 @@ def _content(served: Served, row: SessionRow, study: Study, wanted: Format[Conte
     return Content(served.labelmap(), images=images, made=provenance_of(served.session.prompt_log()))
 
 
-def _write(wanted: Format[Content], content: Content, folder: Path) -> None:
+def _write(kind: str, content: Content, folder: Path) -> None:
+    wanted = FORMATS[kind]
     if not wanted.single:
         _, *others = wanted.write(content, folder / wanted.file_name())
         if wanted.name in MASKS:

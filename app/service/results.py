@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
-from promptseg.app.live.exporting import EXPORTS, ZIP, export, reads_the_log
+from promptseg.app.live.exporting import EXPORTS, ZIP, export, measured, reads_the_log
 from promptseg.app.live.served import Served
 from promptseg.app.service.fields import Plane
 from promptseg.app.service.schema import SliceReviewOut
@@ -132,17 +132,8 @@ async def measurements(who: Who, session_id: str) -> Any:
     """Measure every label that has a voxel: one row per label and quantity."""
     served = await live(who, session_id, Role.READER)
     who.state.audit.note(who.user, "measurements read", served.session.volume.content_hash, session_id)
-    return await threaded(_measure, served)
-
-
-def _measure(served: Served) -> list[dict[str, Any]]:
-    from promptseg.measure.rows import measure_masks
-
-    labelmap = served.labelmap()
-    if not labelmap.array.any():
-        return []
-    volume = None if served.session.volume.is_rgb else served.session.volume
-    return measure_masks(labelmap, volume)
+    async with who.state.exports.of(who.user):
+        return await threaded(measured, served)
 
 
 @router.get(
