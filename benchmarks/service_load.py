@@ -163,7 +163,7 @@ class Server:
                     return self.process
             except httpx.TransportError:
                 time.sleep(0.05)
-        raise SystemExit("the server does not start")
+        raise SystemExit(f"the server does not start: {Path(self._log.name).read_text(errors='replace')[-1500:]}")
 
     def resident_mib(self) -> float:
         """Return the process's resident memory."""

@@ -60,5 +60,5 @@ def set_up(settings: ServeSettings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for name in ("httpx", "httpcore", "PIL", "asyncio", "multipart"):  # they tell of every step
+    for name in ("httpx", "httpcore", "PIL", "asyncio", "multipart", "alembic.runtime.plugins"):  # they tell of every step
         logging.getLogger(name).setLevel(logging.WARNING)

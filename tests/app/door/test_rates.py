@@ -67,7 +67,7 @@ def test_who_waits_for_many_answers_keeps_nobody_else_out(
     settings, keys = two_users
     client = serve(settings)
     state: AppState = client.app.state.promptseg  # type: ignore[attr-defined]
-    slow = state.sessions.rows
+    slow = state.sessions.stored.rows
 
     def rows(user: str) -> list[object]:
         if len(asked) < 6:
@@ -76,7 +76,7 @@ def test_who_waits_for_many_answers_keeps_nobody_else_out(
         return list(slow(user))
 
     asked: list[str] = []
-    monkeypatch.setattr(state.sessions, "rows", rows)
+    monkeypatch.setattr(state.sessions.stored, "rows", rows)
     with ThreadPoolExecutor(8) as pool:
         many = [pool.submit(client.get, f"{API}/sessions", headers={"Authorization": keys["ann"]}) for _ in range(6)]
         other = pool.submit(client.get, f"{API}/sessions", headers={"Authorization": keys["bob"]}).result()
