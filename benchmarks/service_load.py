@@ -41,7 +41,6 @@ from promptseg.prompts import Point
 
 CLICKS = 10
 PATIENCE_S = 300.0
-PHASE_S = 30.0  # with, or without the heavy user
 
 
 @dataclass
@@ -265,15 +264,15 @@ def run_heavy(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     threads = [threading.Thread(target=user.work) for user in users]
     for thread in threads:
         thread.start()
-    time.sleep(PHASE_S / 3)  # the models are loaded, everybody has begun
+    time.sleep(options.phase / 3)  # the models are loaded, everybody has begun
     spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     memory = 0.0
-    for phase in range(max(2, round(options.seconds / PHASE_S))):
+    for phase in range(max(2, round(options.seconds / options.phase))):
         beside = phase % 2 == 1
         if beside:
             heavy.active.set()
         began = time.perf_counter()
-        while time.perf_counter() < began + PHASE_S:
+        while time.perf_counter() < began + options.phase:
             time.sleep(0.5)
             memory = max(memory, server.resident_mib())
         spans[beside].append((began, time.perf_counter()))
@@ -327,6 +326,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--think", type=float, default=0.0)
     parser.add_argument("--heavy", action="store_true")
+    parser.add_argument("--phase", type=float, default=30.0, help="seconds with, or without the heavy user")
     parser.add_argument("--model", default="builtin")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
