@@ -19,6 +19,7 @@ __all__ = ["REQUEST", "JsonLines", "TextLines", "new_request_id", "set_up"]
 
 REQUEST: ContextVar[str] = ContextVar("request", default="-")
 GIVEN = re.compile(r"[A-Za-z0-9._-]{8,64}")  # an id that a proxy made: taken over
+TALKATIVE = ("httpx", "httpcore", "PIL", "asyncio", "multipart", "alembic.runtime.plugins")  # they tell of every step
 FACTS = ("method", "route", "status", "ms", "user", "address")
 
 
@@ -60,5 +61,5 @@ def set_up(settings: ServeSettings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for name in ("httpx", "httpcore", "PIL", "asyncio", "multipart", "alembic.runtime.plugins"):  # they tell of every step
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
