@@ -48,7 +48,7 @@ class Limits:
         request_burst: requests at once, as far as the rate goes.
         requests_at_once: requests of one user that are being answered, but for streams of events; beyond it 429.
         logins_per_minute: wrong passwords for one account from one address, or wrong keys from one address.
-        seats_per_user: places of one user in each viewer's protocol.
+        viewers_per_user: viewers of one user in each viewer's protocol.
         idle_s: a session that nobody asked for leaves the memory after it.
         lease_s: another process may take a session over when its process was silent for it.
         body_s: longest silence inside a request's body.
@@ -76,7 +76,7 @@ class Limits:
     request_burst: int = 200
     requests_at_once: int = 20
     logins_per_minute: int = 10
-    seats_per_user: int = 4
+    viewers_per_user: int = 4
     idle_s: float = 15 * 60.0
     lease_s: float = 15.0
     body_s: float = 30.0

@@ -64,7 +64,7 @@ class AppState:
 
     @staticmethod
     def make(settings: ServeSettings) -> AppState:
-        """Open the store and start the keeper; nothing listens yet.
+        """Open the store and start the housekeeper; nothing listens yet.
 
         Raises:
             SettingsError: the store or the data folder cannot be used.

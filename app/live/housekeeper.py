@@ -43,7 +43,7 @@ class Housekeeper:
         self._idle_s, self._lease_s = limits.idle_s, limits.lease_s
         self._put_away, self._forget = put_away, forget
         self.stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="sessions' keeper", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="sessions' housekeeper", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class Housekeeper:
                     seen = frozenset()
                 seen |= self._live.keys()
             except Exception:
-                LOGGER.exception("the keeper of sessions failed; it goes on")
+                LOGGER.exception("the housekeeper of sessions failed; it goes on")
 
     def _renew_all(self) -> None:
         until, held = self._leases.renew(list(self._live))

@@ -126,7 +126,7 @@ async def body_of(request: Request, limit: int) -> bytes:
 def places(app: FastAPI) -> int | None:
     """Return how many viewers of one protocol a user may have at once; None where everybody is the same user."""
     settings = app.state.promptseg.settings
-    return None if settings.auth == "none" else int(settings.limits.seats_per_user)
+    return None if settings.auth == "none" else int(settings.limits.viewers_per_user)
 
 
 @contextmanager

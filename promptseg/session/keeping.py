@@ -25,7 +25,7 @@ from promptseg.session.prompt_log import PromptLog
 from promptseg.session.session import Session
 from promptseg.session.snapshot import read_snapshot, write_snapshot
 
-__all__ = ["Keeper", "OpenFolder", "WriteGuard", "begin", "bring_back", "keep_anew"]
+__all__ = ["Autosave", "OpenFolder", "WriteGuard", "begin", "bring_back", "keep_anew"]
 
 LOGGER = logging.getLogger(__name__)
 WORK_S = 1.0  # of work that may have to be done again before the next snapshot is taken
@@ -33,7 +33,7 @@ SHARE = 0.2  # of the time that goes into work, what snapshots may take
 WriteGuard: TypeAlias = Callable[[Record], Record]
 
 
-class Keeper:
+class Autosave:
     """Keeps a session in its folder from now on.
 
     Args:
@@ -97,21 +97,21 @@ class Keeper:
 
 def begin(
     session: Session, folder: Path, source: str, *, guard: WriteGuard | None = None, alone: bool = True
-) -> Keeper:
+) -> Autosave:
     """Keep a new session in a folder.
 
     Args:
         session: without a step.
         folder: made when missing.
         source: where the image lies, for the header.
-        guard: see ``Keeper``.
+        guard: see ``Autosave``.
         alone: see ``Journal.create``.
 
     Raises:
         WriteError: the folder cannot be written, or holds a session already.
     """
     header = {"source": source, **session.prompt_log().header()}
-    return Keeper(session, folder, Journal.create(folder, header, alone=alone), guard)
+    return Autosave(session, folder, Journal.create(folder, header, alone=alone), guard)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class OpenFolder:
         journal: being written.
         content: what it says.
         log: the entries in force, and what the journal's header says.
-        guard: see ``Keeper``.
+        guard: see ``Autosave``.
     """
 
     folder: Path
@@ -138,7 +138,7 @@ class OpenFolder:
 
         Args:
             folder: the session's.
-            guard: see ``Keeper``.
+            guard: see ``Autosave``.
             alone: see ``Journal.create``.
 
         Raises:
@@ -212,13 +212,13 @@ def bring_back(
     lines = content.lines if kept is None else content.after(kept.size)
     choices = ANEW if kept is None else EVERY_WAY
     same = _follow(session, lines, on_progress, strict=strict, choices=choices)
-    keeper = Keeper(session, opened.folder, opened.journal, opened.guard)
-    keeper.findings = tuple(damage_sentence(note) for note in content.damages)
-    keeper.worked(time.perf_counter() - began)
+    autosave = Autosave(session, opened.folder, opened.journal, opened.guard)
+    autosave.findings = tuple(damage_sentence(note) for note in content.damages)
+    autosave.worked(time.perf_counter() - began)
     return same
 
 
-def keep_anew(session: Session, opened: OpenFolder) -> Keeper:
+def keep_anew(session: Session, opened: OpenFolder) -> Autosave:
     """Keep a session that is no longer what its journal says in a new journal; the old one stays beside it.
 
     Raises:
@@ -228,7 +228,7 @@ def keep_anew(session: Session, opened: OpenFolder) -> Keeper:
     undone = list(reversed(session.undone))
     selected = [{"op": "select", "label": session.selected}] if session.selected else []
     lines = [*session.log, *undone, *({"op": "undo"} for _ in undone), *selected]
-    return Keeper(session, opened.folder, opened.journal.begin_anew(header, lines), opened.guard)
+    return Autosave(session, opened.folder, opened.journal.begin_anew(header, lines), opened.guard)
 
 
 def _follow(

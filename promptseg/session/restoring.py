@@ -103,9 +103,11 @@ def as_stored(
         if value in old.locked:
             session.lock(label.name)
     missed = past.missed
-    keeper = keep_anew(session, past)
+    autosave = keep_anew(session, past)
     if missed:
-        keeper.findings = (f"the last {missed} step(s) were taken after the labels had been stored: they are not here",)
+        autosave.findings = (
+            f"the last {missed} step(s) were taken after the labels had been stored: they are not here",
+        )
     return session
 
 

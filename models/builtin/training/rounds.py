@@ -1,4 +1,4 @@
-"""One sample under interaction: its hints so far, the window looked at, and the answer on the whole scene."""
+"""One sample under interaction: its hints so far, the square looked at, and the answer on the whole scene."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from promptseg.models.builtin.training.prompts import correction, draw_strokes, first_click, sloppy_box, spoil
 from promptseg.models.builtin.training.samples import Sample
-from promptseg.models.families.builtin.views import Hints, Window, crop, draw_view, fit_window, paste
+from promptseg.models.families.builtin.views import Hints, Square, crop, draw_view, fit_square, paste
 
 __all__ = ["Interaction"]
 
@@ -38,7 +38,7 @@ class Interaction:
         sample: what is segmented.
         cut: which of its cuts.
         hints: all prompts so far and the previous answer.
-        window: of the current round.
+        square: of the current round.
         kind: the first prompt, with the number of corrections after it, e.g. "box+2".
     """
 
@@ -50,7 +50,7 @@ class Interaction:
             self._carry(spoil(sample.targets[0], rng))
             return
         self.hints, extent, margin = self._first()
-        self.window = self._window(extent, margin)
+        self.square = self._square(extent, margin)
 
     @property
     def target(self) -> BoolArray:
@@ -64,10 +64,10 @@ class Interaction:
         self.cut += 1
         self.kind = "carry" if self.target.any() else "ended"
         self.hints, self.known = Hints(carried=mask, neighbour=neighbour), None
-        self.window = self._window(_extent(mask > 0.5), float(self.rng.uniform(1.4, 2.4)), 24.0)
+        self.square = self._square(_extent(mask > 0.5), float(self.rng.uniform(1.4, 2.4)), 24.0)
 
     def _first(self) -> tuple[Hints, Extent, float]:
-        """The first prompt, what it spans, and how much larger the window shall be."""
+        """The first prompt, what it spans, and how much larger the square shall be."""
         target, rng = self.target, self.rng
         draw, boxes = rng.random(), 0.3 if self.sample.visibility > 1.0 else 0.1
         if draw < boxes:
@@ -93,28 +93,28 @@ class Interaction:
         cy, cx = (y + 0.7 * half * rng.uniform(-1, 1), x + 0.7 * half * rng.uniform(-1, 1))
         return hints, (cy - half, cx - half, cy + half, cx + half), 1.0
 
-    def _window(self, extent: Extent, margin: float, smallest: float = 40.0) -> Window:
+    def _square(self, extent: Extent, margin: float, smallest: float = 40.0) -> Square:
         side = max(extent[2] - extent[0], extent[3] - extent[1]) * margin
         play = 0.1 * side * (margin - 1) / max(margin, 1.0)
         y = (extent[0] + extent[2]) / 2 - 0.5 + self.rng.normal(0, 1) * play
         x = (extent[1] + extent[3]) / 2 - 0.5 + self.rng.normal(0, 1) * play
         shape = (self.target.shape[0], self.target.shape[1])
-        return fit_window(Window(y, x, side), shape, smallest)
+        return fit_square(Square(y, x, side), shape, smallest)
 
     def view(self, size: int) -> tuple[FloatArray, FloatArray, float]:
         """The network's input (channels, size, size), the soft target (1, size, size), and the whole target's area.
 
-        The area is in pixels of the view and counts what lies outside the window too.
+        The area is in pixels of the view and counts what lies outside the square too.
         """
-        target = crop(self.target.astype(np.float32), self.window, size)
+        target = crop(self.target.astype(np.float32), self.square, size)
         seen = float(target.sum()) if self.known is not None else 0.0  # a tile answers for what it shows
-        area = seen or float(self.target.sum()) * (size / self.window.side) ** 2
-        return draw_view(self.sample.images[self.cut], self.hints, self.window, size), target[None], area
+        area = seen or float(self.target.sum()) * (size / self.square.side) ** 2
+        return draw_view(self.sample.images[self.cut], self.hints, self.square, size), target[None], area
 
     def answer(self, probability: FloatArray) -> bool:
-        """Take the network's answer (size, size) for this window and go on; False when there is nothing to do."""
+        """Take the network's answer (size, size) for this square and go on; False when there is nothing to do."""
         target = self.target
-        whole = paste(probability, self.window, (target.shape[0], target.shape[1]), -1.0)
+        whole = paste(probability, self.square, (target.shape[0], target.shape[1]), -1.0)
         outside = self.known if self.known is not None else np.float32(0.0)
         whole = np.where(whole < 0, outside, whole).astype(np.float32)
         mask = whole > 0.5
@@ -154,9 +154,9 @@ class Interaction:
         return dice > (LOST if carried else GOOD)
 
     def _look_again(self, whole: FloatArray, y: int, x: int, positive: bool) -> None:
-        """Choose the next window: the same, around what is now known, or a tile of it."""
+        """Choose the next square: the same, around what is now known, or a tile of it."""
         mask = whole > 0.5
-        seen = abs(y - self.window.y) < self.window.side / 2 - 2 and abs(x - self.window.x) < self.window.side / 2 - 2
+        seen = abs(y - self.square.y) < self.square.side / 2 - 2 and abs(x - self.square.x) < self.square.side / 2 - 2
         if self.sample.family in FINE_FAMILIES and mask.any() and self.rng.random() < FINE_TILE:
             self._look_at_tile(whole, y, x)
             return
@@ -170,7 +170,7 @@ class Interaction:
             extents.append(self.hints.box)
         box = np.array(extents)
         union = (*box[:, :2].min(0), *box[:, 2:].max(0))
-        self.window = self._window(union, float(self.rng.uniform(1.2, 2.0)))
+        self.square = self._square(union, float(self.rng.uniform(1.2, 2.0)))
 
     def _look_at_tile(self, whole: FloatArray, y: int, x: int) -> None:
         """Look at a part of the target closely; outside of it the answer stays."""
@@ -179,7 +179,7 @@ class Interaction:
             y, x = inside[int(self.rng.integers(len(inside)))]
         side = float(self.rng.uniform(64.0, 170.0))
         shape = (self.target.shape[0], self.target.shape[1])
-        self.window, self.known = fit_window(Window(float(y), float(x), side), shape), whole
+        self.square, self.known = fit_square(Square(float(y), float(x), side), shape), whole
 
 
 def _extent(mask: BoolArray) -> Extent:

@@ -105,7 +105,7 @@ def dice_of(logits: Tensor, target: Tensor, area: Tensor) -> Tensor:
         logits: (n, 1, s, s).
         target: the same shape, 0..1.
         area: (n,) of the whole object in pixels of the view, what lies outside the view counted: an answer that the
-            window cuts is not a good one.
+            square cuts is not a good one.
     """
     answer, truth = (logits > 0).float().flatten(1), (target > 0.5).float().flatten(1)
     whole = torch.maximum(area.to(answer), truth.sum(1))

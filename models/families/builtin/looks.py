@@ -1,4 +1,4 @@
-"""Where to look: windows around prompts and masks, and what an answer that was found in one is worth."""
+"""Where to look: squares around prompts and masks, and what an answer that was found in one is worth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.families.builtin.views import Hints, Window, fit_window, paste
+from promptseg.models.families.builtin.views import Hints, Square, fit_square, paste
 
 __all__ = [
     "BOX_MARGIN",
@@ -21,7 +21,7 @@ __all__ = [
     "cut_share",
     "extent_of",
     "painted",
-    "search_windows",
+    "search_squares",
     "union_of",
     "worth_of",
 ]
@@ -30,22 +30,22 @@ FloatArray = NDArray[np.float32]
 Extent = tuple[float, float, float, float]
 
 BOX_MARGIN, MASK_MARGIN, CARRY_MARGIN, STROKE_MARGIN = 1.4, 1.5, 2.0, 1.6
-"""Edge of the window relative to what it is put around."""
+"""Edge of the square relative to what it is put around."""
 
 SEARCH_STEPS = 4
-"""Windows tried for a first click, each half as wide as the one before; the whole slice is the first."""
+"""Squares tried for a first click, each half as wide as the one before; the whole slice is the first."""
 
-SMALLEST_WINDOW_PX, SMALLEST_CARRY_PX = 40.0, 24.0
-"""Windows around a mask are at least this wide, in pixels of the slice; the second when it is carried."""
+SMALLEST_SQUARE_PX, SMALLEST_CARRY_PX = 40.0, 24.0
+"""Squares around a mask are at least this wide, in pixels of the slice; the second when it is carried."""
 
 SMALLEST_SEARCH_PX = 56.0
-"""No search window is smaller, in pixels of the slice."""
+"""No search square is smaller, in pixels of the slice."""
 
 DISOBEDIENCE = 0.3
 """How much an answer that disobeys every click loses against one that obeys, in units of the score."""
 
 LARGE_BONUS = 0.015
-"""Worth of a window twice as wide, in units of the score: between equals a whole is meant rather than its part."""
+"""Worth of a square twice as wide, in units of the score: between equals a whole is meant rather than its part."""
 
 OWN_WORTH = 0.6
 """What an answer's own worth counts beside its agreement with the others."""
@@ -56,10 +56,10 @@ AGREEMENT_PX = 160
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One pass of the network: logits on the working grid, the window, and the score."""
+    """One pass of the network: logits on the working grid, the square, and the score."""
 
     logits: FloatArray
-    window: Window
+    square: Square
     score: float
 
 
@@ -70,7 +70,7 @@ def extent_of(mask: NDArray[np.bool_]) -> Extent:
 
 
 def union_of(hints: Hints) -> Extent:
-    """What a window must hold: box, known mask, positive prompts; negative ones only if there is nothing else."""
+    """What a square must hold: box, known mask, positive prompts; negative ones only if there is nothing else."""
     extents: list[Extent] = [] if hints.box is None else [hints.box]
     known = hints.previous if hints.previous is not None else hints.carried
     if known is not None and (known > 0.5).any():
@@ -88,14 +88,14 @@ def union_of(hints: Hints) -> Extent:
     return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
-def around(extent: Extent, margin: float, image: FloatArray, smallest: float = SMALLEST_WINDOW_PX) -> Window:
-    """A window around a box, inside the slice where it can be."""
+def around(extent: Extent, margin: float, image: FloatArray, smallest: float = SMALLEST_SQUARE_PX) -> Square:
+    """A square around a box, inside the slice where it can be."""
     side = max(extent[2] - extent[0], extent[3] - extent[1]) * margin
     centre = ((extent[0] + extent[2]) / 2 - 0.5, (extent[1] + extent[3]) / 2 - 0.5)
-    return fit_window(Window(*centre, side), (image.shape[0], image.shape[1]), smallest)
+    return fit_square(Square(*centre, side), (image.shape[0], image.shape[1]), smallest)
 
 
-def search_windows(image: FloatArray, hints: Hints) -> list[Window]:
+def search_squares(image: FloatArray, hints: Hints) -> list[Square]:
     """From the whole slice inwards, around the first prompts."""
     extent = union_of(hints)
     whole = float(max(image.shape))
@@ -107,8 +107,8 @@ def search_windows(image: FloatArray, hints: Hints) -> list[Window]:
 
 
 def worth_of(answer: Answer, hints: Hints, shape: tuple[int, ...]) -> float:
-    """The score, a little more for large things, less what the window cuts off and the share of clicks disobeyed."""
-    large = LARGE_BONUS * math.log2(answer.window.side)
+    """The score, a little more for large things, less what the square cuts off and the share of clicks disobeyed."""
+    large = LARGE_BONUS * math.log2(answer.square.side)
     return answer.score + large - cut_share(answer, shape) - DISOBEDIENCE * _disobeyed(answer, hints)
 
 
@@ -125,13 +125,13 @@ def best_of(answers: list[Answer], hints: Hints, shape: tuple[int, ...]) -> Answ
 
 def _agreement(answers: list[Answer]) -> NDArray[np.float64]:
     """Each answer's mean Dice with all of them, weighed by the scores."""
-    low = np.min([(a.window.y - a.window.side / 2, a.window.x - a.window.side / 2) for a in answers], 0)
-    high = np.max([(a.window.y + a.window.side / 2, a.window.x + a.window.side / 2) for a in answers], 0)
+    low = np.min([(a.square.y - a.square.side / 2, a.square.x - a.square.side / 2) for a in answers], 0)
+    high = np.max([(a.square.y + a.square.side / 2, a.square.x + a.square.side / 2) for a in answers], 0)
     scale = AGREEMENT_PX / float((high - low).max())
     masks = []
     for answer in answers:
-        y, x = (np.array([answer.window.y, answer.window.x]) - low) * scale - 0.5
-        placed = Window(float(y), float(x), answer.window.side * scale)
+        y, x = (np.array([answer.square.y, answer.square.x]) - low) * scale - 0.5
+        placed = Square(float(y), float(x), answer.square.side * scale)
         masks.append(paste(answer.logits, placed, (AGREEMENT_PX, AGREEMENT_PX), -1.0).ravel() > 0)
     flat = np.stack(masks).astype(np.float64)
     sizes = flat.sum(1)
@@ -142,12 +142,12 @@ def _agreement(answers: list[Answer]) -> NDArray[np.float64]:
 
 
 def _disobeyed(answer: Answer, hints: Hints) -> float:
-    """Share of the clicks on whose wrong side the answer is; clicks outside the window count as outside the mask."""
+    """Share of the clicks on whose wrong side the answer is; clicks outside the square count as outside the mask."""
     if not len(hints.points):
         return 0.0
     size = answer.logits.shape[0]
-    origin = np.array([answer.window.y, answer.window.x]) - answer.window.side / 2
-    where = np.floor((hints.points - origin) * (size / answer.window.side)).astype(int)
+    origin = np.array([answer.square.y, answer.square.x]) - answer.square.side / 2
+    where = np.floor((hints.points - origin) * (size / answer.square.side)).astype(int)
     seen = ((where >= 0) & (where < size)).all(1)
     inside = np.zeros(len(where), np.bool_)
     inside[seen] = answer.logits[where[seen, 0], where[seen, 1]] > 0
@@ -155,17 +155,17 @@ def _disobeyed(answer: Answer, hints: Hints) -> float:
 
 
 def cut_share(answer: Answer, shape: tuple[int, ...]) -> float:
-    """Share of the window's border (where there is more slice behind it) that lies in the mask, but 0 below 2 %."""
-    half = answer.window.side / 2
+    """Share of the square's border (where there is more slice behind it) that lies in the mask, but 0 below 2 %."""
+    half = answer.square.side / 2
     mask = answer.logits > 0
     edges: list[NDArray[np.bool_]] = []
-    if answer.window.y - half > 0:
+    if answer.square.y - half > 0:
         edges.append(mask[0])
-    if answer.window.y + half < shape[0] - 1:
+    if answer.square.y + half < shape[0] - 1:
         edges.append(mask[-1])
-    if answer.window.x - half > 0:
+    if answer.square.x - half > 0:
         edges.append(mask[:, 0])
-    if answer.window.x + half < shape[1] - 1:
+    if answer.square.x + half < shape[1] - 1:
         edges.append(mask[:, -1])
     share = sum(int(edge.sum()) for edge in edges) / (4 * mask.shape[0])
     return 0.0 if math.isclose(share, 0.0) or share < 0.01 else share

@@ -26,14 +26,14 @@ from promptseg.models.families.builtin.looks import (
     cut_share,
     extent_of,
     painted,
-    search_windows,
+    search_squares,
     union_of,
     worth_of,
 )
 from promptseg.models.families.builtin.session import open_network
 from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, tile_side, usual_width
 from promptseg.models.families.builtin.tissue import weigh_by_tissue
-from promptseg.models.families.builtin.views import CHANNELS, Hints, Window, draw_view, fit_window, paste
+from promptseg.models.families.builtin.views import CHANNELS, Hints, Square, draw_view, fit_square, paste
 from promptseg.models.predictor import Embedding, Prediction, Prior, SliceImage, SlicePrompts
 from promptseg.models.runtime import Device
 from promptseg.models.volume_predictor import VolumePredictor
@@ -47,7 +47,7 @@ SEARCH_PX, CARRY_PX = 128, 128
 """Working sizes for finding the object and for carrying a mask from slice to slice."""
 
 REFINE_PX, LARGE_REFINE_PX = 128, 160
-"""Working size of the answer that is given, for windows up to ``REFINE_PX`` slice pixels wide and for larger ones."""
+"""Working size of the answer that is given, for squares up to ``REFINE_PX`` slice pixels wide and for larger ones."""
 
 CARRY_TRUST = 1.0
 """Logits added inside a carried mask and taken off outside it."""
@@ -55,7 +55,7 @@ CARRY_TRUST = 1.0
 CARRIED = CHANNELS.index("carried")
 
 GROWTH, MOST_GROWTH_STEPS = 1.7, 2
-"""A window whose border cuts the mask grows by this factor, this often at most."""
+"""A square whose border cuts the mask grows by this factor, this often at most."""
 
 RECONSIDERED_CLICKS = 4
 """Up to so many clicks a correction also searches anew."""
@@ -82,7 +82,7 @@ LOYALTY = 0.03
 """A new find must be worth this much more than the corrected answer, in units of the score."""
 
 NOWHERE = -12.0
-"""Logit outside the window that was looked at."""
+"""Logit outside the square that was looked at."""
 
 LARGEST_ASPECT = 4.0
 """Pixels longer than broad are resampled to squares up to this ratio."""
@@ -99,7 +99,7 @@ class _Whole:
 class BuiltinPredictor:
     """The network trained on synthetic scenes, run by ONNX Runtime.
 
-    A first prompt is searched for at several scales; then the window closes in on the mask that was found, or grows
+    A first prompt is searched for at several scales; then the square closes in on the mask that was found, or grows
     where it cuts the mask. The next few clicks may still overturn the find. A carried mask (no prompt, a prior with
     a neighbour) is one pass.
     """
@@ -193,17 +193,17 @@ class BuiltinPredictor:
 
     def _fine(self, image: FloatArray, hints: Hints, answer: Answer) -> _Whole:
         """The answer on the slice's grid; what is long and thin is followed tile by tile."""
-        logits = paste(answer.logits, answer.window, image.shape, NOWHERE)
+        logits = paste(answer.logits, answer.square, image.shape, NOWHERE)
         if hints.carried is not None:
             return _Whole(logits, answer.score)
-        mask, px = logits > 0, answer.logits.shape[0] / answer.window.side
+        mask, px = logits > 0, answer.logits.shape[0] / answer.square.side
         known = hints.previous is not None and is_thin(hints.previous > 0.5, px)
         if not (known or is_thin(mask, px)):
             return _Whole(logits, answer.score)
         if known and hints.previous is not None:
             mask |= hints.previous > 0.5
         side = tile_side(usual_width(mask), SEARCH_PX)
-        if side > 0.8 * answer.window.side and cut_share(answer, image.shape) == 0:
+        if side > 0.8 * answer.square.side and cut_share(answer, image.shape) == 0:
             return _Whole(logits, answer.score)
         return self._followed(image, hints, logits, mask, side)
 
@@ -212,8 +212,8 @@ class BuiltinPredictor:
     ) -> _Whole:
         """Follow a thin thing from a mask and from where a person pointed."""
 
-        def look(known: FloatArray, windows: list[Window]) -> tuple[list[FloatArray], list[float]]:
-            answers = self._tried(image, [(replace(hints, previous=known), window) for window in windows])
+        def look(known: FloatArray, squares: list[Square]) -> tuple[list[FloatArray], list[float]]:
+            answers = self._tried(image, [(replace(hints, previous=known), square) for square in squares])
             return [tile.logits for tile in answers], [tile.score for tile in answers]
 
         return _Whole(*follow(look, logits, mask | painted(hints, image.shape), side))
@@ -223,9 +223,9 @@ class BuiltinPredictor:
         looks = [*looks, *self._probed(image, hints)]
         close = [look for look in looks if is_thin(look.logits > 0) and usual_width(look.logits > 0) >= LEAST_THIN_PX]
         found: list[tuple[float, int, _Whole]] = []
-        for wide in sorted({look.window.side for look in close})[-MOST_THIN:]:
-            starts = [look for look in close if look.window.side == wide]
-            logits = np.maximum.reduce([paste(look.logits, look.window, image.shape, NOWHERE) for look in starts])
+        for wide in sorted({look.square.side for look in close})[-MOST_THIN:]:
+            starts = [look for look in close if look.square.side == wide]
+            logits = np.maximum.reduce([paste(look.logits, look.square, image.shape, NOWHERE) for look in starts])
             side = tile_side(usual_width(logits > 0), SEARCH_PX)
             whole = self._followed(image, hints, logits, logits > 0, side)
             mask = whole.logits > 0
@@ -249,36 +249,36 @@ class BuiltinPredictor:
         if max(y1 - y0, x1 - x0) < LARGE_PROBED * SEARCH_PX:
             return []
         shape = (image.shape[0], image.shape[1])
-        windows = [fit_window(Window(float(y), float(x), float(SEARCH_PX)), shape) for y, x in places]
-        return self._tried(image, [(hints, window) for window in windows])
+        squares = [fit_square(Square(float(y), float(x), float(SEARCH_PX)), shape) for y, x in places]
+        return self._tried(image, [(hints, square) for square in squares])
 
     def _run(self, views: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         logits, scores = self._network.run(np.stack(views))
         return logits[:, 0], scores
 
-    def _look(self, image: FloatArray, hints: Hints, window: Window, size: int) -> Answer:
+    def _look(self, image: FloatArray, hints: Hints, square: Square, size: int) -> Answer:
         """One pass."""
-        logits, scores = self._run([draw_view(image, hints, window, size)])
-        return Answer(logits[0], window, float(scores[0]))
+        logits, scores = self._run([draw_view(image, hints, square, size)])
+        return Answer(logits[0], square, float(scores[0]))
 
     def _carried(self, image: FloatArray, hints: Hints, mask: FloatArray) -> Answer:
         """One pass around the neighbour's mask, which keeps a say where the network hesitates."""
-        window = around(extent_of(mask > 0.5), CARRY_MARGIN, image, SMALLEST_CARRY_PX)
-        view = draw_view(image, hints, window, CARRY_PX)
+        square = around(extent_of(mask > 0.5), CARRY_MARGIN, image, SMALLEST_CARRY_PX)
+        view = draw_view(image, hints, square, CARRY_PX)
         logits, scores = self._run([view])
-        return Answer(logits[0] + CARRY_TRUST * (2 * view[CARRIED] - 1), window, float(scores[0]))
+        return Answer(logits[0] + CARRY_TRUST * (2 * view[CARRIED] - 1), square, float(scores[0]))
 
     def _first(self, image: FloatArray, hints: Hints) -> Answer | _Whole:
         """No answer yet: a box says where to look, a click or stroke is searched for at several scales.
 
-        Each scale's answer is refined in a window of its own size before the best is chosen: the score of a first
+        Each scale's answer is refined in a square of its own size before the best is chosen: the score of a first
         look says little, that of a second look much more.
         """
         if hints.box is not None:
-            window = around(union_of(hints), BOX_MARGIN, image)
-            answer = self._grown(image, hints, self._look(image, hints, window, _refine_px(window)))
+            square = around(union_of(hints), BOX_MARGIN, image)
+            answer = self._grown(image, hints, self._look(image, hints, square, _refine_px(square)))
             return self._thin(image, hints, [], answer) or answer
-        looks = self._tried(image, [(hints, window) for window in search_windows(image, hints)])
+        looks = self._tried(image, [(hints, square) for square in search_squares(image, hints)])
         seen = [answer for answer in looks if (answer.logits > 0).any()]
         if not seen:
             return looks[0]
@@ -292,11 +292,11 @@ class BuiltinPredictor:
             return best
         return self._closer(image, replace(hints, previous=_probability(best, image.shape)))
 
-    def _tried(self, image: FloatArray, looks: list[tuple[Hints, Window]]) -> list[Answer]:
-        """One pass on each of several windows, in one batch."""
-        logits, scores = self._run([draw_view(image, hints, window, SEARCH_PX) for hints, window in looks])
-        windows = [window for _, window in looks]
-        return [Answer(*parts) for parts in zip(logits, windows, map(float, scores), strict=True)]
+    def _tried(self, image: FloatArray, looks: list[tuple[Hints, Square]]) -> list[Answer]:
+        """One pass on each of several squares, in one batch."""
+        logits, scores = self._run([draw_view(image, hints, square, SEARCH_PX) for hints, square in looks])
+        squares = [square for _, square in looks]
+        return [Answer(*parts) for parts in zip(logits, squares, map(float, scores), strict=True)]
 
     def _again(self, image: FloatArray, hints: Hints) -> Answer | _Whole:
         """Correct a known mask; after few clicks alone also search anew: the first guess may be of the wrong thing."""
@@ -316,17 +316,17 @@ class BuiltinPredictor:
         return fresh if better else answer
 
     def _closer(self, image: FloatArray, hints: Hints) -> Answer:
-        """Correct or refine a known mask in a window around it and the prompts."""
-        window = around(union_of(hints), MASK_MARGIN, image)
-        return self._grown(image, hints, self._look(image, hints, window, _refine_px(window)))
+        """Correct or refine a known mask in a square around it and the prompts."""
+        square = around(union_of(hints), MASK_MARGIN, image)
+        return self._grown(image, hints, self._look(image, hints, square, _refine_px(square)))
 
     def _grown(self, image: FloatArray, hints: Hints, answer: Answer) -> Answer:
-        """Look again with a wider window while its border cuts the mask."""
+        """Look again with a wider square while its border cuts the mask."""
         for _ in range(MOST_GROWTH_STEPS):
             if cut_share(answer, image.shape) == 0:
                 break
-            wider = fit_window(replace(answer.window, side=answer.window.side * GROWTH), image.shape)
-            if wider == answer.window:
+            wider = fit_square(replace(answer.square, side=answer.square.side * GROWTH), image.shape)
+            if wider == answer.square:
                 break
             hints = replace(hints, previous=_probability(answer, image.shape), carried=None, neighbour=None)
             answer = self._look(image, hints, wider, _refine_px(wider))
@@ -337,13 +337,13 @@ def _clearer(image: FloatArray, thin: _Whole, other: Answer) -> bool:
     """Whether a thin thing stands out from the image more than another find, or is that find continued."""
     if thin.score < other.score - LESS_SURE:
         return False
-    mask, found = paste(other.logits, other.window, (image.shape[0], image.shape[1]), NOWHERE) > 0, thin.logits > 0
+    mask, found = paste(other.logits, other.square, (image.shape[0], image.shape[1]), NOWHERE) > 0, thin.logits > 0
     continued = is_thin(mask) and (mask & found).sum() > CONTINUED * mask.sum()
     return stands_out(image, found) > (1 / CLEARER if continued else CLEARER) * stands_out(image, mask)
 
 
-def _refine_px(window: Window) -> int:
-    return REFINE_PX if window.side <= REFINE_PX else LARGE_REFINE_PX
+def _refine_px(square: Square) -> int:
+    return REFINE_PX if square.side <= REFINE_PX else LARGE_REFINE_PX
 
 
 def _to_grey(pixels: FloatArray) -> FloatArray:
@@ -361,4 +361,4 @@ def _square_shape(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tu
 
 
 def _probability(answer: Answer, shape: tuple[int, ...]) -> FloatArray:
-    return paste(sigmoid(answer.logits), answer.window, (shape[0], shape[1]), 0.0)
+    return paste(sigmoid(answer.logits), answer.square, (shape[0], shape[1]), 0.0)

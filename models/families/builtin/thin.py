@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.models.families.builtin.views import Window, paste
+from promptseg.models.families.builtin.views import Square, paste
 
 __all__ = ["Look", "follow", "is_thin", "stands_out", "tile_side", "usual_width"]
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Cell = tuple[int, int]
-Look = Callable[[FloatArray, list[Window]], tuple[list[FloatArray], list[float]]]
-"""(probability so far (h, w), windows) -> logits of every window's grid, and scores."""
+Look = Callable[[FloatArray, list[Square]], tuple[list[FloatArray], list[float]]]
+"""(probability so far (h, w), squares) -> logits of every square's grid, and scores."""
 
 WIDTH_PX = 5.0
 """What a branch shall measure in a tile, in the network's pixels."""
@@ -94,13 +94,13 @@ def follow(look: Look, logits: FloatArray, seeds: BoolArray, side: float) -> tup
     waiting = _cells(seeds, step)
     while waiting and len(done) < MOST_TILES:
         cells = sorted(waiting)[:AT_ONCE]
-        windows = [Window((y + 0.5) * step - 0.5, (x + 0.5) * step - 0.5, side) for y, x in cells]
-        answers, scores = look(_sigmoid(out), windows)
+        squares = [Square((y + 0.5) * step - 0.5, (x + 0.5) * step - 0.5, side) for y, x in cells]
+        answers, scores = look(_sigmoid(out), squares)
         done.update(cells)
         waiting.difference_update(cells)
-        for cell, window, answer, worth in zip(cells, windows, answers, scores, strict=True):
-            rows, columns = _seen(window, shape)
-            local = Window(window.y - rows.start, window.x - columns.start, side)
+        for cell, square, answer, worth in zip(cells, squares, answers, scores, strict=True):
+            rows, columns = _seen(square, shape)
+            local = Square(square.y - rows.start, square.x - columns.start, side)
             there = paste(answer, local, (rows.stop - rows.start, columns.stop - columns.start), NOTHING)
             area = float((there > 0).sum())
             found, score = found + area, score + worth * area
@@ -118,11 +118,11 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
-def _seen(window: Window, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the picture that a window looks at."""
-    low = [max(0, math.floor(at - window.side / 2 + 0.5)) for at in (window.y, window.x)]
+def _seen(square: Square, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the picture that a square looks at."""
+    low = [max(0, math.floor(at - square.side / 2 + 0.5)) for at in (square.y, square.x)]
     high = [
-        min(size, math.ceil(at + window.side / 2 + 0.5)) for at, size in zip((window.y, window.x), shape, strict=True)
+        min(size, math.ceil(at + square.side / 2 + 0.5)) for at, size in zip((square.y, square.x), shape, strict=True)
     ]
     return slice(low[0], max(low[0], high[0])), slice(low[1], max(low[1], high[1]))
 

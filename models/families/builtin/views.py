@@ -1,4 +1,4 @@
-"""What the built-in network sees: a square window of the slice, resampled, with the prompts drawn as maps.
+"""What the built-in network sees: a square of the slice, resampled, with the prompts drawn as maps.
 
 Training and inference both build the network's input here, so that they cannot drift apart.
 """
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "Hints", "Window", "crop", "draw_view", "fit_window", "paste"]
+__all__ = ["CHANNELS", "Hints", "Square", "crop", "draw_view", "fit_square", "paste"]
 
 FloatArray = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 
 
 @dataclass(frozen=True)
-class Window:
+class Square:
     """A square part of a slice.
 
     Attributes:
@@ -64,11 +64,11 @@ class Hints:
     neighbour: FloatArray | None = None
 
 
-def fit_window(window: Window, shape: tuple[int, int], smallest: float = 40.0) -> Window:
-    """Move a window inside the slice; it grows to ``smallest`` pixels and shrinks to the slice's longer side."""
+def fit_square(square: Square, shape: tuple[int, int], smallest: float = 40.0) -> Square:
+    """Move a square inside the slice; it grows to ``smallest`` pixels and shrinks to the slice's longer side."""
     height, width = shape
-    side = min(max(window.side, smallest), float(max(height, width)))
-    return Window(_inside(window.y, side, height), _inside(window.x, side, width), side)
+    side = min(max(square.side, smallest), float(max(height, width)))
+    return Square(_inside(square.y, side, height), _inside(square.x, side, width), side)
 
 
 def _inside(centre: float, side: float, length: int) -> float:
@@ -77,20 +77,20 @@ def _inside(centre: float, side: float, length: int) -> float:
     return min(max(centre, side / 2 - 0.5), length - 0.5 - side / 2)
 
 
-def crop(array: FloatArray, window: Window, size: int, fill: float = 0.0) -> FloatArray:
-    """Resample a window to (size, size): area mean when shrinking, linear when enlarging.
+def crop(array: FloatArray, square: Square, size: int, fill: float = 0.0) -> FloatArray:
+    """Resample a square to (size, size): area mean when shrinking, linear when enlarging.
 
     Args:
         array: float32 (h, w).
-        window: the part to take.
+        square: the part to take.
         size: edge of the result in pixels.
         fill: value outside the slice.
     """
-    step = window.side / size
+    step = square.side / size
     factor = 1 << max(0, math.floor(math.log2(step) + 0.25)) if step > 1 else 1
-    top, left = window.y - window.side / 2, window.x - window.side / 2
+    top, left = square.y - square.side / 2, square.x - square.side / 2
     if factor > 1:
-        array, origin_y, origin_x = _shrink(array, window, factor)
+        array, origin_y, origin_x = _shrink(array, square, factor)
         top, left = (top - origin_y + 0.5) / factor - 0.5, (left - origin_x + 0.5) / factor - 0.5
         step /= factor
     matrix = np.array([[step, 0, left + step / 2], [0, step, top + step / 2]], np.float64)
@@ -99,13 +99,13 @@ def crop(array: FloatArray, window: Window, size: int, fill: float = 0.0) -> Flo
     return np.asarray(view, np.float32)
 
 
-def _shrink(array: FloatArray, window: Window, factor: int) -> tuple[FloatArray, int, int]:
-    """Area-mean of the part under a window; returns it with the slice pixel at which its first cell begins."""
+def _shrink(array: FloatArray, square: Square, factor: int) -> tuple[FloatArray, int, int]:
+    """Area-mean of the part under a square; returns it with the slice pixel at which its first cell begins."""
     height, width = array.shape
-    half = window.side / 2 + 2 * factor
-    y0 = max(0, math.floor((window.y - half) / factor) * factor)
-    x0 = max(0, math.floor((window.x - half) / factor) * factor)
-    part = array[y0 : min(height, math.ceil(window.y + half)), x0 : min(width, math.ceil(window.x + half))]
+    half = square.side / 2 + 2 * factor
+    y0 = max(0, math.floor((square.y - half) / factor) * factor)
+    x0 = max(0, math.floor((square.x - half) / factor) * factor)
+    part = array[y0 : min(height, math.ceil(square.y + half)), x0 : min(width, math.ceil(square.x + half))]
     rows, columns = -(-part.shape[0] // factor), -(-part.shape[1] // factor)
     missing = (rows * factor - part.shape[0], columns * factor - part.shape[1])
     if missing != (0, 0):
@@ -114,24 +114,24 @@ def _shrink(array: FloatArray, window: Window, factor: int) -> tuple[FloatArray,
     return np.asarray(small, np.float32), y0, x0
 
 
-def paste(view: FloatArray, window: Window, shape: tuple[int, int], fill: float) -> FloatArray:
-    """Put a window's answer back on the slice's grid; ``fill`` outside the window.
+def paste(view: FloatArray, square: Square, shape: tuple[int, int], fill: float) -> FloatArray:
+    """Put a square's answer back on the slice's grid; ``fill`` outside the square.
 
     Args:
         view: float32 (size, size).
-        window: where it was taken.
+        square: where it was taken.
         shape: (h, w) of the slice.
-        fill: value outside the window.
+        fill: value outside the square.
 
     Returns:
         float32 (h, w).
     """
     height, width = shape
     size = view.shape[0]
-    scale = size / window.side
-    top, left = window.y - window.side / 2, window.x - window.side / 2
-    y0, y1 = max(0, math.ceil(top)), min(height, math.floor(top + window.side) + 1)
-    x0, x1 = max(0, math.ceil(left)), min(width, math.floor(left + window.side) + 1)
+    scale = size / square.side
+    top, left = square.y - square.side / 2, square.x - square.side / 2
+    y0, y1 = max(0, math.ceil(top)), min(height, math.floor(top + square.side) + 1)
+    x0, x1 = max(0, math.ceil(left)), min(width, math.floor(left + square.side) + 1)
     out = np.full(shape, fill, np.float32)
     if y1 <= y0 or x1 <= x0:
         return out
@@ -154,11 +154,11 @@ def stretch(view: FloatArray, inside: NDArray[np.bool_] | None) -> FloatArray:
     return out
 
 
-def _covered(window: Window, shape: tuple[int, int], size: int) -> NDArray[np.bool_] | None:
+def _covered(square: Square, shape: tuple[int, int], size: int) -> NDArray[np.bool_] | None:
     """bool (size, size), False where the view looks outside the slice; None when it looks outside nowhere."""
-    step = window.side / size
-    rows = window.y - window.side / 2 + (np.arange(size) + 0.5) * step
-    columns = window.x - window.side / 2 + (np.arange(size) + 0.5) * step
+    step = square.side / size
+    rows = square.y - square.side / 2 + (np.arange(size) + 0.5) * step
+    columns = square.x - square.side / 2 + (np.arange(size) + 0.5) * step
     good_rows = (rows > -0.75) & (rows < shape[0] - 0.25)
     good_columns = (columns > -0.75) & (columns < shape[1] - 0.25)
     if good_rows.all() and good_columns.all():
@@ -166,25 +166,25 @@ def _covered(window: Window, shape: tuple[int, int], size: int) -> NDArray[np.bo
     return good_rows[:, None] & good_columns[None]
 
 
-def draw_view(image: FloatArray, hints: Hints, window: Window, size: int) -> FloatArray:
-    """Build the network's input for one window.
+def draw_view(image: FloatArray, hints: Hints, square: Square, size: int) -> FloatArray:
+    """Build the network's input for one square.
 
     Args:
         image: float32 (h, w).
         hints: prompts and known masks, in pixels of the slice.
-        window: what to look at.
+        square: what to look at.
         size: edge of the view in pixels, a multiple of 32.
 
     Returns:
         float32 (len(CHANNELS), size, size).
     """
     out = np.zeros((len(CHANNELS), size, size), np.float32)
-    inside = _covered(window, image.shape, size)
-    out[0] = stretch(crop(image, window, size), inside)
+    inside = _covered(square, image.shape, size)
+    out[0] = stretch(crop(image, square, size), inside)
     if hints.neighbour is not None:
-        out[1] = stretch(crop(hints.neighbour, window, size), inside)
-    scale = size / window.side
-    origin = np.array([window.y - window.side / 2, window.x - window.side / 2])
+        out[1] = stretch(crop(hints.neighbour, square, size), inside)
+    scale = size / square.side
+    origin = np.array([square.y - square.side / 2, square.x - square.side / 2])
     if len(hints.points):
         where = (hints.points - origin) * scale - 0.5
         for (row, column), positive in zip(where, hints.positive, strict=True):
@@ -196,9 +196,9 @@ def draw_view(image: FloatArray, hints: Hints, window: Window, size: int) -> Flo
         y0, x0, y1, x1 = ((np.asarray(hints.box) - 0.5 - np.tile(origin, 2)) * scale).round().astype(int)
         out[4, max(0, y0) : max(0, y1, y0 + 1), max(0, x0) : max(0, x1, x0 + 1)] = 1.0
     if hints.previous is not None:
-        out[5] = crop(hints.previous, window, size)
+        out[5] = crop(hints.previous, square, size)
     if hints.carried is not None:
-        out[6] = crop(hints.carried, window, size)
+        out[6] = crop(hints.carried, square, size)
     return out
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from promptseg.models.families.builtin.thin import follow, is_thin, stands_out, usual_width
-from promptseg.models.families.builtin.views import Window, crop
+from promptseg.models.families.builtin.views import Square, crop
 
 
 def strip(width: int, length: int = 300) -> np.ndarray:
@@ -38,12 +38,12 @@ def test_tiles_follow_what_they_find_to_its_end() -> None:
     truth = strip(4)
     elsewhere = np.zeros_like(truth)
     elsewhere[250:254, 20:320] = True
-    asked: list[Window] = []
+    asked: list[Square] = []
 
-    def look(known: np.ndarray, windows: list[Window]) -> tuple[list[np.ndarray], list[float]]:
-        asked.extend(windows)
+    def look(known: np.ndarray, squares: list[Square]) -> tuple[list[np.ndarray], list[float]]:
+        asked.extend(squares)
         there = (truth | elsewhere).astype(np.float32)
-        return [20 * crop(there, window, 128) - 10 for window in windows], [0.8] * len(windows)
+        return [20 * crop(there, square, 128) - 10 for square in squares], [0.8] * len(squares)
 
     seeds = np.zeros_like(truth)
     seeds[101, 40:44] = True

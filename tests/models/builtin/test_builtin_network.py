@@ -8,7 +8,7 @@ import pytest
 
 from promptseg.models.builtin import BUILTIN_ONNX, BUILTIN_SHA256
 from promptseg.models.builtin.training.samples import make_samples
-from promptseg.models.families.builtin.views import Hints, Window, draw_view
+from promptseg.models.families.builtin.views import Hints, Square, draw_view
 
 pytestmark = pytest.mark.torch
 
@@ -35,7 +35,7 @@ def test_torch_and_onnxruntime_agree(size: int) -> None:
     assert sum(weight.numel() for weight in network.parameters()) <= MOST_WEIGHTS
     image = make_samples((11,), family="heart")[0].images[0]
     hints = Hints(np.array([[128.0, 120.0]], np.float32), np.array([True]), (60, 60, 190, 180))
-    views = np.stack([draw_view(image, hints, Window(128, 120, side), size) for side in (80.0, 256.0)])
+    views = np.stack([draw_view(image, hints, Square(128, 120, side), size) for side in (80.0, 256.0)])
     session = onnxruntime.InferenceSession(str(BUILTIN_ONNX), providers=["CPUExecutionProvider"])
     logits, scores = session.run(None, {"view": views})
     with torch.no_grad():
