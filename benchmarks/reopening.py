@@ -66,8 +66,8 @@ def main() -> int:
     """Measure, print the table; 1 where a killed session takes more than two seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="classical")
-    parser.add_argument("--steps", type=int, nargs="+", default=[10, 100, 400])
-    parser.add_argument("--replay", type=int, default=100, help="largest history that is also replayed")
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 40, 160])
+    parser.add_argument("--replay", type=int, default=40, help="largest history that is also replayed")
     options = parser.parse_args()
     late = False
     print(f"| steps ({options.model}) | work | killed, brought back | closed, brought back | replayed |")

@@ -11,6 +11,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -490,6 +491,26 @@ def _grow(target: Target) -> Any:
     answer = target.call("POST", f"/api/v1/sessions/{target.mine}/edits", json=edit)
     assert target.call("POST", f"/api/v1/sessions/{target.mine}/undo").status_code == 200
     return answer
+
+
+@attack("a stroke of 60 000 voxels", 200)
+def _stroke(target: Target) -> Any:
+    voxels = [[z, y, x] for z in range(20, 26) for y in range(20, 120) for x in range(20, 120)]
+    answer = _prompt(target, {"type": "scribble", "voxels": voxels})
+    assert target.call("POST", f"/api/v1/sessions/{target.mine}/undo").status_code == 200
+    return answer
+
+
+@attack("60 requests at once that each take a while", 429)
+def _many(target: Target) -> Any:
+    path, other = f"/api/v1/sessions/{target.mine}/export?format=csv", {"Authorization": f"Bearer {target.victim_key}"}
+    with ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(target.call, "GET", path) for _ in range(60)]
+        theirs = httpx.get(f"{target.url}/api/v1/sessions/{target.theirs}", headers=other, timeout=120)
+        answers = [each.result() for each in asked]
+    assert theirs.status_code == 200
+    assert {answer.status_code for answer in answers} == {200, 429}
+    return next(answer for answer in answers if answer.status_code == 429)
 
 
 @attack("zeros that unpack to 800 x 800 x 800 voxels", 422)
