@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from promptseg.errors import PromptsegError
@@ -38,18 +39,16 @@ def aside(call: Callable[..., Any], *arguments: Any, pause: Callable[[], None], 
     Raises:
         PromptsegError: what ``call`` raised; or it took too long, or its process died.
     """
-    sent: bytes | None = pickle.dumps((longest_s, call, arguments), pickle.HIGHEST_PROTOCOL)
-    began = time.monotonic()
+    sent, began = pickle.dumps((longest_s, call, arguments), pickle.HIGHEST_PROTOCOL), time.monotonic()
     command = [sys.executable, "-m", "promptseg.app.live.aside"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        ThreadPoolExecutor(1) as talking,  # communicate() with a timeout does not go on with a long input (Python 3.11)
+    ):
+        answer = talking.submit(process.communicate, sent)
         try:
-            while True:
-                try:
-                    answer, _ = process.communicate(sent, timeout=BEAT_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    sent = None  # it is on its way
-                    pause()
+            while not wait([answer], BEAT_S).done:
+                pause()
                 if time.monotonic() - began > PATIENCE * longest_s:
                     raise PromptsegError(TOO_LONG)
         except BaseException:
@@ -61,7 +60,7 @@ def aside(call: Callable[..., Any], *arguments: Any, pause: Callable[[], None], 
         raise PromptsegError(
             f"the process that did it ended (status {process.returncode}): memory may be short; ask for less at once"
         )
-    result = pickle.loads(answer)
+    result = pickle.loads(answer.result()[0])
     if isinstance(result, PromptsegError):
         raise result
     return result

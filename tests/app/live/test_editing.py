@@ -39,6 +39,11 @@ def test_an_edit_that_works_on_too_much_is_refused(monkeypatch: pytest.MonkeyPat
     assert edited(Grow(0.1), MASK & (np.arange(41) < 12), VOLUME, pause=go_on).any()
 
 
+def test_what_is_sent_and_comes_back_may_be_large() -> None:
+    sent = np.arange(4_000_000, dtype=np.uint32)  # some hundred times what a pipe holds
+    assert np.array_equal(aside(np.flip, sent, pause=go_on), sent[::-1])
+
+
 def test_what_goes_wrong_elsewhere_is_told_here() -> None:
     with pytest.raises(ReadError, match="too small"):
         aside(_refuse, "too small", pause=go_on)
