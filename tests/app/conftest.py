@@ -6,9 +6,11 @@ import base64
 import secrets
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import argon2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +24,15 @@ from promptseg.app.store import Database
 from .postgres import binaries, running
 
 API = "/api/v1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Passwords are hashed with the least work of Argon2id: the library's own costs a quarter second each."""
+    least = partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("argon2.PasswordHasher", least)
+        yield
 
 
 @pytest.fixture(scope="session")

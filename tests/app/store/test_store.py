@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import argon2
 import pytest
 from filelock import FileLock
 from sqlalchemy import inspect, select, text
@@ -188,6 +189,9 @@ def test_keys_passwords_and_logins(store_url: str, tmp_path: Path) -> None:
     assert accounts.check_password("ada", "correct horse") == user
     assert accounts.check_password("ada", "wrong horse") is None
     assert accounts.check_password("nobody", "correct horse") is None
+    with database.transaction() as store:
+        kept = str(store.get_one(User, user).password_hash)
+    assert argon2.extract_parameters(accounts._nobody) == argon2.extract_parameters(kept)  # as long to check
     key, cookie = accounts.new_key("ada"), accounts.new_login(user)
     assert accounts.of_key(key) == accounts.of_cookie(cookie) == user
     assert accounts.of_key(cookie) is None
