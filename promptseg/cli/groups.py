@@ -19,7 +19,7 @@ GROUPS = {
     "Masks": ("measure", "evaluate", "report", "combine", "export", "import"),
     "People and viewers": ("app", "serve", "users", "audit", "recover", "mcp"),
     "Models": ("models", "cache", "bench"),
-    "This machine": ("demo", "doctor", "grand-challenge"),
+    "This machine": ("demo", "doctor", "bundle", "grand-challenge"),
 }
 WIDE = 1000  # characters: a summary is wrapped, never cut
 INTERRUPTED = 130  # exit code

@@ -14,6 +14,7 @@ import typer
 from promptseg.cli.app import app_command
 from promptseg.cli.batch import batch
 from promptseg.cli.bench import bench
+from promptseg.cli.bundle import bundle_command
 from promptseg.cli.check import check, deidentify
 from promptseg.cli.demo import demo
 from promptseg.cli.doctor import doctor
@@ -105,6 +106,12 @@ explained(app, "promptseg recover", "promptseg recover --owner anna")(recover)
 explained(app, "promptseg mcp --url http://127.0.0.1:7860")(mcp)
 explained(app, "promptseg bench --cases my_cases --dimension 3 -o out/bench")(bench)
 explained(app, "promptseg demo -o out")(demo)
+explained(
+    app,
+    "promptseg bundle -o stick --extras app,sam --model sam-vit-b",
+    "promptseg bundle --bring stick",
+    name="bundle",
+)(bundle_command)
 explained(app, "promptseg doctor", "promptseg doctor --json")(doctor)
 explained(app, "promptseg grand-challenge --input /input --output /output")(grand_challenge)
 

@@ -21,7 +21,7 @@ from promptseg.wholebody.task import Model
 from promptseg.wholebody.trusted import card_id, pin_checkpoints
 from promptseg.wholebody.weights import find_model, weights_folder
 
-__all__ = ["PREFIX", "pull_totalsegmentator"]
+__all__ = ["PREFIX", "engine_of", "pull_totalsegmentator"]
 
 PREFIX = "totalsegmentator:"
 SUBSET = "+subset"  # also what finds the region of a subset of classes
@@ -46,7 +46,7 @@ def pull_totalsegmentator(
     """
     store = store or Store()
     found = []
-    for model in _engine(name).models:
+    for model in engine_of(name).models:
         if not _is_here(model):
             if model.url:
                 card = _card(model)
@@ -60,7 +60,8 @@ def pull_totalsegmentator(
     return tuple(found)
 
 
-def _engine(name: str) -> WholeBody:
+def engine_of(name: str) -> WholeBody:
+    """Return the engine whose weights have this name: "totalsegmentator:total_fast+subset"; the prefix may lack."""
     text = name.removeprefix(PREFIX)
     task, plus, _ = text.partition(SUBSET)
     speed = next((word for word in ("fastest", "fast") if task.endswith(f"_{word}")), "")

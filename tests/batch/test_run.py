@@ -47,7 +47,7 @@ def test_good_cases_are_done_whatever_the_others_do(trouble, cases, tmp_path):
         "hangs-1": "timeout",
         "crashes-1": "died",
         "bug-1": "error",
-        "unreadable-1": "error",
+        "unreadable-1": "refused",
     }
     assert "time limit" in found["hangs-1"][3]
     assert "SIGSEGV" in found["crashes-1"][3]
