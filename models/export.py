@@ -24,6 +24,7 @@ from promptseg.models import runtime
 from promptseg.models.checkpoints import BESIDE
 from promptseg.models.families.sam.layout import SIZES
 from promptseg.models.families.sam.on_onnx import LOW_PX
+from promptseg.models.precision import compress, halve, quantise
 from promptseg.models.predictor import Predictor, Prior, SliceImage, SlicePrompts
 
 __all__ = [
@@ -173,10 +174,10 @@ def _write_pair(tracer: Tracer, work: Path, precision: str) -> tuple[Path, Path]
     tracer(encoder, decoder)
     beside = _gather(encoder, [path for path in work.iterdir() if path not in (encoder, decoder)])
     if precision == "int8":
-        _compress(encoder, work / OPENVINO_INT8)
-        _quantise(encoder)
+        compress(encoder, work / OPENVINO_INT8)
+        quantise(encoder)
     elif precision == "fp16":
-        _halve(encoder)
+        halve(encoder)
     if precision != "fp32":
         beside.unlink(missing_ok=True)
     return encoder, decoder
@@ -302,63 +303,6 @@ def _trace(module: Any, example: tuple[Any, ...], path: Path, inputs: list[str],
             opset_version=OPSET,
             dynamo=False,
         )
-
-
-def _quantise(encoder: Path) -> None:
-    """Weights of matrix products to int8 per channel, activations at run time; convolutions stay as they are."""
-    import logging
-
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises a pre-processing that makes this network twice as slow
-    try:
-        quantised = encoder.with_name("encoder-int8.onnx")
-        quantize_dynamic(
-            encoder, quantised, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
-        )
-        quantised.replace(encoder)
-    finally:
-        root.setLevel(level)
-
-
-def _compress(encoder: Path, path: Path) -> None:
-    """Weights of matrix products to int8 per column; OpenVINO itself rounds what they are multiplied with."""
-    import onnx
-
-    model = onnx.load(str(encoder))
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
-    nodes, done = [], set()
-    for name in [product.input[1] for product in products]:
-        values = onnx.numpy_helper.to_array(weights[name])
-        if values.ndim != 2 or name in done:
-            continue
-        scale = np.maximum(np.abs(values).max(0), 1e-12).astype(np.float32) / 127
-        whole = np.rint(values / scale).astype(np.int8)
-        weights[name].CopyFrom(onnx.numpy_helper.from_array(whole, name))
-        model.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name} scale"))
-        nodes.append(onnx.helper.make_node("DequantizeLinear", [name, f"{name} scale"], [f"{name} wide"], axis=1))
-        done.add(name)
-    for product in products:
-        if product.input[1] in done:
-            product.input[1] = f"{product.input[1]} wide"
-    rest = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *rest])
-    onnx.save(model, str(path))
-
-
-def _halve(encoder: Path) -> None:
-    """Everything to fp16, for a GPU; inputs and outputs stay fp32."""
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # weights too small for fp16 are named one by one
-        halved = convert_float_to_float16(str(encoder), keep_io_types=True)  # a path: larger than protobuf's 2 GiB
-    onnx.save(halved, str(encoder))
 
 
 def _cases(shape: tuple[int, int], known: FloatArray) -> list[tuple[SlicePrompts, Prior | None]]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.progress import OnProgress, Progress
+from promptseg.engine.progress import OnProgress
 from promptseg.errors import Cancelled, PromptError, RemoteError
 from promptseg.prompts import MaskPrompt, Plane, Prompt, TextPrompt, parse_plane, prompt_from_dict, prompt_to_dict
 from promptseg.remote.connection import Connection, told_error
+from promptseg.remote.deltas import JobProgress, lay
 from promptseg.session.held import HeldSession
 from promptseg.session.verbs import KeptPrompt, SessionVerbs, SliceReview
 from promptseg.volume.geometry import Geometry
-from promptseg.volume.label_voxels import Changed, as_slices
+from promptseg.volume.label_voxels import Changed
 from promptseg.volume.labelmap import Label, Labelmap, colour, find_label
 
 if TYPE_CHECKING:
@@ -320,7 +318,7 @@ class RemoteSession(HeldSession):
     def _follow(self, verb: str, body: Mapping[str, Any], on_progress: OnProgress | None) -> Changed | None:
         """Start a job and take what it changed; an ``on_progress`` that raises ``Cancelled`` cancels it."""
         job = self._connection.request("POST", f"{self._path}/{verb}", json=body).json()["id"]
-        told = None if on_progress is None else _Told(on_progress, self._array)
+        told = None if on_progress is None else JobProgress(on_progress, self._array)
         for event in self._connection.events(job):
             if event["kind"] == "progress" and told is not None:
                 try:
@@ -341,7 +339,7 @@ class RemoteSession(HeldSession):
 
     def _take(self, delta: Mapping[str, Any]) -> Changed | None:
         self._state.update({key: delta[key] for key in delta if key not in OF_A_STEP})
-        return _lay(delta, self._array)
+        return lay(delta, self._array)
 
     def _load(self) -> None:
         raw = self._connection.request("GET", f"{self._path}/labels.nii").content
@@ -367,34 +365,6 @@ class RemoteSession(HeldSession):
 def _has_all_verbs(session: RemoteSession) -> SessionVerbs:
     """Say to mypy what must hold."""
     return session
-
-
-class _Told:
-    """Tells how far a job is, as a ``Progress`` with the voxels that have changed so far."""
-
-    def __init__(self, on_progress: OnProgress, array: NDArray[np.uint8]) -> None:
-        self._on_progress: Callable[[Progress], None] = on_progress
-        self._array, self._began = array.copy(), time.perf_counter()
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        changed = None if event.get("delta") is None else _lay(event["delta"], self._array)
-        elapsed_s = time.perf_counter() - self._began
-        progress = Progress(event["done"], event["total"], elapsed_s, changed=changed, _labels_in=self._labels_in)
-        self._on_progress(progress)
-
-    def _labels_in(self, box: Changed) -> NDArray[np.uint8]:
-        return self._array[as_slices(box)].copy()
-
-
-def _lay(delta: Mapping[str, Any], array: NDArray[np.uint8]) -> Changed | None:
-    """Write a Delta's voxels into an array (z, y, x); return the half-open box."""
-    if delta["changed"] is None:
-        return None
-    (z0, y0, x0), (z1, y1, x1) = delta["changed"]
-    box: Changed = ((z0, y0, x0), (z1, y1, x1))
-    part = array[as_slices(box)]
-    part[...] = np.frombuffer(zlib.decompress(base64.b64decode(delta["voxels"])), np.uint8).reshape(part.shape)
-    return box
 
 
 def _rgb(text: str) -> tuple[int, int, int]:
