@@ -153,9 +153,9 @@ class Reach:
         told = COPY / f"{room}.json"
 
         def run() -> int:
-            require_copy()
             watcher = _Watcher(str(COPY / "promptseg" / room))
             status = int(pytest.main([*PYTEST, *ROOMS[room]], plugins=[watcher]))
+            require_copy()
             told.write_text(json.dumps(watcher.told()))
             return status
 
