@@ -76,7 +76,8 @@ class PromptsegError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__.strip("_").removesuffix("Error")).lower()
+        if not cls.__name__.startswith("_"):  # a module's own kind is its base to everybody else
+            cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__.removesuffix("Error")).lower()
 
     def __reduce__(self) -> tuple[Any, ...]:  # pickled between processes, whatever a subclass's arguments are
         return _made, (type(self), str(self), self.facts)

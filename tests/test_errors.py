@@ -119,6 +119,11 @@ def test_the_class_says_the_code_and_the_code_the_class():
     assert len({kind.code for kind in CLASSES}) == len(CLASSES)
 
 
+def test_a_module_s_own_kind_says_its_base_s_code():
+    kind = type("_NarrowerError", (SeriesChoiceError,), {})
+    assert kind.code == "series_choice"
+
+
 @pytest.mark.parametrize(
     "error",
     [
