@@ -116,6 +116,7 @@ def _unpacked(data: bytes) -> bytes:
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
+@pytest.mark.slow
 def test_nothing_planted_leaves_the_program(place: Path) -> None:
     work, temp = place / "work", place / "temp"
     temp.mkdir()

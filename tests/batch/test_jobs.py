@@ -163,6 +163,7 @@ def agreement(found, truth):
     return 2 * (found & truth).sum() / (found.sum() + truth.sum())
 
 
+@pytest.mark.torch
 def test_wholebody_finds_known_blocks(run, blocks):
     path, truth = blocks
     spec = JobSpec("wholebody", {"task": "total", "fast": True}, ("seg.nrrd",), "cpu")
@@ -175,6 +176,7 @@ def test_wholebody_finds_known_blocks(run, blocks):
     assert re.fullmatch(r"TotalSegmentator 2\.\d+\.\d+ total fast", receipt["algorithm"])
 
 
+@pytest.mark.torch
 def test_text_names_an_organ_for_every_case(run, blocks):
     path, truth = blocks
     spec = JobSpec("segment", {"model": "classical", "texts": ["left kidney"], "fast": True}, ("nii.gz",), "cpu")

@@ -28,6 +28,7 @@ def fuzz() -> Iterator[ModuleType]:
         yield module
 
 
+@pytest.mark.slow
 def test_two_hundred_mutated_files(fuzz: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     seeds = fuzz.seeds(None)
     assert len(seeds) == 17

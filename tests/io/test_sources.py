@@ -75,6 +75,7 @@ def test_an_array_with_its_place(image: Path) -> None:
     assert any("as nibabel" in str(finding) for finding in affine.findings)
 
 
+@pytest.mark.torch
 def test_torch_and_monai(image: Path) -> None:
     torch = pytest.importorskip("torch")
     require_same(promptseg.read_volume((torch.from_numpy(VOXELS.copy()), GRID)))

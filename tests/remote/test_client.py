@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import promptseg
 from promptseg.app.settings import ServeSettings
 from promptseg.errors import Cancelled, ChangedError, PromptError, ReadError, RemoteError, UnknownModelError, WriteError
-from promptseg.example import example_path
+from promptseg.example import example_volume
 from promptseg.prompts import Point
 from promptseg.remote.client import Client, RemoteSession
 from promptseg.session.session import Session
@@ -21,6 +22,7 @@ from promptseg.session.session import Session
 from ..app.servers import InThread
 
 MODEL = "classical"
+IN_LIVER = Point(voxel=(5, 62, 54))
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,17 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The middle of the example: ten slices, all of them with liver."""
+    whole = example_volume()
+    middle = whole.cropped(((19, 0, 0), (29, *whole.geometry.shape[1:])))
+    return promptseg.write_volume(middle, tmp_path_factory.mktemp("scan") / "scan.nii.gz")[0]
+
+
 @pytest.fixture
-def both(client: Client) -> tuple[Session, RemoteSession]:
-    return promptseg.open_session(example_path(), MODEL), client.open_session(example_path(), MODEL)
+def both(client: Client, scan: Path) -> tuple[Session, RemoteSession]:
+    return promptseg.open_session(scan, MODEL), client.open_session(scan, MODEL)
 
 
 def same(local: Session, remote: RemoteSession) -> None:
@@ -43,8 +53,8 @@ def same(local: Session, remote: RemoteSession) -> None:
 
 def test_propagation_gives_the_same_mask_and_tells_how_far_it_is(both: tuple[Session, RemoteSession]) -> None:
     local, remote = both
-    point, told = Point(voxel=(24, 62, 54)), []
-    assert local.add(point) == remote.add(point, on_progress=told.append)
+    told: list[Any] = []
+    assert local.add(IN_LIVER) == remote.add(IN_LIVER, on_progress=told.append)
     same(local, remote)
     assert told
     assert all(0 <= one.done <= one.total for one in told)
@@ -52,7 +62,7 @@ def test_propagation_gives_the_same_mask_and_tells_how_far_it_is(both: tuple[Ses
 
 def test_a_propagation_can_be_cancelled(both: tuple[Session, RemoteSession]) -> None:
     _, remote = both
-    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    remote.add(IN_LIVER, propagate=False)
     before = remote.mask().copy()
 
     def stop(_: object) -> None:
@@ -65,7 +75,7 @@ def test_a_propagation_can_be_cancelled(both: tuple[Session, RemoteSession]) -> 
 
 def test_a_session_is_found_again(client: Client, both: tuple[Session, RemoteSession]) -> None:
     _, remote = both
-    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    remote.add(IN_LIVER, propagate=False)
     remote.close()
     again = client.resume(remote.id)
     np.testing.assert_array_equal(again.mask(), remote.mask())
@@ -78,14 +88,14 @@ def test_a_session_is_found_again(client: Client, both: tuple[Session, RemoteSes
 
 
 def test_a_session_of_other_weights_is_told_and_comes_back_as_is_wished(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def weights(digest: str) -> None:
         monkeypatch.setattr("promptseg.models.loading.weights_hash", lambda _: digest)
 
     weights("old")
-    remote = client.open_session(example_path(), MODEL)
-    remote.add(Point(voxel=(24, 62, 54)), propagate=False)
+    remote = client.open_session(scan, MODEL)
+    remote.add(IN_LIVER, propagate=False)
     remote.close()
     weights("new")
     with pytest.raises(ChangedError, match="other weights") as caught:
@@ -95,15 +105,15 @@ def test_a_session_of_other_weights_is_told_and_comes_back_as_is_wished(
     np.testing.assert_array_equal(again.mask(), remote.mask())
 
 
-def test_results(both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
+def test_results(both: tuple[Session, RemoteSession], scan: Path, tmp_path: Path) -> None:
     local, remote = both
     for session in both:
-        session.add(Point(voxel=(24, 62, 54)), propagate=False)
+        session.add(IN_LIVER, propagate=False)
     (path,) = remote.save(tmp_path / "mask.seg.nrrd")
     from promptseg.io import read_labelmap
 
     np.testing.assert_array_equal(read_labelmap(path).array, local.labelmap.array)
-    replayed = promptseg.replay(example_path(), remote.export_prompts(tmp_path / "log.json"))
+    replayed = promptseg.replay(scan, remote.export_prompts(tmp_path / "log.json"))
     np.testing.assert_array_equal(replayed.array, local.labelmap.array)
     volume = next(row["value"] for row in remote.measurements() if row["name"] == "volume")
     assert remote.volume_ml() == pytest.approx(volume) == pytest.approx(local.labelmap.volume_ml(1))
@@ -111,7 +121,9 @@ def test_results(both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
         remote.save(tmp_path / "mask.xyz")
 
 
-def test_errors_are_of_the_local_kinds(client: Client, both: tuple[Session, RemoteSession], tmp_path: Path) -> None:
+def test_errors_are_of_the_local_kinds(
+    client: Client, both: tuple[Session, RemoteSession], scan: Path, tmp_path: Path
+) -> None:
     for session in both:
         with pytest.raises(PromptError):
             session.add(Point(voxel=(999, 0, 0)), propagate=False)
@@ -124,7 +136,7 @@ def test_errors_are_of_the_local_kinds(client: Client, both: tuple[Session, Remo
     with pytest.raises(ReadError, match="no such file"):
         client.open_session(tmp_path / "missing")
     with pytest.raises(UnknownModelError):
-        client.open_session(example_path(), "biultin")
+        client.open_session(scan, "biultin")
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(RemoteError, match="does not answer"):
         nobody.health()
 

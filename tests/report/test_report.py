@@ -81,6 +81,7 @@ def test_pdf_is_one_page_and_the_same_each_time(report: Report) -> None:
     assert data == render_pdf(report)
 
 
+@pytest.mark.slow
 def test_pdf_of_a_hundred_labels_goes_on_over_pages() -> None:
     volume, _ = _scene()
     masks = np.zeros(GEOMETRY.shape, np.uint8)

@@ -22,6 +22,8 @@ from promptseg.session.prompt_log import read_log, write_log
 from promptseg.session.restoring import restore
 from promptseg.session.session import Session
 
+pytestmark = pytest.mark.slow
+
 LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
 RIGHT = ((Y - 35) ** 2 + (X - 60) ** 2 < 120) & (Z >= 3) & (Z < 21)
 MOVED = (Y - 35) ** 2 + (X - 28) ** 2 < 120

@@ -322,6 +322,7 @@ def perform(session, step):
         pass  # refused: nothing happened, nothing is logged
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.sampled_from(["overwrite", "allow", "keep"]))
 def test_any_story_replays_and_unwinds(steps, overlap):

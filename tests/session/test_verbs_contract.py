@@ -24,6 +24,8 @@ from promptseg.volume import Geometry, Label, Labelmap
 
 from ..app.servers import InThread
 
+pytestmark = pytest.mark.server
+
 MODEL = "classical"
 LEFT = ((Y - 35) ** 2 + (X - 25) ** 2 < 120) & (Z >= 4) & (Z < 20)
 RIGHT = ((Y - 35) ** 2 + (X - 60) ** 2 < 120) & (Z >= 3) & (Z < 21)
