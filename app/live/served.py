@@ -11,8 +11,8 @@ import copy
 import json
 import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,6 @@ class ShownPrompt:
     """A prompt as it goes out, encoded once: a stroke of 150,000 voxels is 2 MB, and goes out with every step."""
 
     kept: KeptPrompt
-    content: dict[str, Any]
     text: str
 
 
@@ -54,9 +53,12 @@ class Shown:
     can_undo: bool
     can_redo: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields of a Delta or a SessionState."""
-        return {**vars(self), "prompts": [one.content for one in self.prompts]}
+    def to_json(self, beside: Mapping[str, Any]) -> str:
+        """Return it with more fields as the JSON of a Delta or a SessionState; the prompts are encoded already."""
+        rest = {**vars(self), **beside}
+        del rest["prompts"]
+        text = json.dumps(rest, separators=(",", ":"), default=float)  # numbers of NumPy
+        return f'{text[:-1]},"prompts":[{",".join(one.text for one in self.prompts)}]}}'
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,14 @@ class Change:
     shown: Shown
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> str:
         """Return the contract's Delta."""
-        return {
+        own = {
             "changed": None if self.box is None else [list(self.box[0]), list(self.box[1])],
             "voxels": None if self.voxels is None else encoded(self.voxels),
-            **self.shown.to_dict(),
             "seconds": round(self.seconds, 4),
         }
-
-    def to_json(self) -> str:
-        """Return ``to_dict`` as JSON; its prompts are encoded already."""
-        rest = replace(self, shown=replace(self.shown, prompts=[])).to_dict()
-        del rest["prompts"]
-        text = json.dumps(rest, separators=(",", ":"))
-        return f'{text[:-1]},"prompts":[{",".join(one.text for one in self.shown.prompts)}]}}'
+        return self.shown.to_json(own)
 
 
 @dataclass(eq=False)
@@ -202,7 +197,7 @@ def _counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def _shown(kept: KeptPrompt) -> ShownPrompt:
     content = {"id": kept.id, "label": kept.label, "prompt": _shown_prompt(kept.prompt)}
-    return ShownPrompt(kept, content, json.dumps(content, separators=(",", ":")))
+    return ShownPrompt(kept, json.dumps(content, separators=(",", ":")))
 
 
 def _shown_prompt(prompt: Prompt) -> dict[str, Any]:

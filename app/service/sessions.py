@@ -48,11 +48,10 @@ router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
 
 
 def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[str, Any]:
-    """Return a session as it goes out."""
+    """Return a session as it goes out, but for what ``Shown`` has of it."""
     volume = served.session.volume
     beside = who.state.jobs.on(served.id)
     return {
-        **served.shown.to_dict(),
         "id": served.id,
         "study": row.study_id,
         "series": row.series,
@@ -74,6 +73,12 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
     }
 
 
+async def _state(who: Caller, served: Served, row: SessionRow, frames: int, status: int = 200) -> Response:
+    """Answer with a session; its prompts may be strokes of megabytes, so not in the event loop."""
+    text = await threaded(served.shown.to_json, state_of(who, served, row, frames))
+    return Response(text, status, media_type="application/json")
+
+
 def origin_of(who: Caller, session_id: str) -> tuple[SessionRow, Series]:
     """Return a session's row and the series that it shows."""
     row = who.state.sessions.stored.row(who.user, session_id)
@@ -88,7 +93,8 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
     series = Content.from_dict(study.content).get(wanted.series)
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
-    return state_of(who, served, await threaded(who.state.sessions.stored.row, who.user, served.id), series.frames)
+    row = await threaded(who.state.sessions.stored.row, who.user, served.id)
+    return await _state(who, served, row, series.frames, 201)
 
 
 @router.get("", response_model=list[SessionSummary])
@@ -116,7 +122,7 @@ async def get_session(who: Who, session_id: str) -> Any:
     served = await live(who, session_id, Role.READER)
     who.state.audit.note(who.user, "session read", served.session.volume.content_hash, session_id)
     row, series = await threaded(origin_of, who, session_id)
-    return state_of(who, served, row, series.frames)
+    return await _state(who, served, row, series.frames)
 
 
 @router.post("/{session_id}/restore", response_model=SessionState)
@@ -125,7 +131,7 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
     served = await threaded(who.state.sessions.get, who.user, session_id, changed=body.how)
     row, series = await threaded(origin_of, who, session_id)
     who.state.audit.note(who.user, f"restored {body.how}", served.session.volume.content_hash, session_id)
-    return state_of(who, served, row, series.frames)
+    return await _state(who, served, row, series.frames)
 
 
 @router.delete("/{session_id}", status_code=204)
