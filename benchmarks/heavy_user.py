@@ -1,7 +1,7 @@
-"""One person who asks for everything that is slow, for ``service_load.py --heavy``: three tabs, each as fast as it can.
+"""One person who asks for everything that is slow, for ``service_load.py --heavy``: four tabs, each as fast as it can.
 
-One tab takes PDF reports, paints strokes of 150,000 voxels, grows by a metre and draws lassos of 20,000 and 100,000
-corners; one works on an image of 64 million voxels; one has a 3D answer made again and again.
+One tab paints strokes of 150,000 voxels, draws lassos of 20,000 and 100,000 corners and grows by a metre; one takes PDF
+reports; one works on an image of 64 million voxels; one has a 3D answer made again and again.
 """
 
 from __future__ import annotations
@@ -58,8 +58,13 @@ class HeavyUser:
         with self._api() as api:
             example = api.post("/studies", json={"example": True}).json()["id"]
             large = api.post("/studies", files={"files": ("large.nii.gz", large_image())}).json()["id"]
-            tabs: list[Callable[[httpx.Client, str], None]] = [self._slow_requests, self._large_image, self._in_3d]
-            for tab, study in zip(tabs, (example, large, example), strict=True):
+            tabs: list[Callable[[httpx.Client, str], None]] = [
+                self._large_prompts,
+                self._reports,
+                self._large_image,
+                self._in_3d,
+            ]
+            for tab, study in zip(tabs, (example, example, large, example), strict=True):
                 session = api.post("/sessions", json={"study": study, "model": self._model}).json()["id"]
                 self._threads.append(threading.Thread(target=self._repeat, args=(tab, session)))
         for thread in self._threads:
@@ -104,7 +109,7 @@ class HeavyUser:
             time.sleep(min(float(answer.headers.get("Retry-After", 0.05)), 1.0))
         return answer
 
-    def _slow_requests(self, api: httpx.Client, path: str) -> None:
+    def _large_prompts(self, api: httpx.Client, path: str) -> None:
         stroke = [[z, y, x] for z in range(15, 30) for y in range(20, 120) for x in range(20, 120)]
         chance = np.random.default_rng(1)
         corners = {n: chance.uniform(20, 90, (n, 2)).round(1).tolist() for n in (20_000, 100_000)}
@@ -122,7 +127,6 @@ class HeavyUser:
 
         while self.active.is_set() and not self._over.is_set():
             post("click", "/prompts", click)
-            self._timed("PDF report", lambda: api.get(f"{path}/export?format=report.pdf"))
             post("stroke of 150,000 voxels", "/prompts", stroke_of)
             post("undo", "/undo")
             post("lasso of 20,000 corners", "/prompts", lasso_of[20_000])
@@ -131,6 +135,10 @@ class HeavyUser:
             post("grow by 1000 mm", "/edits", grow)
             post("undo", "/undo")
             post("undo", "/undo")
+
+    def _reports(self, api: httpx.Client, path: str) -> None:
+        self._timed("click", lambda: api.post(f"{path}/prompts", json={"prompts": [CLICK]}))
+        self._timed("PDF report", lambda: api.get(f"{path}/export?format=report.pdf"))
 
     def _large_image(self, api: httpx.Client, path: str) -> None:
         middle = [SIDE // 2] * 3
