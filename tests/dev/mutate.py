@@ -107,7 +107,7 @@ def require_copy() -> None:
         raise RuntimeError(f"expected the package in {COPY}, got {promptseg.__file__}")
 
 
-def in_fork(call: Callable[[], int], seconds: float) -> int:
+def in_fork(call: Callable[[], int], seconds: float, output: str | Path = os.devnull) -> int:
     """Return the status of a call in a process of its own, below 0 where it was killed: what takes longer is.
 
     Raises:
@@ -118,9 +118,9 @@ def in_fork(call: Callable[[], int], seconds: float) -> int:
         status = NOT_RUN[-1]
         with contextlib.suppress(BaseException):
             os.setpgid(0, 0)
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, 1)
-            os.dup2(nothing, 2)
+            told = os.open(output, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.dup2(told, 1)
+            os.dup2(told, 2)
             resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             signal.alarm(int(20 * seconds))  # a deadlock takes no time of the processor
@@ -159,8 +159,9 @@ class Reach:
             told.write_text(json.dumps(watcher.told()))
             return status
 
-        if in_fork(run, 3600):
-            sys.exit(f"the tests of {room} fail before anything was changed")
+        output = COPY / f"{room}.txt"
+        if in_fork(run, 3600, output):
+            sys.exit(f"{output.read_text()}the tests of {room} fail before anything was changed")
         seconds, contexts = json.loads(told.read_text())
         return cls(seconds, {file: {int(n): c for n, c in lines.items()} for file, lines in contexts.items()})
 

@@ -7,6 +7,7 @@ import promptseg
 from promptseg.engine.branches import MOST_BRANCHES, branches
 from promptseg.engine.carry import grown
 from promptseg.models.families.oracle import OraclePredictor
+from promptseg.models.families.sam.planes import inputs
 from promptseg.models.families.sam.predictor import SamPredictor
 from promptseg.models.predictor import Prediction, Prior, SlicePrompts
 from promptseg.score.metrics import dice
@@ -130,7 +131,7 @@ class ThresholdRunner:
         self.wires = []
 
     def encode(self, batch):
-        low = batch[:, :1].reshape(len(batch), 1, 32, 4, 32, 4).mean(axis=(3, 5))
+        low = inputs(batch)[:, :1].reshape(len(batch), 1, 32, 4, 32, 4).mean(axis=(3, 5))
         return [{"image": np.zeros((1, 8, 8), np.float32), "low": each[0]} for each in low]
 
     def decode(self, features, wire, shape):
