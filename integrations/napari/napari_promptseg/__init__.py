@@ -1,0 +1,1 @@
+"""Segment by clicks in napari; research use only: not a medical device."""
