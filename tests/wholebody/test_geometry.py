@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_weights
-from wholebody_phantoms import CLASSES, blocks, expected, lying, turned
+from phantoms import turned
+from wholebody_phantoms import CLASSES, blocks, expected, lying
 
 from promptseg.errors import GeometryMismatchError, ModelError
 from promptseg.volume import Geometry, Volume

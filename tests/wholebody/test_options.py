@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_weights
+from phantoms import turned
 from tiny_weights import BAND_WIDTH, band_centre
-from wholebody_phantoms import blocks, turned
+from wholebody_phantoms import blocks
 
 import promptseg
 from promptseg.errors import ModelError, SettingsError

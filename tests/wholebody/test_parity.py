@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny_weights
 from numpy.typing import NDArray
-from wholebody_phantoms import turned
+from phantoms import turned
 
 import promptseg
 from promptseg.errors import Cancelled
