@@ -36,6 +36,20 @@ def store(own_folders: ModelSettings) -> Store:
     return Store(own_folders)
 
 
+@pytest.fixture
+def no_decoder(tmp_path: Path) -> Path:
+    """Write a network that is no model's decoder: it hands "a" on as "b"."""
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Identity", ["a"], ["b"])
+    shape = (onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "g", [value("a", *shape)], [value("b", *shape)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "x.onnx")
+    return tmp_path / "x.onnx"
+
+
 @dataclass
 class FileServer:
     """Serves ``files`` by path; knobs make it misbehave."""

@@ -127,7 +127,7 @@ def kept(scan, tmp_path, weights):
     session.select("left")
     session.rename("empty", "nothing")
     session.undo()
-    session._keeper.worked(10.0)  # so that a snapshot is taken
+    session._autosave.worked(10.0)  # so that a snapshot is taken
     session.close()
     return tmp_path / "work", session
 

@@ -82,17 +82,9 @@ def test_an_unsteady_single_answer_gives_way_to_the_best_of_three():
     assert choose_masks(masks, scores, lone_click=True)[0].shape == (3, 5, 6)
 
 
-def test_another_decoder_says_what_it_has(tmp_path):
-    import onnx
-
+def test_another_decoder_says_what_it_has(no_decoder):
     from promptseg.models.families.sam2.on_onnx import Sam2OnnxRunner
     from promptseg.models.runtime import Device, Placement
 
-    value = onnx.helper.make_tensor_value_info
-    node = onnx.helper.make_node("Identity", ["a"], ["b"])
-    shape = (onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([node], "g", [value("a", *shape)], [value("b", *shape)])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(ModelError, match=r"expected a SAM 2 decoder .* got a"):
-        Sam2OnnxRunner(tmp_path / "x.onnx", tmp_path / "x.onnx", Placement(Device("cpu"), "onnx", "fp32"), 128)
+        Sam2OnnxRunner(no_decoder, no_decoder, Placement(Device("cpu"), "onnx", "fp32"), 128)
