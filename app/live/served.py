@@ -49,6 +49,7 @@ class Shown:
     revision: int
     labels: list[dict[str, Any]]
     selected: int
+    overlap: str
     prompts: list[ShownPrompt]
     can_undo: bool
     can_redo: bool
@@ -138,6 +139,7 @@ class Served:
             self.revision,
             [self._label(value) for value in sorted(session.labels)],
             session.selected,
+            session.overlap,
             self._prompts(),
             session.can_undo,
             session.can_redo,

@@ -17,6 +17,7 @@ __all__ = [
     "LabelPatch",
     "MergeIn",
     "ModelOut",
+    "OverlapIn",
     "PullIn",
     "RestoreIn",
     "SessionIn",
@@ -48,6 +49,13 @@ class LabelPatch(Strict):
     visible: bool | None = None
     opacity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     selected: Literal[True] | None = None
+
+
+class OverlapIn(Strict):
+    """What happens where a label's new voxels belong to another one; ``spared`` with "visible": labels not shown."""
+
+    rule: Literal["keep", "overwrite", "visible"]
+    spared: Annotated[list[LabelValue], Field(max_length=255)] = Field(default_factory=list)
 
 
 class WholeBodyIn(Strict):
@@ -174,6 +182,7 @@ class Shown(BaseModel):
     revision: int
     labels: list[LabelOut]
     selected: int
+    overlap: Literal["keep", "overwrite", "visible", "allow"]
     prompts: list[PromptItem]
     can_undo: bool
     can_redo: bool

@@ -22,6 +22,7 @@ from promptseg.app.service.schema import (
     LabelIn,
     LabelPatch,
     MergeIn,
+    OverlapIn,
     RestoreIn,
     SessionIn,
     SessionState,
@@ -281,6 +282,17 @@ async def accept(who: Who, session_id: str, body: AcceptIn) -> Response:
         return None
 
     return await step(who, session_id, "accept", call)
+
+
+@router.put("/{session_id}/overlap", response_model=Delta)
+async def set_overlap(who: Who, session_id: str, body: OverlapIn) -> Response:
+    """Say what happens from now on where a label's new voxels belong to another one."""
+
+    def call(session: Session, _: Turn) -> Changed | None:
+        session.set_overlap(body.rule, body.spared)
+        return None
+
+    return await step(who, session_id, "overlap", call)
 
 
 # --- labels -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ __all__ = [
     "GrowIn",
     "ImportedIn",
     "InterpolateIn",
+    "IslandIn",
+    "KeepSlicesIn",
     "LabelsIn",
     "LassoIn",
     "MaskIn",
@@ -178,6 +180,9 @@ class PaintIn(Strict):
     radius_mm: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
     erase: bool = False
     plane: Plane | None = None
+    low: Number | None = None
+    high: Number | None = None
+    within: LabelValue | None = None
 
 
 class FillHolesIn(Strict):
@@ -223,8 +228,25 @@ class InterpolateIn(Strict):
     plane: Plane = "axial"
 
 
+class IslandIn(Strict):
+    """Take the part that a voxel lies in away, or keep it alone."""
+
+    kind: Literal["island"]
+    at: Triple
+    keep: bool = False
+
+
+class KeepSlicesIn(Strict):
+    """Keep the slices from ``first`` to ``last`` and clear all others of their plane."""
+
+    kind: Literal["keep slices"]
+    first: Annotated[Whole, Field(ge=0, le=100_000)]
+    last: Annotated[Whole, Field(ge=0, le=100_000)]
+    plane: Plane = "axial"
+
+
 AnyEdit: TypeAlias = Annotated[
-    PaintIn | FillHolesIn | RemoveIslandsIn | GrowIn | SmoothIn | ThresholdIn | InterpolateIn,
+    PaintIn | FillHolesIn | RemoveIslandsIn | GrowIn | SmoothIn | ThresholdIn | InterpolateIn | IslandIn | KeepSlicesIn,
     Field(discriminator="kind", title="Edit"),
 ]
 

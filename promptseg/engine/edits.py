@@ -25,6 +25,8 @@ __all__ = [
     "FillHoles",
     "Grow",
     "Interpolate",
+    "Island",
+    "KeepSlices",
     "Paint",
     "RemoveIslands",
     "Smooth",
@@ -69,6 +71,8 @@ class Paint(Edit):
         radius_mm: the brush's radius; a voxel is painted when its centre lies within it, the visited one always.
         erase: take voxels away instead.
         plane: a flat brush in this plane; None: a ball.
+        low, high: paint only voxels with an intensity (HU for CT) in this range.
+        within: paint only inside this label (its value); the session knows where it lies.
     """
 
     kind: ClassVar[str] = "paint"
@@ -76,12 +80,16 @@ class Paint(Edit):
     radius_mm: float = 0.0
     erase: bool = False
     plane: Plane | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    within: int | None = None
 
     def __post_init__(self) -> None:
         centres = np.asarray(self.centres, dtype=np.float64)
         if centres.ndim != 2 or centres.shape[1] != 3 or not len(centres) or not np.isfinite(centres).all():
             raise PromptError(f"expected a stroke as (n >= 1, 3) voxels (z, y, x), got shape {centres.shape}")
         _require(self.radius_mm >= 0 and math.isfinite(self.radius_mm), "radius_mm >= 0", self.radius_mm)
+        _require(self.low <= self.high, "low <= high", (self.low, self.high))
         object.__setattr__(self, "centres", tuple((z, y, x) for z, y, x in centres.tolist()))
         if self.plane is not None:
             object.__setattr__(self, "plane", parse_plane(self.plane))
@@ -108,7 +116,9 @@ class Paint(Edit):
             )
             inside = z[:, None, None] + y[:, None] + x <= (self.radius_mm + 1e-9) ** 2
             edited[tuple(slice(a, b) for a, b in zip(start, end, strict=True))][inside] = not self.erase
-        return edited
+        if math.isinf(self.low) and math.isinf(self.high):
+            return edited
+        return np.where(_in_range(volume, self.low, self.high), edited, mask)
 
 
 @dataclass(frozen=True)
@@ -232,9 +242,54 @@ class Threshold(Edit):
 
     def apply(self, mask: Mask, volume: Volume) -> Mask:
         """Return the mask without voxels outside the range."""
-        if volume.is_rgb:
-            raise PromptError("expected a grey image for a threshold, got a colour image")
-        return mask & (volume.array >= self.low) & (volume.array <= self.high)
+        return mask & _in_range(volume, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Island(Edit):
+    """Take one 26-connected part away, or keep it alone: the one that a voxel (z, y, x) lies in."""
+
+    kind: ClassVar[str] = "island"
+    at: tuple[float, float, float]
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        at = np.asarray(self.at, dtype=np.float64)
+        _require(at.shape == (3,) and bool(np.isfinite(at).all()), "a voxel (z, y, x)", self.at)
+        object.__setattr__(self, "at", tuple(at.tolist()))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask without that part, or with it alone; as it was where the voxel lies in none."""
+        import cc3d
+
+        at = tuple(int(v) for v in np.rint(np.clip(self.at, -1, LARGEST_INDEX)))
+        inside = all(0 <= v < n for v, n in zip(at, mask.shape, strict=True))
+        if not inside or not mask[at]:
+            return mask.copy()
+        parts = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
+        part = parts == parts[at]
+        return np.asarray(part if self.keep else mask & ~part)
+
+
+@dataclass(frozen=True)
+class KeepSlices(Edit):
+    """Keep the slices from ``first`` to ``last`` (both kept) of a plane and clear all others."""
+
+    kind: ClassVar[str] = "keep slices"
+    first: int
+    last: int
+    plane: Plane = Plane.AXIAL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plane", parse_plane(self.plane))
+        _require(0 <= self.first <= self.last, "0 <= first <= last", (self.first, self.last))
+
+    def apply(self, mask: Mask, volume: Volume) -> Mask:
+        """Return the mask on those slices alone."""
+        edited = np.zeros_like(mask)
+        where = (slice(None),) * self.plane.axis + (slice(self.first, self.last + 1),)
+        edited[where] = mask[where]
+        return edited
 
 
 @dataclass(frozen=True)
@@ -270,7 +325,7 @@ def applied(edit: Edit, mask: Mask, volume: Volume) -> Mask:
 
 
 _KINDS: dict[str, type[Edit]] = {
-    cls.kind: cls for cls in (Paint, FillHoles, RemoveIslands, Grow, Smooth, Threshold, Interpolate)
+    cls.kind: cls for cls in (Paint, FillHoles, RemoveIslands, Grow, Smooth, Threshold, Interpolate, Island, KeepSlices)
 }
 
 
@@ -307,6 +362,12 @@ def _around(box: Changed, volume: Volume, reach_mm: float) -> tuple[slice, slice
         for low, high, far, count in zip(*box, reach, volume.shape, strict=True)
     )
     return z, y, x
+
+
+def _in_range(volume: Volume, low: float, high: float) -> Mask:
+    if volume.is_rgb:
+        raise PromptError("expected a grey image for a range of intensities, got a colour image")
+    return np.asarray((volume.array >= low) & (volume.array <= high))
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

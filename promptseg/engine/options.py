@@ -35,8 +35,9 @@ class EngineOptions:
             masks laid on the first slice beyond the object's end (benchmarks/ends_by_intensity.py); chosen on those.
         max_empty: so many empty slices in a row end the walk.
         correction_margin_mm: a correction may change what lies this near to the change on the neighbouring slice.
-        overlap: what happens where a label's new voxels belong to another label: ``"overwrite"`` takes them, ``"keep"``
-            leaves them, ``"allow"`` lets both have them. Locked labels keep theirs in every case.
+        overlap: what happens where a label's new voxels belong to another label: ``"keep"`` leaves them,
+            ``"overwrite"`` takes them (``Session.set_overlap`` changes between these two), ``"allow"`` lets both have
+            them. Locked labels keep theirs in every case; a brush takes from all others.
         fuse: ``"off"``: an object is walked in the planes of its prompts. ``"auto"``: its first walk is made in every
             plane whose pixels are fine enough, and the planes vote, weighted by their spacing; corrections are walked
             in their own plane.
@@ -55,7 +56,7 @@ class EngineOptions:
     min_similarity: float = 0.6
     max_empty: int = 2
     correction_margin_mm: float = 5.0
-    overlap: str = "overwrite"
+    overlap: str = "keep"
     fuse: str = "off"
     mode: str = "auto"
 
@@ -73,7 +74,7 @@ class EngineOptions:
     @staticmethod
     def from_log(logged: Mapping[str, Any]) -> EngineOptions:
         """Return the options of a log. One without a mode is older than the modes: it was made slice by slice."""
-        return EngineOptions(**{"mode": "slices", **logged})
+        return EngineOptions(**{"mode": "slices", "overlap": "overwrite", **logged})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for the prompt log."""

@@ -64,6 +64,11 @@ class RemoteSession(HeldSession):
         return frozenset(one["value"] for one in self._state["labels"] if one["locked"])
 
     @property
+    def overlap(self) -> str:
+        """What happens where a label's new voxels belong to another label: keep, overwrite, visible or allow."""
+        return str(self._state["overlap"])
+
+    @property
     def selected(self) -> int:
         """The label that prompts go to; 0 before the first one exists."""
         return int(self._state["selected"])
@@ -180,6 +185,10 @@ class RemoteSession(HeldSession):
     def lock(self, label: int | str, locked: bool = True) -> None:
         """Protect a label, or free it."""
         self._do("PATCH", f"labels/{self._value(label)}", {"locked": bool(locked)})
+
+    def set_overlap(self, rule: str, spared: Sequence[int | str] = ()) -> None:
+        """Say what happens from now on where a label's new voxels belong to another label."""
+        self._do("PUT", "overlap", {"rule": rule, "spared": [self._value(label) for label in spared]})
 
     def delete_label(self, label: int | str) -> Changed | None:
         """Delete a label and its voxels; return the changed box."""

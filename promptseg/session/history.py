@@ -35,6 +35,8 @@ class State:
         labels: by value.
         engine: what the engine knows of each label beyond its mask.
         locked: values of protected labels.
+        overlap: who keeps its voxels, see ``Session.set_overlap``; "" as the engine's options say.
+        spared: values that keep their voxels with overlap "visible".
         selected: the label that prompts go to; 0 before there is one.
         prompts: prompts in force, oldest first.
         next_id: the id of the next prompt.
@@ -43,6 +45,8 @@ class State:
     labels: Mapping[int, Label] = field(default_factory=dict)
     engine: Mapping[int, LabelState] = field(default_factory=dict)
     locked: frozenset[int] = frozenset()
+    overlap: str = ""
+    spared: frozenset[int] = frozenset()
     selected: int = 0
     prompts: tuple[KeptPrompt, ...] = ()
     next_id: int = 1

@@ -108,6 +108,7 @@ def deleted(state: State, value: int) -> State:
         labels=labels,
         engine={key: known for key, known in state.engine.items() if key != value},
         locked=state.locked - {value},
+        spared=state.spared - {value},
         selected=max(labels, default=0) if state.selected == value else state.selected,
         prompts=tuple(kept for kept in state.prompts if kept.label != value),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from promptseg.errors import PromptError
+from promptseg.errors import PromptError, did_you_mean
 from promptseg.session import label_steps
 from promptseg.session.kept import KeptSession
 from promptseg.session.one_at_a_time import one_at_a_time
@@ -17,6 +17,8 @@ from promptseg.volume.label_voxels import Changed
 from promptseg.volume.onto_grid import labels_onto
 
 __all__ = ["LabelledSession"]
+
+OVERLAP_CHOICES = ("keep", "overwrite", "visible")
 
 
 @one_at_a_time
@@ -67,6 +69,27 @@ class LabelledSession(KeptSession):
         entry = {"op": "lock", "label": value, "locked": bool(locked)}
         self._history.commit(entry, replace(self._state, locked=new))
 
+    def set_overlap(self, rule: str, spared: Sequence[int | str] = ()) -> None:
+        """Say what happens from now on where a label's new voxels belong to another label.
+
+        Args:
+            rule: "keep": they stay the other's. "overwrite": they are taken. "visible": they are taken, but for labels
+                in ``spared``. Locked labels keep theirs in every case, and a brush takes from all others.
+            spared: labels, by value or name, that are not shown and so keep what they have; with "visible" only.
+
+        Raises:
+            PromptError: another rule, or no such label; labels may overlap in this session.
+        """
+        if rule not in OVERLAP_CHOICES:
+            raise PromptError(
+                f"expected {', '.join(OVERLAP_CHOICES)}, got {rule!r}{did_you_mean(rule, OVERLAP_CHOICES)}"
+            )
+        if self.options.overlap == "allow":
+            raise PromptError("labels may overlap in this session: none takes voxels from another")
+        values = frozenset(self._value(label) for label in spared) if rule == "visible" else frozenset()
+        entry = {"op": "overlap", "rule": rule, "spared": sorted(values)}
+        self._history.commit(entry, replace(self._state, overlap=rule, spared=values))
+
     def delete_label(self, label: int | str) -> Changed | None:
         """Remove a label with its voxels and prompts; return the half-open voxel box that changed.
 
@@ -106,5 +129,11 @@ class LabelledSession(KeptSession):
         labelmap, _ = labels_onto(labelmap, self.volume.geometry)
         state, made = label_steps.imported(self._state, labelmap, only)
         if made.labels:
-            self._history.commit(import_entry(made), state, *self._layers.import_patches(made.array, state.locked))
+            self._history.commit(import_entry(made), state, *self._layers.import_patches(made.array, self._kept()))
         return tuple(made.labels)
+
+    def _kept(self, value: int = 0) -> frozenset[int]:
+        """Return the labels whose voxels a label may not take."""
+        if self.overlap == "keep":
+            return frozenset(self._state.labels) - {value}
+        return self._state.locked | self._state.spared

@@ -77,6 +77,11 @@ class SessionView(HeldSession, Occupied):
         return self._state.locked
 
     @property
+    def overlap(self) -> str:
+        """What happens where a label's new voxels belong to another label: keep, overwrite, visible or allow."""
+        return self._state.overlap or self.options.overlap
+
+    @property
     def selected(self) -> int:
         """The label that prompts go to; 0 before the first one exists."""
         return self._state.selected

@@ -58,6 +58,8 @@ def check_entry(entry: Entry) -> None:
     elif op == "accept":
         parse_plane(entry["plane"])
         int(entry["index"])
+    elif op == "overlap":
+        [int(value) for value in entry["spared"]]
     elif op in ("remove_prompt", "replace_prompt"):
         int(entry["id"])
     if op == "replace_prompt":
@@ -119,6 +121,7 @@ _OPS: dict[str, Callable[[SessionVerbs, Entry, OnProgress | None], object]] = {
     "recolour": lambda s, e, _: s.recolour(int(e["label"]), e["color"]),
     "import_labels": _import,
     "lock": lambda s, e, _: s.lock(int(e["label"]), bool(e["locked"])),
+    "overlap": lambda s, e, _: s.set_overlap(e["rule"], tuple(e["spared"])),
     "delete_label": lambda s, e, _: s.delete_label(int(e["label"])),
     "merge_labels": lambda s, e, _: s.merge_labels(int(e["label"]), int(e["into"])),
     "prompt": _prompt,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.engine.edits import Edit, applied, edit_to_dict
+from promptseg.engine.edits import Edit, Paint, applied, edit_to_dict
 from promptseg.engine.hints import place
 from promptseg.engine.labelwork import LabelWork, require_volume_member
 from promptseg.engine.memory import estimate_memory, require_memory
@@ -48,8 +48,8 @@ LOGGER = logging.getLogger(__name__)
 class Session(LabelledSession):
     """Volume + labels + prompt log. Make one with ``promptseg.open_session``.
 
-    Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; its new
-    voxels are taken from other labels unless those are locked.
+    Label 1 exists from the first prompt on; ``new_label`` adds more. Every prompt goes to the selected label; what
+    other labels hold stays theirs, unless ``set_overlap`` or the options say otherwise.
 
     Args:
         volume: the image.
@@ -190,7 +190,7 @@ class Session(LabelledSession):
         self._history.commit(entry, replace(self._state, engine={**self._state.engine, value: state}))
 
     def _work(self, value: int) -> LabelWork:
-        return LabelWork(self._source, self._predictor, self.options, self._layers, value, self._state.locked)
+        return LabelWork(self._source, self._predictor, self.options, self._layers, value, self._kept(value))
 
     def _put(
         self, entry: Mapping[str, Any], prompts: Sequence[Prompt], ids: Sequence[int], on_progress: OnProgress | None
@@ -238,7 +238,7 @@ class Session(LabelledSession):
             raise GeometryMismatchError(
                 f"expected a mask of the volume's shape (z, y, x) {self.volume.shape}, got {np.shape(prompt.mask)}"  # type: ignore[arg-type]
             )
-        kept = self._state.locked if isinstance(prompt, MaskPrompt) else frozenset(self._state.labels) - {value}
+        kept = self._kept(value) if isinstance(prompt, MaskPrompt) else frozenset(self._state.labels) - {value}
         return self._layers.patch_to(value, prompt.mask, kept)
 
     def _rewrite(
@@ -285,7 +285,8 @@ class Session(LabelledSession):
     ) -> Changed | None:
         """Apply an edit by hand to the selected label: paint, fill holes, remove islands, grow, smooth, ...
 
-        Locked labels keep their voxels. The edit is a log entry like a prompt: undoable, replayable.
+        A brush takes from every label that is not locked; all other edits keep to ``set_overlap``. The edit is a log
+        entry like a prompt: undoable, replayable.
 
         Args:
             edit: what to do.
@@ -298,8 +299,12 @@ class Session(LabelledSession):
             PromptError: there is no label yet, it is locked, or the edit does not fit the image.
         """
         value = self._writable()
-        wanted = worker(edit, self._layers.mask(value), self.volume)
-        patch = self._layers.patch_to(value, wanted, self._state.locked)
+        old = self._layers.mask(value)
+        wanted = worker(edit, old, self.volume)
+        if isinstance(edit, Paint) and edit.within is not None:
+            wanted = np.where(self._layers.mask(self._value(edit.within)), wanted, old)
+        kept = self._state.locked if isinstance(edit, Paint) else self._kept(value)
+        patch = self._layers.patch_to(value, wanted, kept)
         return self._history.commit({"op": "edit", "label": value, "edit": edit_to_dict(edit)}, self._state, patch)
 
     # --- history ------------------------------------------------------------------------------------------------

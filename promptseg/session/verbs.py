@@ -120,6 +120,11 @@ class SessionVerbs(PromptVerbs, Protocol):
         ...
 
     @property
+    def overlap(self) -> str:
+        """What happens where a label's new voxels belong to another label: keep, overwrite, visible or allow."""
+        ...
+
+    @property
     def selected(self) -> int:
         """The label that prompts go to; 0 before the first one exists."""
         ...
@@ -174,6 +179,10 @@ class SessionVerbs(PromptVerbs, Protocol):
 
     def lock(self, label: int | str, locked: bool = True) -> None:
         """Protect a label, or free it."""
+        ...
+
+    def set_overlap(self, rule: str, spared: Sequence[int | str] = ()) -> None:
+        """Say what happens from now on where a label's new voxels belong to another one."""
         ...
 
     def delete_label(self, label: int | str) -> Changed | None:

@@ -38,7 +38,7 @@ class Layers:
 
     Args:
         shape: (z, y, x).
-        overlap: see ``EngineOptions.overlap``.
+        overlap: "allow": each label has an array of its own; else all share one, and callers say who keeps its voxels.
     """
 
     def __init__(self, shape: tuple[int, int, int], overlap: str) -> None:
@@ -77,11 +77,8 @@ class Layers:
         if self._overlap == "allow":
             masks = [self.array(other)[where] == other for other in locked if other != value]
             return np.asarray(np.logical_or.reduce(masks)) if masks else None
-        part = self.array(SHARED)[where]
-        if self._overlap == "keep":
-            return np.asarray((part != 0) & (part != value))
         held = tuple(other for other in locked if other != value)
-        return np.asarray(np.isin(part, held)) if held else None
+        return np.asarray(np.isin(self.array(SHARED)[where], held)) if held else None
 
     def flat(
         self, where: tuple[slice, ...] = (), staged: Mapping[int, NDArray[np.uint8]] | None = None

@@ -10,6 +10,8 @@ from promptseg.engine.edits import (
     FillHoles,
     Grow,
     Interpolate,
+    Island,
+    KeepSlices,
     Paint,
     RemoveIslands,
     Smooth,
@@ -56,6 +58,29 @@ def test_a_brush_of_no_radius_paints_the_visited_voxels_and_is_cut_at_the_border
     assert np.argwhere(painted).tolist() == [[0, 0, 0], [0, 0, 1]]
     with pytest.raises(PromptError, match="outside the image"):
         Paint([(-30, 0, 0)], radius_mm=2).apply(EMPTY, VOLUME)
+
+
+def test_a_brush_keeps_to_a_range_of_intensities():
+    bright = volume_of(X > 45)
+    painted = Paint([(12, 35, 45)], radius_mm=9, low=float(bright.array[0, 0, 60]) - 1).apply(EMPTY, bright)
+    assert np.array_equal(painted, (distance_mm(12, 35, 45) <= 9) & (bright.array >= bright.array[0, 0, 60] - 1))
+    assert 0 < painted.sum() < (distance_mm(12, 35, 45) <= 9).sum()
+
+
+def test_the_part_that_was_clicked_goes_or_stays_alone():
+    left, right = distance_mm(12, 35, 25) < 12, distance_mm(12, 35, 60) < 9
+    assert np.array_equal(Island((12, 35, 60.4)).apply(left | right, VOLUME), left)
+    assert np.array_equal(Island((12, 35, 60), keep=True).apply(left | right, VOLUME), right)
+    assert np.array_equal(Island((0, 0, 0)).apply(left | right, VOLUME), left | right)
+    assert np.array_equal(Island((-5, 35, 60)).apply(left | right, VOLUME), left | right)
+
+
+def test_other_slices_are_cleared():
+    ball = distance_mm(12, 35, 45) < 20
+    assert np.array_equal(KeepSlices(12, 12).apply(ball, VOLUME), ball & (Z == 12))
+    assert np.array_equal(KeepSlices(30, 37, "coronal").apply(ball, VOLUME), ball & (Y >= 30) & (Y <= 37))
+    with pytest.raises(PromptError, match="first <= last"):
+        KeepSlices(4, 3)
 
 
 def test_holes_in_3d_and_in_a_plane():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phantoms import SHAPE, X, Y, Z, volume_of
 
 import promptseg
-from promptseg.engine.edits import Grow
+from promptseg.engine.edits import Grow, Paint
 from promptseg.errors import PromptError
 from promptseg.models.families.oracle import OraclePredictor
 from promptseg.session.prompt_log import read_log
@@ -205,6 +205,48 @@ def test_labels_are_renamed_recoloured_and_deleted():
     assert (session.labelmap.array == 1).sum() == 0
     session.undo()
     assert np.array_equal(session.mask("left"), LEFT)
+
+
+def test_a_prediction_takes_from_others_only_where_that_was_chosen(tmp_path):
+    session = opened()
+    session.add(promptseg.MaskPrompt(LEFT))
+    session.new_label("right")
+    session.new_label("whole")
+    assert session.overlap == "keep"
+    session.add(promptseg.MaskPrompt(LEFT | RIGHT))
+    assert np.array_equal(session.mask(1), LEFT)
+    assert np.array_equal(session.mask("whole"), RIGHT)
+    session.edit(Grow(30.0))
+    assert np.array_equal(session.mask(1), LEFT)
+    z, y, x = np.argwhere(LEFT)[0]
+    session.edit(Paint([(z, y, x)]))  # a brush is a person's own hand
+    assert session.mask("whole")[z, y, x]
+    session.undo()
+    session.set_overlap("visible", ["right"])
+    session.add(promptseg.MaskPrompt(LEFT))
+    assert not session.mask(1).any()
+    session.undo()
+    session.set_overlap("visible", [1])
+    session.add(promptseg.MaskPrompt(LEFT | RIGHT))
+    assert np.array_equal(session.mask(1), LEFT)
+    session.set_overlap("overwrite")
+    session.add(promptseg.MaskPrompt(LEFT | RIGHT))
+    assert np.array_equal(session.mask("whole"), LEFT | RIGHT)
+    session.remove_prompt(session.prompts[-1].id)
+    assert np.array_equal(session.mask(1), LEFT)  # what it had taken is given back
+    assert seen(replayed(session, tmp_path)) == seen(session)
+    with pytest.raises(PromptError, match="did you mean 'keep'"):
+        session.set_overlap("kep")
+
+
+def test_a_brush_may_be_held_inside_a_label():
+    session = opened()
+    session.add(promptseg.MaskPrompt(LEFT))
+    session.new_label("part")
+    session.edit(Paint([(12, 35, 25), (12, 35, 36)], radius_mm=9, within=1))
+    assert session.mask("part").any()
+    assert not (session.mask("part") & ~LEFT).any()
+    assert np.array_equal(session.mask(1) | session.mask("part"), LEFT)
 
 
 @pytest.mark.parametrize("overlap", ["overwrite", "allow"])

@@ -158,13 +158,14 @@ def worked(session: SessionVerbs) -> list[Any]:
     told.append(session.accept(12, "sagittal"))
     told.append(session.rename("label 2", "right"))
     told.append(session.recolour("right", (1, 2, 3)))
+    told.append(session.set_overlap("visible", ["left"]))
     told.append(session.select("left"))
     told += [session.undo(), session.undo(), session.redo()]
     return told
 
 
 def state(session: SessionVerbs) -> dict[str, Any]:
-    names = ("model_id", "labels", "locked", "selected", "prompts", "can_undo", "can_redo", "geometry")
+    names = ("model_id", "labels", "locked", "selected", "overlap", "prompts", "can_undo", "can_redo", "geometry")
     return {name: getattr(session, name) for name in names}
 
 

@@ -87,7 +87,6 @@ def test_what_is_laid_down_can_be_taken_up():
         ("overwrite", (), ONE & ~TWO, TWO),
         ("overwrite", (1,), ONE, TWO & ~ONE),
         ("overwrite", (2,), ONE & ~TWO, TWO),  # its own lock is no obstacle here
-        ("keep", (), ONE, TWO & ~ONE),
         ("allow", (), ONE, TWO),
         ("allow", (1,), ONE, TWO & ~ONE),
         ("allow", (2,), ONE, TWO),
@@ -101,7 +100,7 @@ def test_who_may_take_what(overlap, locked, one, two):
     assert layers.patch_to(2, two, locked) is None
 
 
-@pytest.mark.parametrize("overlap", ["overwrite", "keep", "allow"])
+@pytest.mark.parametrize("overlap", ["overwrite", "allow"])
 def test_a_label_gives_up_what_is_not_wanted(overlap):
     layers = layers_with(overlap, ONE)
     smaller = ONE & block((1, 3), (1, 4), (3, 6))
@@ -116,9 +115,7 @@ def test_what_is_refused_is_what_others_hold():
     assert shared.refused(1, (), where) is None
     assert shared.refused(1, (1,), where) is None
     assert np.array_equal(shared.refused(1, (1, 2), where), TWO[where])
-    kept = layers_with("keep", ONE, TWO)
-    assert np.array_equal(kept.refused(1, (), where), (TWO & ~ONE)[where])
-    assert np.array_equal(kept.refused(3, (), where), (ONE | TWO)[where])
+    assert np.array_equal(shared.refused(3, (1, 2), where), (ONE | TWO)[where])
     apart = layers_with("allow", ONE, TWO)
     assert apart.refused(1, (), where) is None
     assert apart.refused(1, (1,), where) is None
@@ -159,7 +156,7 @@ def test_has_looks_where_it_is_asked_to():
     assert not layers.has(2, (1,))
 
 
-@pytest.mark.parametrize("overlap", ["overwrite", "keep", "allow"])
+@pytest.mark.parametrize("overlap", ["overwrite", "allow"])
 def test_a_merged_label_has_both(overlap):
     layers = layers_with(overlap, ONE, TWO)
     first, second = layers.mask(1), layers.mask(2)
@@ -179,7 +176,6 @@ def test_a_merged_label_has_both(overlap):
     [
         ("overwrite", (), ONE & ~TWO),
         ("overwrite", (1,), ONE),
-        ("keep", (), ONE),
         ("allow", (), ONE),
         ("allow", (1,), ONE),
     ],

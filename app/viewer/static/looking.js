@@ -35,7 +35,13 @@ export class Looking {
     for (const listener of this.listeners.get(name) ?? []) listener(value);
   }
 
-  say(text, kind = "info") { this.emit("message", { text, kind }); }
+  /**
+   * Tell a person something; an action is a button beside it.
+   * @param {string} text
+   * @param {string} kind
+   * @param {{text: string, run: () => unknown} | null} action
+   */
+  say(text, kind = "info", action = null) { this.emit("message", { text, kind, action }); }
 
   set(name, value) {
     this.settings[name] = value;
@@ -91,6 +97,9 @@ export class Looking {
 
   // --- looking -----------------------------------------------------------------------------------------------------
 
+  /** A single picture, which has no third dimension. */
+  get flat2d() { return this.planes.frame?.flat >= 0; }
+
   moveCrosshair(voxel) {
     if (!voxel) return;
     const { planes } = this;
@@ -115,6 +124,12 @@ export class Looking {
     voxel[this.planes.frame.normal(view)] = index;
     this.moveCrosshair(voxel);
     return view;
+  }
+
+  /** The index of the shown slice of an array plane. */
+  sliceIn(plane) {
+    const { frame, crosshair } = this.planes;
+    return crosshair[frame.normal(frame.view(plane))];
   }
 
   setWindow(low, high) {

@@ -295,12 +295,13 @@ export class Shell {
     this.jobText.textContent = `${t(`job.${job.kind}`)}  ${left}`;
   }
 
-  toast({ text, kind }) {
-    const toast = h("div", { class: `ps-toast ps-${kind}`, role: kind === "error" ? "alert" : null }, h("span", {}, text),
+  toast({ text, kind, action }) {
+    const act = action && h("button", { type: "button", class: "ps-button", onclick: () => { toast.remove(); action.run(); } }, action.text);
+    const toast = h("div", { class: `ps-toast ps-${kind}`, role: kind === "error" ? "alert" : null }, h("span", {}, text[0].toUpperCase() + text.slice(1)), act,
       iconButton("close", t("close"), () => toast.remove(), { class: "ps-small" }));
     this.toasts.append(toast);
     while (this.toasts.children.length > 4) this.toasts.firstChild.remove();
-    if (kind !== "error") setTimeout(() => toast.remove(), 5000);
+    if (kind !== "error") setTimeout(() => toast.remove(), action ? 12_000 : 5000);
   }
 
   showFindings(findings = []) {

@@ -2,6 +2,7 @@
 
 import { fill, h, icon, iconButton, isTyping, replaceKeepingFocus } from "../dom.js";
 import { anatomy, t } from "../i18n.js";
+import { editButtons } from "./edits.js";
 
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
 
@@ -24,6 +25,10 @@ export function labelsPanel(app, actions) {
   const edits = editButtons(app);
   const hint = h("p", { class: "ps-hint" });
 
+  const rule = h("select", { class: "ps-select", "aria-label": t("overlap"), dataset: { key: "overlap" }, onchange: (e) => app.setOverlap(e.target.value) },
+    ["keep", "overwrite", "visible"].map((id) => h("option", { value: id }, t(`overlap.${id}`))));
+  const overlap = h("label", { class: "ps-overlap", title: t("overlap.title") }, t("overlap"), rule);
+
   let shown = null;
   const draw = () => {
     const session = app.session;
@@ -38,13 +43,15 @@ export function labelsPanel(app, actions) {
     promptsHead.hidden = prompts.hidden = !own.length;
     grow.hidden = app.flat2d;
     growButton.disabled = !own.length || Boolean(app.job);
+    overlap.hidden = session.labels.length < 2;
+    rule.value = session.overlap;
     edits.hidden = !session.labels.length;
   };
   const promptsHead = h("h2", { class: "ps-head" }, t("prompts"));
   for (const event of ["labels", "prompts", "session", "job"]) app.on(event, draw);
   return [
     h("h2", { class: "ps-head" }, t("labels"), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), opacity)),
-    hint, list,
+    hint, list, overlap,
     h("div", { class: "ps-add" }, name, iconButton("plus", t("label.add"), add, { class: "ps-filled", dataset: { key: "add-label" } })), anatomyList(actions),
     promptsHead, prompts, grow, edits,
   ];
@@ -142,13 +149,4 @@ function where(app, prompt) {
   const plane = prompt.plane ?? (prompt.type === "box" ? ["axial", "coronal", "sagittal"][prompt.voxel[0].findIndex((v, i) => prompt.voxel[1][i] - v <= 1)] ?? "axial" : "axial");
   const index = Math.round(at[["axial", "coronal", "sagittal"].indexOf(plane)]);
   return `${t(`view.${app.planes.frame.view(plane)}`)} ${index + 1}`;
-}
-
-function editButtons(app) {
-  const mm = h("input", { type: "number", class: "ps-input ps-number", min: 0.5, max: 50, step: 0.5, value: 2, "aria-label": t("edit.mm") });
-  const by = () => Math.max(0.1, Number(mm.value) || 2);
-  const button = (key, edit) => h("button", { type: "button", class: "ps-button", dataset: { key: `edit-${key}` }, onclick: () => app.edit(edit()) }, t(`edit.${key}`));
-  return h("div", {}, h("h2", { class: "ps-head" }, t("edit"), h("span", { class: "ps-amount" }, mm, "mm")),
-    h("div", { class: "ps-thirds" }, button("fill", () => ({ kind: "fill holes", plane: app.planes.frame.plane(app.lastView ?? "axial") })), button("islands", () => ({ kind: "remove islands" })), button("interpolate", () => ({ kind: "interpolate", plane: "axial" })),
-      button("smooth", () => ({ kind: "smooth", sigma_mm: by() })), button("grow", () => ({ kind: "grow", by_mm: by() })), button("shrink", () => ({ kind: "grow", by_mm: -by() }))));
 }

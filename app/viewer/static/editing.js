@@ -1,0 +1,246 @@
+// Changes of a session, one after another: prompts, strokes, edits by hand, labels; each answer is a Delta.
+
+import { inflate, isTemporary } from "./api.js";
+import { flipOrder } from "./geometry.js";
+import { anatomy, t } from "./i18n.js";
+import { Looking } from "./looking.js";
+import { moved } from "./moved.js";
+import { strokePrompt, voxelLine } from "./tools.js";
+
+const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itself
+
+export class Editing extends Looking {
+  constructor(api, planes, volume3d) {
+    super(planes);
+    this.api = api;
+    this.volume3d = volume3d;
+    /** @type {any} */
+    this.session = null;
+    this.chosenPrompt = null;
+    this.shownFrame = 0; // of a 4D image
+    /** @type {any} */
+    this.picking = null; // what the next click is for, instead of a prompt
+    /** @type {Promise<any>} */
+    this.queue = Promise.resolve();
+  }
+
+  /** Run one change after another; failures become a message and never stop the queue. */
+  enqueue(work) {
+    this.busy += 1;
+    this.emit("busy", this.busy);
+    const result = this.queue.then(work).catch((error) => this.fail(error)).finally(() => {
+      this.busy -= 1;
+      this.emit("busy", this.busy);
+    });
+    this.queue = result;
+    return result;
+  }
+
+  fail(error) {
+    if (isTemporary(error)) return this.emit("offline", error);
+    if (error.status === 404 && this.session) this.emit("gone");
+    this.say(error.message, "error");
+    return undefined;
+  }
+
+  // --- changes -----------------------------------------------------------------------------------------------------
+
+  async applyDelta(delta) {
+    if (!delta || !this.session) return;
+    await this.patch(delta);
+    for (const key of ["revision", "labels", "selected", "overlap", "prompts", "can_undo", "can_redo"])
+      if (delta[key] !== undefined) this.session[key] = delta[key];
+    this.applyLook();
+    this.emit("labels");
+    this.emit("prompts");
+    this.redraw(undefined, true);
+  }
+
+  /** The voxels of a delta into the picture. */
+  async patch({ changed, voxels }) {
+    if (!changed || !voxels) return;
+    this.planes.patchLabels(changed, await inflate(voxels));
+    this.volume3d.update(changed);
+    this.redraw(undefined, true);
+  }
+
+  /** One change through REST; `send` returns a Delta. */
+  change(send) {
+    return this.enqueue(async () => {
+      const started = performance.now();
+      const delta = await send(`/sessions/${this.session.id}`);
+      await this.applyDelta(delta);
+      this.lastChange = { server_s: delta?.seconds, started };
+      this.emit("changed");
+      return delta ?? true;
+    });
+  }
+
+  /** Prompts and masks belong to the session's frame: said, and true, while another one is looked at. */
+  refusesFrame() {
+    const own = this.session.frame ?? 0;
+    if (this.shownFrame === own) return false;
+    this.say(t("frame.other", { own: own + 1, shown: this.shownFrame + 1 }), "warning");
+    return true;
+  }
+
+  addPrompts(prompts) {
+    if (this.refusesFrame()) return undefined;
+    clearTimeout(this.growTimer);
+    const label = this.session.selected || undefined;
+    const done = this.change((at) => this.api.post(`${at}/prompts`, { label, prompts, propagate: false }));
+    if (this.settings.autoGrow && !this.flat2d) done.then((ok) => ok && this.growLater());
+    return done;
+  }
+
+  growLater() {
+    clearTimeout(this.growTimer);
+    this.growTimer = setTimeout(() => this.emit("grow"), GROW_AFTER_MS);
+  }
+
+  click(view, voxel, positive) {
+    if (!this.session || !voxel || !this.planes.frame.inside(voxel)) return undefined;
+    this.moveCrosshair(voxel);
+    if (this.picking) { const { picked } = this.picking; this.pick(null); return picked(voxel); }
+    const holder = positive ? this.holderAt(voxel) : null;
+    if (holder) return this.say(t("overlap.held", { name: anatomy(holder.name) }), "warning", { text: t("overlap.take"), run: () => this.setOverlap("overwrite").then(() => this.click(view, voxel, positive)) });
+    const plane = this.planes.frame.plane(view);
+    return this.addPrompts([{ type: "point", voxel: flipOrder(voxel.map((v) => Math.round(v * 100) / 100)), positive, plane }]);
+  }
+
+  /** The next click picks a place for something else than a prompt: {hint, picked}; null: no more. */
+  pick(picking) {
+    this.picking = picking;
+    if (picking) this.say(picking.hint);
+    this.emit("tool");
+  }
+
+  /** The label that keeps a voxel whatever is predicted for the selected one; null where it can be taken. */
+  holderAt(voxel) {
+    const holder = this.session.labels.find((label) => label.value === this.labelAt(voxel));
+    if (!holder || holder.value === this.session.selected || holder.locked) return null; // a locked one answers for itself
+    return this.session.overlap === "keep" || (this.session.overlap === "visible" && holder.visible === false) ? holder : null;
+  }
+
+  labelAt(voxel) {
+    const { image, labels } = this.planes;
+    const [x, y, z] = voxel.map(Math.round);
+    return labels[x + image.dims[0] * (y + image.dims[1] * z)];
+  }
+
+  addStroke(drawn) {
+    const slice = this.planes.crosshair[this.planes.frame.normal(drawn.view)];
+    const prompt = strokePrompt(drawn, this.planes.frame, slice);
+    return prompt ? this.addPrompts([prompt]) : undefined;
+  }
+
+  paint(drawn) {
+    const { frame } = this.planes;
+    if (!this.session.labels.length) return this.say(t("paint.first"), "warning");
+    if (this.refusesFrame()) return undefined;
+    const centres = voxelLine(drawn.voxels, frame).map(flipOrder);
+    return this.edit({ kind: "paint", centres, radius_mm: this.brushMm, erase: drawn.erase, plane: frame.plane(drawn.view) });
+  }
+
+  edit(edit) {
+    const label = this.session.selected || undefined;
+    return this.change((at) => this.api.post(`${at}/edits`, { label, edit }));
+  }
+
+  undo() { if (this.session?.can_undo) { clearTimeout(this.growTimer); return this.change((at) => this.api.post(`${at}/undo`)); } return undefined; }
+  redo() { if (this.session?.can_redo) { clearTimeout(this.growTimer); return this.change((at) => this.api.post(`${at}/redo`)); } return undefined; }
+
+  accept(view) {
+    const { frame, crosshair } = this.planes;
+    const body = { label: this.session.selected || undefined, plane: frame.plane(view), index: crosshair[frame.normal(view)] };
+    return this.change((at) => this.api.post(`${at}/accept`, body)).then((ok) => ok && this.say(t("review.accepted", { slice: body.index + 1 })));
+  }
+
+  // --- prompts -----------------------------------------------------------------------------------------------------
+
+  /** Prompts to draw; those of the selected label alone when they are to be grabbed. */
+  shownPrompts(own = false) {
+    const items = this.moving ? this.session.prompts.map((p) => (p.id === this.moving.id ? this.moving : p)) : this.session?.prompts ?? [];
+    return own ? items.filter((p) => p.label === this.session.selected) : items;
+  }
+
+  choosePrompt(id) {
+    this.chosenPrompt = id;
+    this.emit("prompts");
+    this.redrawMarks();
+  }
+
+  previewMove({ item, corner }, from, to, view) {
+    this.moving = { ...item, prompt: moved(item.prompt, from, to, corner, this.planes.frame, view) };
+    this.redrawMarks();
+  }
+
+  commitMove() {
+    const { id, prompt } = this.moving ?? {};
+    if (!prompt) return undefined;
+    clearTimeout(this.growTimer);
+    return this.change((at) => this.api.put(`${at}/prompts/${id}`, { prompt }))
+      .finally(() => { this.moving = null; this.redrawMarks(); });
+  }
+
+  deletePrompt(id) {
+    if (this.chosenPrompt === id) this.chosenPrompt = null;
+    return this.change((at) => this.api.delete(`${at}/prompts/${id}`));
+  }
+
+  // --- labels ------------------------------------------------------------------------------------------------------
+
+  selectedLabel() { return this.session?.labels.find((l) => l.value === this.session.selected); }
+
+  select(value) {
+    if (!this.session?.labels.some((l) => l.value === value)) return;
+    this.session.selected = value;
+    this.chosenPrompt = null;
+    this.emit("labels");
+    this.emit("prompts");
+    this.change((at) => this.api.patch(`${at}/labels/${value}`, { selected: true }));
+    this.redrawMarks();
+  }
+
+  /** Choose the label that lies at a voxel. */
+  selectAt(voxel) {
+    if (!voxel || !this.planes.frame.inside(voxel)) return;
+    this.moveCrosshair(voxel);
+    this.select(this.labelAt(voxel));
+  }
+
+  /** Say what happens where a label's new voxels belong to another one: "keep", "overwrite" or "visible" (only those shown are taken). */
+  setOverlap(rule) {
+    return this.change((at) => {
+      const hidden = this.session.labels.filter((label) => label.visible === false).map((label) => label.value);
+      return this.api.put(`${at}/overlap`, { rule, spared: rule === "visible" ? hidden : [] });
+    });
+  }
+
+  newLabel(name) { return this.change((at) => this.api.post(`${at}/labels`, name ? { name } : {})); }
+  patchLabel(value, body) {
+    const done = this.change((at) => this.api.patch(`${at}/labels/${value}`, body));
+    if (body.visible !== undefined && this.session.overlap === "visible") done.then((ok) => ok && this.setOverlap("visible"));
+    return done;
+  }
+  deleteLabel(value) { return this.change((at) => this.api.delete(`${at}/labels/${value}`)); }
+  mergeLabel(value, into) { return this.change((at) => this.api.post(`${at}/labels/${value}/merge`, { into })); }
+
+  /** 256 RGBA: colour, and opacity where visible. */
+  lut() {
+    const lut = new Uint8Array(1024);
+    for (const label of this.session?.labels ?? []) {
+      const rgb = [1, 3, 5].map((i) => parseInt(label.colour.slice(i, i + 2), 16));
+      lut.set([...rgb, label.visible === false ? 0 : Math.max(1, Math.round(255 * (label.opacity ?? 1)))], 4 * label.value);
+    }
+    return lut;
+  }
+
+  applyLook() {
+    const lut = this.lut();
+    const same = this.lastLut?.every((v, i) => v === lut[i]);
+    this.lastLut = lut;
+    this.planes.setLut(lut);
+    if (!same && this.volume3d.planes) this.volume3d.setLut(lut);
+  }
+}
