@@ -16,7 +16,7 @@ from promptseg.app.door.login import add_login
 from promptseg.app.door.metrics import Metrics
 from promptseg.app.door.statuses import add_error_handlers
 from promptseg.app.protocols import IMAGE_PATHS, add_protocols
-from promptseg.app.service import description, jobs, organs, results, sessions, studies, system
+from promptseg.app.service import description, jobs, masks, organs, results, sessions, studies, system
 from promptseg.app.settings import ServeSettings
 from promptseg.app.state import AppState
 from promptseg.errors import PromptsegError
@@ -56,7 +56,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.state.metrics = Metrics()
     add_error_handlers(app)
     api = APIRouter(prefix=API)
-    for part in (studies, sessions, organs, results, jobs, system):
+    for part in (studies, sessions, masks, organs, results, jobs, system):
         api.include_router(part.router)
     api.include_router(system.open_router)
     app.include_router(api)

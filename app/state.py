@@ -16,6 +16,7 @@ from promptseg.app.live.exporting import ExportTurns
 from promptseg.app.live.jobs import Jobs
 from promptseg.app.live.sessions import ServedSessions
 from promptseg.app.live.wholebody import WholeBodyRuns
+from promptseg.app.live.worklist import Worklist
 from promptseg.app.settings import ServeSettings
 from promptseg.app.store import Database
 from promptseg.app.studies.catalogue import Catalogue
@@ -43,6 +44,7 @@ class AppState:
         dicomweb: studies on other servers.
         catalogue: studies.
         sessions: served sessions, queues, leases.
+        worklist: a user's sessions as a list.
         jobs: long work.
         whole_body: the whole-body engines.
         audit: the audit log.
@@ -57,6 +59,7 @@ class AppState:
     dicomweb: DicomWeb
     catalogue: Catalogue
     sessions: ServedSessions
+    worklist: Worklist
     jobs: Jobs
     whole_body: WholeBodyRuns
     audit: Audit
@@ -89,6 +92,7 @@ class AppState:
         volumes = VolumeCache(settings.data / "cache", settings.limits.cache_bytes)
         shares = Shares(database)
         sessions = ServedSessions(settings, database, volumes, shares)
+        worklist = Worklist(database, sessions)
         jobs, whole_body, audit = (
             Jobs(database, sessions, settings.limits.jobs_per_user),
             WholeBodyRuns(settings.device),
@@ -97,8 +101,8 @@ class AppState:
         passwords = {source: settings.dicom_password(source) for source in settings.dicom_sources}
         dicomweb = DicomWeb(settings.dicom_sources, passwords, settings.limits)
         catalogue = Catalogue(settings, database, dicomweb, shares)
-        parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, jobs, whole_body, audit, ExportTurns())
-        return AppState(settings, database, *parts)
+        parts = (accounts, shares, volumes, dicomweb, catalogue, sessions, worklist)
+        return AppState(settings, database, *parts, jobs, whole_body, audit, ExportTurns())
 
     def trouble(self) -> str:
         """Return why nobody can work at the moment, in one sentence; "" where everybody can."""

@@ -38,6 +38,7 @@ OPEN_ALONE = ("/auth/", "/auth/token")  # these need none, what lies below does
 GRADIO = "/gradio_api/"  # its own doors to files, queues and functions: the page talks to our API alone
 GRADIO_NEEDED = ("/gradio_api/info", "/gradio_api/app_id", "/gradio_api/startup-events")
 PAGES = ("/", "/login", "/login/oidc/back")  # that a link on another site may lead to
+MASK_FILES = "/masks"  # of a session: a route with a large body
 SAFE = ("GET", "HEAD", "OPTIONS")
 STREAMS = "/events"  # how the paths end whose answers last as long as a job: they take no thread
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -227,7 +228,8 @@ class Guard:
         JSON is read in the event loop: who sends much of it waits, so that others need not.
         """
         limits = self._state.settings.limits
-        large = scope["path"].startswith(self._uploads) and scope["method"] in ("POST", "PUT")
+        files = scope["path"].startswith(self._uploads) or scope["path"].endswith(MASK_FILES)
+        large = files and scope["method"] in ("POST", "PUT")
         most = limits.upload_bytes + limits.body_bytes if large else limits.body_bytes
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > most:

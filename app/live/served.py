@@ -54,6 +54,11 @@ class Shown:
     can_undo: bool
     can_redo: bool
 
+    @property
+    def names(self) -> list[str]:
+        """The labels' names, by value."""
+        return [label["name"] for label in self.labels]
+
     def to_json(self, beside: Mapping[str, Any]) -> str:
         """Return it with more fields as the JSON of a Delta or a SessionState; the prompts are encoded already."""
         rest = {**vars(self), **beside}

@@ -117,6 +117,10 @@ class ServedSessions:
         self.stored.add(row)
         return self._register(Served(session_id, owner, study.id, session, 0, lease_until=until), hold)
 
+    def held(self, session_id: str) -> Served | None:
+        """Return a session where it is in memory; the caller has looked at its row."""
+        return self._live.get(session_id)
+
     def find(self, user: str, session_id: str, role: Role = Role.EDITOR) -> Served | None:
         """Return a session that is in memory to someone who may; None where it must be fetched. Waits for nobody."""
         served = self._live.get(session_id)
@@ -157,7 +161,7 @@ class ServedSessions:
                 served = self._live.pop(session_id, None)
             if served is not None:
                 served.session.snapshot()
-                self.stored.change(session_id, last_seen=served.last_seen)
+                self.stored.change(session_id, last_seen=served.last_seen, labels=served.shown.names)
                 self.leases.release(session_id)
             return True
         finally:
@@ -268,7 +272,7 @@ class ServedSessions:
         self._housekeeper.join()
         for served in list(self._live.values()):
             served.session.snapshot()
-            self.stored.change(served.id, last_seen=served.last_seen)
+            self.stored.change(served.id, last_seen=served.last_seen, labels=served.shown.names)
         self._live.clear()
         self.leases.close()
 

@@ -12,6 +12,7 @@ __all__ = [
     "ConfigOut",
     "Delta",
     "EntryOut",
+    "FrameIn",
     "JobOut",
     "LabelIn",
     "LabelPatch",
@@ -21,6 +22,7 @@ __all__ = [
     "PullIn",
     "RestoreIn",
     "SessionIn",
+    "SessionPatch",
     "SessionState",
     "SessionSummary",
     "ShareIn",
@@ -102,6 +104,20 @@ class SessionIn(Strict):
     model: Id = "builtin"
 
 
+class SessionPatch(Strict):
+    """What to change of a session in the list of work; what is left out stays."""
+
+    title: LabelName | None = None
+    state: Literal["new", "work", "done", "rejected"] | None = None
+    note: Annotated[str, Field(max_length=4000)] | None = None
+
+
+class FrameIn(Strict):
+    """How another frame of a 4D image is opened; ``carry``: with this frame's masks."""
+
+    carry: bool = False
+
+
 class RestoreIn(Strict):
     """How a session comes back that has changed: "stored", its labels as stored; "again", what its prompts give now."""
 
@@ -128,6 +144,8 @@ class SeriesOut(BaseModel):
     frames: int
     colour: bool
     error: str
+    description: str
+    labels: bool
 
 
 class ShareIn(Strict):
@@ -197,7 +215,10 @@ class Delta(Shown):
 
 
 class SessionState(Shown):
-    """A session. ``spacing_mm`` and ``origin`` are (x, y, z), LPS mm; ``direction`` is a row-major 3x3 matrix."""
+    """A session. ``spacing_mm`` and ``origin`` are (x, y, z), LPS mm; ``direction`` is a row-major 3x3 matrix.
+
+    ``measured`` is false for an image that states no pixel size: its lengths are pixels.
+    """
 
     id: str
     study: str
@@ -210,10 +231,13 @@ class SessionState(Shown):
     spacing_mm: list[float]
     origin: list[float]
     direction: list[float]
+    measured: bool
     colour: bool
     modality: str | None
     window: WindowOut
     findings: list[FindingOut]
+    state: Literal["new", "work", "done", "rejected"]
+    note: str
     job: str | None
     created: float
     changed_at: float
@@ -227,6 +251,12 @@ class SessionSummary(BaseModel):
     series: str
     title: str
     model: str
+    frame: int | None
+    modality: str | None
+    description: str
+    labels: list[str]
+    state: Literal["new", "work", "done", "rejected"]
+    note: str
     created: float
     changed_at: float
 

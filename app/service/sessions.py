@@ -25,6 +25,7 @@ from promptseg.app.service.schema import (
     OverlapIn,
     RestoreIn,
     SessionIn,
+    SessionPatch,
     SessionState,
     SessionSummary,
 )
@@ -64,10 +65,13 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
         "spacing_mm": list(volume.geometry.spacing),
         "origin": list(volume.geometry.origin),
         "direction": list(volume.geometry.direction),
+        "measured": volume.geometry.measured,
         "colour": volume.is_rgb,
         "modality": volume.modality,
         "window": vars(volume.window),
         "findings": [Finding.of(finding).to_dict() for finding in (*volume.findings, *served.session.findings)],
+        "state": "work" if row.state == "new" and served.shown.labels else row.state,
+        "note": row.note,
         "job": served.job or (beside.id if beside else None),
         "created": row.created,
         "changed_at": served.last_seen,
@@ -102,19 +106,7 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
 async def list_sessions(who: Who) -> Any:
     """List your sessions, the last used first; also those that are not in memory."""
     who.state.audit.note(who.user, "sessions listed")
-    rows = await threaded(who.state.sessions.stored.rows, who.user)
-    return [
-        {
-            "id": row.id,
-            "study": row.study_id,
-            "series": row.series,
-            "title": row.title,
-            "model": row.model,
-            "created": row.created,
-            "changed_at": row.last_seen,
-        }
-        for row in rows
-    ]
+    return await threaded(who.state.worklist.lines, who.user)
 
 
 @router.get("/{session_id}", response_model=SessionState)
@@ -133,6 +125,18 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
     row, series = await threaded(origin_of, who, session_id)
     who.state.audit.note(who.user, f"restored {body.how}", served.session.volume.content_hash, session_id)
     return await _state(who, served, row, series.frames)
+
+
+@router.patch("/{session_id}", response_model=SessionState)
+async def describe_session(who: Who, session_id: str, body: SessionPatch) -> Any:
+    """Give a session another title, state or note."""
+    served = await live(who, session_id)
+    changes = body.model_dump(exclude_none=True)
+    if changes:
+        await threaded(who.state.worklist.describe, who.user, session_id, **changes)
+    who.state.audit.note(who.user, "session described", served.session.volume.content_hash, session_id)
+    row, series = await threaded(origin_of, who, session_id)
+    return state_of(who, served, row, series.frames)
 
 
 @router.delete("/{session_id}", status_code=204)

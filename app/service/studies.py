@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -16,34 +17,33 @@ from promptseg.app.errors import UnreadableBodyError
 from promptseg.app.service.schema import ShareIn, StudyIn, StudyOut
 from promptseg.app.service.work import threaded
 from promptseg.app.store import Study
+from promptseg.app.studies.about import about
 from promptseg.app.studies.series import Content
 from promptseg.app.studies.sharing import Role
 from promptseg.errors import ReadError
 
-__all__ = ["router"]
+__all__ = ["UPLOAD", "router"]
 
 router = APIRouter(prefix="/studies", tags=["studies"], responses=ERRORS)
+UPLOAD: dict[str, Any] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
+            "required": ["files"],
+        }
+    }
+}
 BODY: dict[str, Any] = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-                },
-                "required": ["files"],
-            }
-        },
-        "application/json": {"schema": StudyIn.model_json_schema()},
-    },
+    "content": {**UPLOAD, "application/json": {"schema": StudyIn.model_json_schema()}},
 }
 
 
 def shown(study: Study) -> dict[str, Any]:
     """Return a study as it goes out."""
     content = Content.from_dict(study.content).to_dict()
-    series = [{key: one[key] for key in one if key not in ("file", "dicom")} for one in content["series"]]
+    series = [{key: one[key] for key in one if key not in ("file", "dicom", "first")} for one in content["series"]]
     plain = {"id": study.id, "created": study.created, "title": study.title}
     return {**plain, "series": series, "findings": content["findings"]}
 
@@ -142,6 +142,18 @@ async def unshare(who: Who, study_id: str, name: str) -> Response:
     return Response(status_code=204)
 
 
+@router.get("/{study_id}/series/{series_id}/about", response_model=dict[str, str])
+async def about_series(who: Who, study_id: str, series_id: str) -> Any:
+    """Say what a DICOM series' files say of patient, study and series; {} for other files."""
+    study = await threaded(who.state.catalogue.get, who.user, study_id)
+    who.state.audit.note(who.user, "patient read", study.hash)
+    series = Content.from_dict(study.content).get(series_id)
+    if series.dicom is None:
+        return {}
+    folder = Path(study.folder)
+    return await threaded(about, folder / series.first if series.first else folder)
+
+
 @router.get(
     "/{study_id}/series/{series_id}/thumbnail.png",
     response_class=FileResponse,
@@ -149,8 +161,6 @@ async def unshare(who: Who, study_id: str, name: str) -> Response:
 )
 async def thumbnail(who: Who, study_id: str, series_id: str) -> FileResponse:
     """Show a series' middle slice."""
-    from pathlib import Path
-
     study = await threaded(who.state.catalogue.get, who.user, study_id)
     who.state.audit.note(who.user, "thumbnail read", study.hash)
     series = Content.from_dict(study.content).get(series_id)

@@ -85,6 +85,9 @@ class SessionRow(Base):
     model: Mapped[str] = mapped_column(String(200))
     folder: Mapped[str] = mapped_column(Text)
     view: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(20), server_default="new", default="new")  # new, work, done, rejected
+    note: Mapped[str] = mapped_column(Text, server_default="", default="")
+    labels: Mapped[list[str]] = mapped_column(JSON, server_default="[]", default=list)  # names, as of the last rest
     holder: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[float] = mapped_column(Float)
     wanted_by: Mapped[str | None] = mapped_column(String(64))

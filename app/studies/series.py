@@ -10,12 +10,13 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from promptseg.app.studies.about import about, looks_like_labels
 from promptseg.check.finding import Finding
 from promptseg.errors import GeometryError, PromptsegError, ReadError
 from promptseg.io.atomic import all_or_nothing
@@ -53,6 +54,9 @@ class Series:
         file: path below the study's folder; "" for the whole folder.
         dicom: which DICOM series of it, or None.
         error: why it cannot be opened, or "".
+        description: the series' own, DICOM (0008,103E), or "".
+        first: a DICOM file of it, below the study's folder, or "".
+        labels: True for an image that looks like a labelmap: whole numbers, few of them.
     """
 
     id: str
@@ -65,6 +69,9 @@ class Series:
     file: str = ""
     dicom: str | None = None
     error: str = ""
+    description: str = ""
+    first: str = ""
+    labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def describe(folder: Path, names: Mapping[str, str], *, voxels: int) -> Content:
             refused.append(_plain(exc, folder, names))
         else:
             findings += [finding.to_dict() for finding in found.findings]
-            series += [_dicom_series(info, voxels) for info in found.series]
+            series += [_dicom_series(info, folder, voxels) for info in found.series]
     rest = [file for file in files if file not in set(dicom)]
     for file in rest[:MAX_PICTURES]:
         try:
@@ -147,11 +154,15 @@ def describe(folder: Path, names: Mapping[str, str], *, voxels: int) -> Content:
     return Content(tuple(numbered), tuple(findings))
 
 
-def _dicom_series(info: SeriesInfo, voxels: int) -> Series:
+def _dicom_series(info: SeriesInfo, folder: Path, voxels: int) -> Series:
     kind = "localizer, " if info.localizer else "secondary capture, " if info.secondary else ""
     title = f"{kind}{info.modality or 'image'} {info.size[0]} x {info.size[1]}, {info.images} image(s)"
     colour = info.frames[0].samples > 1 or info.frames[0].photometric.startswith("PALETTE")
-    plain = Series("", title, info.modality or None, None, None, 1, colour, dicom=info.id)
+    first = info.files[0]
+    place = "" if first == folder else first.relative_to(folder).as_posix()
+    description = about(first).get("series", "")
+    plain = Series("", description or title, info.modality or None, None, None, 1, colour, dicom=info.id)
+    plain = replace(plain, description=description, first=place)
     try:
         stack = stack_frames(info.frames, "the series")
         _require_fits(stack.geometry.shape, voxels)
@@ -168,6 +179,7 @@ def _single(file: Path, folder: Path, names: Mapping[str, str], voxels: int) -> 
     with READING:
         volume = read_volume(file)
     made = Series("", title, volume.modality, volume.shape, volume.geometry.spacing, frames, volume.is_rgb, file=below)
+    made = replace(made, labels=frames == 1 and looks_like_labels(volume))
     return made, [Finding.of(note).to_dict() for note in volume.findings]
 
 

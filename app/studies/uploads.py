@@ -25,7 +25,8 @@ __all__ = ["Intake"]
 CHUNK = 1024**2
 HEADER_LIMIT = 256 * 1024  # of a text header that names another file
 SUFFIXES = sorted(
-    {*READABLE.replace("/", " ").split(), ".nii.gz", ".raw", ".zraw", ".raw.gz", ".img.gz", ".hdr.gz", ".gz"},
+    {*READABLE.replace("/", " ").split(), ".nii.gz", ".raw", ".zraw", ".raw.gz", ".img.gz", ".hdr.gz", ".gz"}
+    | {".label.txt", ".txt"},  # names and colours beside a mask
     key=len,
     reverse=True,
 )

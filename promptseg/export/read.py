@@ -12,11 +12,11 @@ from promptseg.export.rtstruct_read import RTSTRUCT_CLASS, read_rtstruct
 from promptseg.export.segments import SegmentSet
 from promptseg.io.quiet import quiet_pydicom
 from promptseg.prompts import MaskPrompt
-from promptseg.volume import Volume
+from promptseg.volume import Labelmap, Volume
 from promptseg.volume.geometry import Geometry
 from promptseg.volume.onto_grid import labels_onto
 
-__all__ = ["ImportOptions", "is_dicom_mask", "mask_prompt", "read_segmentation"]
+__all__ = ["ImportOptions", "is_dicom_mask", "mask_prompt", "read_masks_onto", "read_segmentation"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,24 @@ def _sop_class(path: Path) -> str:
             return str(pydicom.dcmread(path, specific_tags=tags, stop_before_pixels=True, force=True).SOPClassUID)
         except Exception:  # noqa: BLE001 - whatever pydicom raises on a damaged file: it is none of these objects
             return ""
+
+
+def read_masks_onto(path: str | Path, volume: Volume) -> tuple[Labelmap, list[str]]:
+    """Read all objects of a mask file on an image's grid; return them, and what was done to them, for a person.
+
+    Args:
+        path: as ``mask_prompt``. Where objects overlap, the later one lies on top.
+        volume: the image; a mask on another grid of the same space is resampled, each voxel the nearest one's label.
+
+    Raises:
+        ReadError, GeometryMismatchError: it cannot be read, or lies elsewhere.
+    """
+    from promptseg.io import read_labelmap
+
+    if is_dicom_mask(path):
+        found = read_segmentation(path, ImportOptions(volume.geometry))
+        return found.labelmap(overlap="last"), ["objects of the file overlap"] if found.overlapping() else []
+    return labels_onto(read_labelmap(path), volume.geometry, resample=True)
 
 
 def mask_prompt(

@@ -28,6 +28,10 @@ export class App extends Editing {
     await this.leave();
     await this.planes.load(image);
     this.planes.placed = isPlaced(this.planes.image);
+    this.planes.measured = state.measured;
+    this.about = {};
+    this.range = {};
+    this.api.get(`/studies/${state.study}/series/${encodeURIComponent(state.series)}/about`).then((about) => { this.about = about; this.redrawMarks(); }, () => {});
     this.session = state;
     this.review = null;
     this.chosenPrompt = null;
@@ -38,6 +42,8 @@ export class App extends Editing {
     this.emit("session", state);
     await this.loadLabels();
     this.load3d(state);
+    await this.frames.reset();
+    this.emit("frame");
     this.emit("slice");
     this.redraw();
     if (state.labels.length) this.loadReview();
@@ -49,6 +55,7 @@ export class App extends Editing {
     if (this.flat2d || !this.settings.volume3d) return;
     const body = state.modality === "CT" ? [130, 500] : startingWindow(state, this.planes, 3);
     const [low, high] = Array.isArray(body) ? body : [body.low, body.high];
+    this.volume3d.picture = !this.settings.masksOnly;
     await this.volume3d.load(this.planes, low, high);
     this.volume3d.setLut(this.lut());
     this.volume3d.update(null);
@@ -66,6 +73,7 @@ export class App extends Editing {
   /** Leave the session; the server keeps it. */
   async leave() {
     clearTimeout(this.growTimer);
+    this.picking = null;
     for (const slot of ["job", "beside"]) {
       if (!this[slot] || this[slot].kind === "pull") continue; // a download goes on, whatever is looked at
       this.api.following.get(this[slot].id)?.();
@@ -99,6 +107,14 @@ export class App extends Editing {
     return this.startJob("propagate", (at) => this.api.post(`${at}/propagate`, { label: this.session.selected || undefined, afresh: true }));
   }
 
+  /** What was grown beyond the first or last slice goes. */
+  keepToRange() {
+    const [[plane, { first = 0, last }] = ["", {}]] = Object.entries(this.range);
+    if (!plane || (!first && last === undefined)) return;
+    const end = this.planes.frame.count(this.planes.frame.view(plane)) - 1;
+    this.edit({ kind: "keep slices", plane, first: Math.min(first, last ?? end), last: Math.max(first, last ?? end) });
+  }
+
   startJob(kind, send) {
     return this.enqueue(async () => {
       const { id } = await send(`/sessions/${this.session.id}`);
@@ -128,6 +144,7 @@ export class App extends Editing {
       if (last.delta) await this.applyDelta(last.delta);
       if (last.kind === "done" && ["wholebody", "text"].includes(kind)) this.showFound(kind, last.delta, before);
       if (last.kind === "failed") this.say(last.detail, "error");
+      if (kind === "propagate" && last.kind === "done") this.keepToRange();
       if (this[slot]?.id === job && last.kind === "done") this.finished = { kind, at: performance.now() };
       this.emit("job-end", { ...last, job, kind });
       return last;

@@ -61,6 +61,13 @@ const ICONS = {
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
   body: "M12 3a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5ZM7 10h10M12 10v6M9 21l3-6 3 6",
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  play: "M7 4l12 8-12 8z",
+  pause: "M8 5v14M16 5v14",
+  search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14ZM16 16l5 5",
+  ruler: "M3 16L16 3l5 5L8 21zM7 12l2 2M10 9l3 3M13 6l2 2",
+  angle: "M20 19H4L16 5M10 19a7 7 0 0 0-2-5",
+  ellipse: "M12 6c5 0 9 2.7 9 6s-4 6-9 6-9-2.7-9-6 4-6 9-6Z",
+  target: "M12 5a7 7 0 1 0 0 14 7 7 0 0 0 0-14ZM12 2v5M12 17v5M2 12h5M17 12h5",
   frames: "M3 6h12v12H3zM17 8h4M17 12h4M17 16h4",
 };
 

@@ -1,10 +1,12 @@
 // Changes of a session, one after another: prompts, strokes, edits by hand, labels; each answer is a Delta.
 
 import { inflate, isTemporary } from "./api.js";
+import { Frames } from "./frames.js";
 import { flipOrder } from "./geometry.js";
 import { anatomy, t } from "./i18n.js";
 import { Looking } from "./looking.js";
 import { moved } from "./moved.js";
+import { Rulers } from "./rulers.js";
 import { strokePrompt, voxelLine } from "./tools.js";
 
 const GROW_AFTER_MS = 700; // after the last prompt, when the mask grows by itself
@@ -17,6 +19,8 @@ export class Editing extends Looking {
     /** @type {any} */
     this.session = null;
     this.chosenPrompt = null;
+    this.frames = new Frames(this);
+    this.rulers = new Rulers(this);
     this.shownFrame = 0; // of a 4D image
     /** @type {any} */
     this.picking = null; // what the next click is for, instead of a prompt
@@ -68,6 +72,7 @@ export class Editing extends Looking {
   change(send) {
     return this.enqueue(async () => {
       const started = performance.now();
+      await this.frames.take(); // a change belongs to the frame that is shown
       const delta = await send(`/sessions/${this.session.id}`);
       await this.applyDelta(delta);
       this.lastChange = { server_s: delta?.seconds, started };
@@ -76,19 +81,9 @@ export class Editing extends Looking {
     });
   }
 
-  /** Prompts and masks belong to the session's frame: said, and true, while another one is looked at. */
-  refusesFrame() {
-    const own = this.session.frame ?? 0;
-    if (this.shownFrame === own) return false;
-    this.say(t("frame.other", { own: own + 1, shown: this.shownFrame + 1 }), "warning");
-    return true;
-  }
-
   addPrompts(prompts) {
-    if (this.refusesFrame()) return undefined;
     clearTimeout(this.growTimer);
-    const label = this.session.selected || undefined;
-    const done = this.change((at) => this.api.post(`${at}/prompts`, { label, prompts, propagate: false }));
+    const done = this.change((at) => this.api.post(`${at}/prompts`, { label: this.session.selected || undefined, prompts, propagate: false }));
     if (this.settings.autoGrow && !this.flat2d) done.then((ok) => ok && this.growLater());
     return done;
   }
@@ -137,14 +132,14 @@ export class Editing extends Looking {
   paint(drawn) {
     const { frame } = this.planes;
     if (!this.session.labels.length) return this.say(t("paint.first"), "warning");
-    if (this.refusesFrame()) return undefined;
     const centres = voxelLine(drawn.voxels, frame).map(flipOrder);
-    return this.edit({ kind: "paint", centres, radius_mm: this.brushMm, erase: drawn.erase, plane: frame.plane(drawn.view) });
+    const { ball, range, within } = this.brush;
+    return this.edit({ kind: "paint", centres, radius_mm: this.brushMm, erase: drawn.erase, ...(ball ? {} : { plane: frame.plane(drawn.view) }),
+      ...(range ? { low: range[0], high: range[1] } : {}), ...(within && !drawn.erase ? { within } : {}) });
   }
 
   edit(edit) {
-    const label = this.session.selected || undefined;
-    return this.change((at) => this.api.post(`${at}/edits`, { label, edit }));
+    return this.change((at) => this.api.post(`${at}/edits`, { label: this.session.selected || undefined, edit }));
   }
 
   undo() { if (this.session?.can_undo) { clearTimeout(this.growTimer); return this.change((at) => this.api.post(`${at}/undo`)); } return undefined; }
@@ -190,6 +185,18 @@ export class Editing extends Looking {
 
   // --- labels ------------------------------------------------------------------------------------------------------
 
+  /** The slices through the middle of a label: of its fullest axial slice. */
+  goToLabel(value) {
+    const { labels, image: { dims: [nx, ny, nz] } } = this.planes;
+    const slices = Array.from({ length: nz }, () => ({ count: 0, x: 0, y: 0 }));
+    for (let z = 0, at = 0; z < nz; z++)
+      for (let y = 0; y < ny; y++)
+        for (let x = 0; x < nx; x++, at++) if (labels[at] === value) { slices[z].count++; slices[z].x += x; slices[z].y += y; }
+    const best = slices.reduce((most, slice, z) => (slice.count > slices[most].count ? z : most), 0);
+    const { count, x, y } = slices[best];
+    if (count) this.moveCrosshair([x / count, y / count, best]);
+  }
+
   selectedLabel() { return this.session?.labels.find((l) => l.value === this.session.selected); }
 
   select(value) {
@@ -214,6 +221,22 @@ export class Editing extends Looking {
     return this.change((at) => {
       const hidden = this.session.labels.filter((label) => label.visible === false).map((label) => label.value);
       return this.api.put(`${at}/overlap`, { rule, spared: rule === "visible" ? hidden : [] });
+    });
+  }
+
+  /** Add the labels of mask files, put onto the image's grid; `instead` opens the files as a study where they are none. */
+  addMasks(files, instead) {
+    return this.enqueue(async () => {
+      await this.frames.take();
+      const before = this.session.labels.length;
+      let delta;
+      try { delta = await this.api.upload(`/sessions/${this.session.id}/masks`, files.map((file) => ({ file, name: file.name }))); } catch (error) {
+        if (isTemporary(error)) throw error;
+        return this.say(error.message, "error", { text: t("masks.open"), run: instead });
+      }
+      await this.applyDelta(delta);
+      this.emit("changed");
+      return this.say(t("masks.added", { count: delta.labels.length - before }));
     });
   }
 

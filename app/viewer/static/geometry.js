@@ -50,6 +50,16 @@ export class Frame {
     return [-ras[0], -ras[1], ras[2]];
   }
 
+  /** The native voxel (continuous) of LPS mm. */
+  voxelAt(world) {
+    const [a, b, c] = this.affine;
+    const [x, y, z] = [-world[0] - a[3], -world[1] - b[3], world[2] - c[3]];
+    const det = a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0]);
+    return [x * (b[1] * c[2] - b[2] * c[1]) + y * (a[2] * c[1] - a[1] * c[2]) + z * (a[1] * b[2] - a[2] * b[1]),
+      x * (b[2] * c[0] - b[0] * c[2]) + y * (a[0] * c[2] - a[2] * c[0]) + z * (a[2] * b[0] - a[0] * b[2]),
+      x * (b[0] * c[1] - b[1] * c[0]) + y * (a[1] * c[0] - a[0] * c[1]) + z * (a[0] * b[1] - a[1] * b[0])].map((v) => v / det);
+  }
+
   inside(voxel) { return voxel.every((v, i) => v >= -0.5 && v < this.dims[i] - 0.5); }
   clamp(voxel) { return voxel.map((v, i) => Math.min(this.dims[i] - 1, Math.max(0, Math.round(v)))); }
 

@@ -1,7 +1,6 @@
 // The keyboard: tools, slices, labels, history; crosshair and prompts in a pane without a mouse.
 
-import { FILL } from "./looking.js";
-import { TOOLS } from "./tools.js";
+import { commandsOf } from "./commands.js";
 
 export class Keys {
   constructor(app, shell) {
@@ -13,6 +12,7 @@ export class Keys {
   press(event) {
     const { app } = this;
     const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=color]), textarea, select, dialog");
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !event.target.closest?.("dialog")) { event.preventDefault(); this.shell.palette(); return; }
     if (!app.session || typing || event.defaultPrevented) return;
     const view = event.target.dataset?.view in this.shell.panes ? event.target.dataset.view : null;
     if (this.withControl(event) || (view && this.inPane(event, view)) || this.plain(event, view)) event.preventDefault();
@@ -29,25 +29,14 @@ export class Keys {
   plain(event, view) {
     const { app, shell } = this;
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
-    const at = view && view !== "3d" ? view : app.lastView ?? shell.visibleView();
-    const tool = TOOLS.find(({ key }) => key === event.key.toLowerCase());
-    if (tool) { app.setTool(tool.id); return true; }
+    if (view && view !== "3d") app.lastView = view;
+    if (event.key === " " && event.target.matches("button, summary")) return false;
+    const command = commandsOf(app, shell, shell.actions).find(({ key }) => key === event.key.toLowerCase());
+    if (command) { command.run(); return true; }
     switch (event.key) {
-      case " ":
-        if (event.target.matches("button, summary")) return false;
-        app.grow();
-        return true;
-      case "[": app.scroll(at, -1); return true;
-      case "]": app.scroll(at, 1); return true;
-      case "?": shell.help(); return true;
-      case "0": shell.fit(); return true;
-      case "m": case "M": app.showMasks(!app.masks); return true;
-      case "o": case "O": app.set("fill", app.settings.fill ? 0 : FILL); app.redraw(); return true;
-      case ".": app.nextToReview(1); return true;
-      case ",": app.nextToReview(-1); return true;
-      case "a": case "A": if (!app.flat2d && app.selectedLabel()) app.accept(at); return true;
       case "Escape":
-        if (app.stroke) { app.stroke = null; app.redrawMarks(); } else if (app.job ?? app.beside) app.cancelJob();
+        if (app.picking) app.pick(null);
+        else if (app.stroke) { app.stroke = null; app.redrawMarks(); } else if (app.job ?? app.beside) app.cancelJob();
         app.choosePrompt(null);
         return true;
       case "Delete": case "Backspace":
@@ -70,6 +59,10 @@ export class Keys {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (move) { this.nudge(view, move, step); return true; }
     if (event.key === "PageUp" || event.key === "PageDown") { app.scroll(view, event.key === "PageUp" ? -step : step); return true; }
+    if ((event.key === "+" || event.key === "-") && (app.tool === "paint" || app.tool === "erase")) {
+      app.setBrush(app.brushMm * (event.key === "+" ? 1.15 : 0.87));
+      return true;
+    }
     if (event.key === "+" || event.key === "-") {
       const [,, width, height] = app.planes.panes.get(view).rect;
       app.planes.zoomAt(view, width / 2, height / 2, event.key === "+" ? 1.2 : 1 / 1.2);
@@ -111,7 +104,7 @@ export class Keys {
       app.redrawMarks();
       return;
     }
-    if (["window", "move", "look"].includes(app.tool)) return;
+    if (["window", "move", "look", "ruler", "angle", "ellipse"].includes(app.tool)) return;
     app.click(view, at, !(shift || app.tool === "negative"));
   }
 }

@@ -12,7 +12,9 @@ export class Looking {
     this.marks = null; // drawn over the planes
     this.busy = 0; // changes that the server has not answered
     this.stroke = null;
-    this.brush = null;
+    this.cursor = null; // the brush where the mouse is: {view, voxel, radiusMm}
+    this.brush = { ball: false, range: null, within: null }; // see panels/brush.js
+    this.range = {}; // by array plane: {first, last} slice that growing keeps to
     this.pointer = null; // where the mouse is: {view, voxel}
     this.masks = true; // shown at all
     this.tool = "point";
@@ -21,7 +23,7 @@ export class Looking {
     this.wanted = new Set(); // views to draw with the next picture
     this.coarse = new Set(); // views that show a preview
     this.pixelRatio = 1;
-    this.settings = { crosshair: true, autoGrow: true, fill: FILL, volume3d: true, ...read(STORED) };
+    this.settings = { crosshair: true, autoGrow: true, fill: FILL, volume3d: true, inscription: true, diameters: true, masksOnly: false, ...read(STORED) };
   }
 
   // --- events ------------------------------------------------------------------------------------------------------
@@ -165,22 +167,39 @@ export class Looking {
     this.pointer = voxel ? { view, voxel } : null;
     this.hovered = voxel && this.planes.image ? this.planes.probe(voxel) : null;
     if ((this.tool === "paint" || this.tool === "erase") && voxel) {
-      this.brush = { view, voxel, radiusMm: this.brushMm };
+      this.cursor = { view, voxel, radiusMm: this.brushMm };
       this.redrawMarks();
-    } else if (this.brush) { this.brush = null; this.redrawMarks(); }
+    } else if (this.cursor) { this.cursor = null; this.redrawMarks(); }
     this.emit("hover");
   }
 
   setTool(tool) {
     this.tool = tool;
-    this.brush = null;
+    this.cursor = null;
+    this.planes.shownRange = tool === "paint" || tool === "erase" ? this.brush.range : null;
+    this.redraw();
     this.emit("tool");
     this.redrawMarks();
   }
 
+  /** The intensities [low, high] that the brush keeps to, shown in the picture; null: all. */
+  setBrushRange(range) {
+    this.brush.range = range;
+    this.setTool(this.tool);
+  }
+
+  /** The first or last slice that growing keeps to: the shown one; again: no limit. */
+  setRange(end, view) {
+    const plane = this.planes.frame.plane(view), index = this.sliceIn(plane);
+    const range = { ...this.range[plane] };
+    if (range[end] === index) delete range[end]; else range[end] = index;
+    this.range = { [plane]: range };
+    this.emit("range");
+  }
+
   setBrush(mm) {
     this.brushMm = Math.min(60, Math.max(0.5, mm));
-    if (this.brush) this.brush.radiusMm = this.brushMm;
+    if (this.cursor) this.cursor.radiusMm = this.brushMm;
     this.emit("tool");
     this.redrawMarks();
   }

@@ -64,6 +64,7 @@ class Program {
   async start() {
     this.app.on("offline", () => this.reconnect());
     this.app.on("gone", () => { this.app.close(); this.home(); this.app.say(t("session.gone"), "warning"); });
+    this.app.on("moved", ({ id }) => history.replaceState(null, "", `#/s/${id}`));
     await this.app.planes.start();
     this.configuration = await this.api.get("/config").catch(() => ({}));
     this.showDevice();
@@ -184,17 +185,7 @@ class Program {
           return error.choices.slice(0, MOST_CHOICES);
         }
       },
-      showFrame: (frame) => this.app.enqueue(async () => {
-        this.app.planes.replaceVoxels(await api.bytes(`/sessions/${this.app.session.id}/image.nii?frame=${frame}`));
-        this.app.shownFrame = frame;
-        this.shell.showFrame();
-        this.app.showMasks(frame === (this.app.session.frame ?? 0)); // they are of that frame
-      }),
-      useFrame: (frame) => this.app.enqueue(async () => {
-        const { study, series, model } = this.app.session;
-        const state = await api.post("/sessions", { study, series, model, frame });
-        await this.openSession(state.id);
-      }),
+      openFiles: async (files) => { await this.home(); await this.startScreen.send(files); },
     };
   }
 

@@ -1,8 +1,10 @@
 // What lies over the planes: crosshair, orientation letters, scale bar, prompts, the stroke being drawn.
 
+import { drawRulers, inscribe } from "./inscription.js";
+import { ellipse } from "./rulers.js";
+import { INK, trace, words } from "./strokes.js";
 
-const POSITIVE = "#3ee08f", NEGATIVE = "#ff6b6b", INK = "#e9edf3", LINE = "rgba(122, 178, 255, .55)";
-const FONT = "12px system-ui, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
+const POSITIVE = "#3ee08f", NEGATIVE = "#ff6b6b", LINE = "rgba(122, 178, 255, .55)";
 
 const NARROW_PX = 460;
 
@@ -32,7 +34,9 @@ export class Marks {
       if (app.settings.crosshair) crosshair(context, place);
       for (const item of app.shownPrompts()) drawPrompt(context, place, item, app);
       if (app.stroke?.view === view) stroke(context, place, app.stroke);
-      if (app.brush?.view === view) brush(context, place, app.brush);
+      if (app.cursor?.view === view) brush(context, place, app.cursor);
+      drawRulers(context, place, app);
+      inscribe(context, place, app, view === [...app.planes.panes.keys()][0]);
       letters(context, place);
       scaleBar(context, place);
       context.restore();
@@ -73,17 +77,6 @@ function crosshair(context, place) {
   context.stroke();
 }
 
-function words(context, text, x, y, align = "center", color = INK) {
-  context.font = FONT;
-  context.textAlign = align;
-  context.textBaseline = "middle";
-  context.lineWidth = 3;
-  context.strokeStyle = "rgba(0, 0, 0, .75)";
-  context.strokeText(text, x, y);
-  context.fillStyle = color;
-  context.fillText(text, x, y);
-}
-
 function letters(context, place) {
   if (!place.planes.placed) return;
   const pane = place.planes.panes.get(place.view);
@@ -111,7 +104,7 @@ function scaleBar(context, place) {
     context.moveTo(x, y - 4); context.lineTo(x, y); context.lineTo(x + px, y); context.lineTo(x + px, y - 4);
     context.stroke();
   }
-  const unit = place.planes.placed ? (length >= 10 ? `${length / 10} cm` : `${length} mm`) : `${length} px`;
+  const unit = place.planes.measured ? (length >= 10 ? `${length / 10} cm` : `${length} mm`) : `${length} px`;
   words(context, unit, x + px + 8, y - 3, "left");
 }
 
@@ -195,22 +188,6 @@ function dot(context, [x, y], color, positive, here, chosen) {
   context.stroke();
 }
 
-function trace(context, line, color, { closed, dashed = false, chosen = false, width = 2 }) {
-  context.lineJoin = context.lineCap = "round";
-  const path = new Path2D();
-  line.forEach(([x, y], i) => (i ? path.lineTo(x, y) : path.moveTo(x, y)));
-  if (line.length === 1) path.lineTo(line[0][0] + 0.1, line[0][1]);
-  if (closed) path.closePath();
-  context.setLineDash(dashed ? [5, 5] : []);
-  context.strokeStyle = chosen ? "#fff" : "rgba(0, 0, 0, .7)";
-  context.lineWidth = width + 2;
-  context.stroke(path);
-  context.strokeStyle = color;
-  context.lineWidth = width;
-  context.stroke(path);
-  context.setLineDash([]);
-}
-
 function square(context, x, y) {
   context.fillStyle = "#fff";
   context.fillRect(x - 4, y - 4, 8, 8);
@@ -225,7 +202,9 @@ function stroke(context, place, drawn) {
   if (drawn.kind === "box") {
     const [[x0, y0], [x1, y1]] = [line[0], line.at(-1)];
     trace(context, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], color, { closed: true });
-  } else trace(context, line, color, { closed: drawn.kind === "lasso", width: drawn.width ?? 4 });
+  } else if (drawn.kind === "ruler") trace(context, [line[0], line.at(-1)], color, { closed: false });
+  else if (drawn.kind === "ellipse") trace(context, ellipse([drawn.voxels[0], drawn.voxels.at(-1)], place.axis).map((v) => place.pixel(v)), color, { closed: true });
+  else trace(context, line, color, { closed: drawn.kind === "lasso", width: drawn.width ?? 4 });
 }
 
 function brush(context, place, { voxel, radiusMm }) {

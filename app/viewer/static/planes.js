@@ -8,6 +8,7 @@ import { sliceShader } from "./shader.js";
 
 const UNITS = { image: 11, labels: 12, lut: 13 }; // NiiVue uses 0..10
 const STAND_IN = 8; // voxels along the longest axis: NiiVue needs the extent here, our shader brings the picture
+const RANGE_TINT = 0.25; // of what a brush with a range of intensities can paint
 const MARGIN = 1.03; // of the image, kept free around it
 const FORMATS = { i16: ["R16I", "RED_INTEGER", "SHORT"], i8: ["R8I", "RED_INTEGER", "BYTE"],
   u8: ["R8UI", "RED_INTEGER", "UNSIGNED_BYTE"], u16: ["R16UI", "RED_INTEGER", "UNSIGNED_SHORT"],
@@ -29,6 +30,8 @@ export class Planes {
     this.panes = new Map(); // view -> {rect: [left, top, width, height] in canvas pixels, pan: [x, y] mm, zoom}
     this.strength = { fill: 0.7, line: 2 };
     this.window = { low: 0, high: 1 };
+    /** @type {number[] | null} */
+    this.shownRange = null; // intensities that are tinted
     /** @type {any} */
     this.nv = null; // NiiVue itself, once started
     /** @type {any} */
@@ -40,6 +43,8 @@ export class Planes {
     this.frame = null; // the image's Frame
     this.labels = new Uint8Array(0);
     this.crosshair = [0, 0, 0]; // native voxel
+    this.placed = true; // whether the file says how the patient lies: letters
+    this.measured = true; // whether it says how large its voxels are: millimetres, else pixels
     this.textures = {};
     /** @type {any} */
     this.at = null; // places of the shader's uniforms
@@ -176,7 +181,7 @@ export class Planes {
     });
     gl.uniformMatrix3fv(at("toNative"), false, matrix);
     gl.uniform3f(at("toNativeShift"), ...shift);
-    this.at = { mapping: at("mapping"), strength: at("strength") };
+    this.at = { mapping: at("mapping"), strength: at("strength"), shownRange: at("shownRange") };
   }
 
   fieldOfView(screen) {
@@ -211,6 +216,8 @@ export class Planes {
     }
     gl.useProgram(nv.customSliceShader.program);
     gl.uniform4f(this.at.mapping, window.low, 1 / Math.max(window.high - window.low, 1e-6), image.slope, image.intercept);
+    const [low, high] = this.shownRange ?? [0, 0];
+    gl.uniform3f(this.at.shownRange, low, high, this.shownRange ? RANGE_TINT : 0);
     gl.uniform2f(this.at.strength, this.strength.fill, this.strength.line);
     nv.drawScene();
     nv.screenSlices.forEach((slice, i) => this.measure(viewOf(slice.axCorSag), slice, i));

@@ -21,6 +21,7 @@ uniform mat3 toNative;
 uniform vec3 toNativeShift;
 uniform vec4 mapping;
 uniform vec2 strength;
+uniform vec3 shownRange; // low, high, strength of the tint where the image lies between them
 in vec3 texPos;
 out vec4 color;
 
@@ -69,6 +70,8 @@ void main() {
   float fu = n == 0 ? part.y : part.x;
   float fv = n == 2 ? part.y : part.z;
   vec3 under = mix(mix(grey(a), grey(b), fu), mix(grey(c), grey(d), fu), fv);
+  ${kind === "rgb" ? "" : `float near = float(texelFetch(image, ivec3(round(p)), 0).r) * mapping.z + mapping.w;
+  if (near >= shownRange.x && near <= shownRange.y) under = mix(under, vec3(1.0, 0.85, 0.2), shownRange.z);`}
   uvec4 here = uvec4(texelFetch(labels, a, 0).r, texelFetch(labels, b, 0).r, texelFetch(labels, c, 0).r, texelFetch(labels, d, 0).r);
   if (here.x == here.y && here.x == here.z && here.x == here.w) {
     if (here.x == 0u) { color = vec4(under, 1.0); return; }

@@ -4,7 +4,12 @@ import { Marks } from "./marks.js";
 import { TOOLS, Tools } from "./tools.js";
 import { h, icon, iconButton } from "./dom.js";
 import { LANGUAGES, language, t } from "./i18n.js";
-import { isHounsfield, presets } from "./windows.js";
+import { commandsOf } from "./commands.js";
+import { showHelp } from "./help.js";
+import { showPalette } from "./palette.js";
+import { FrameBar } from "./framebar.js";
+import { StatusLine } from "./status.js";
+import { WindowBar } from "./windowbar.js";
 import { SliceStrip } from "./strip.js";
 import { labelsPanel } from "./panels/labels.js";
 import { reviewPanel } from "./panels/review.js";
@@ -21,7 +26,6 @@ export class Shell {
     this.app = app;
     this.actions = actions;
     this.panes = {};
-    this.presets = [];
     this.toolButtons = [];
     this.layout = "grid";
     this.large = "axial";
@@ -38,10 +42,11 @@ export class Shell {
     this.stage = h("div", { class: "ps-stage" }, this.gl, this.marks, ...ORDER.map((view) => this.pane(view)), this.pane3d());
     this.tabs = this.sidePanel();
     this.work = h("div", { class: "ps-work", hidden: true },
-      this.rail(), h("div", { class: "ps-middle" }, this.notes = h("div", { class: "ps-notes" }), this.stage, this.frames()), this.tabs.element);
+      this.rail(), h("div", { class: "ps-middle" }, this.notes = h("div", { class: "ps-notes" }), this.stage, new FrameBar(this.app).element), this.tabs.element);
     this.screen = h("div", { class: "ps-screen" });
+    this.status = new StatusLine(this.app);
     this.toasts = h("div", { class: "ps-toasts", role: "status", "aria-live": "polite" });
-    this.root.replaceChildren(this.topBar(), h("div", { class: "ps-main" }, this.screen, this.work), this.statusBar(), this.toasts);
+    this.root.replaceChildren(this.topBar(), h("div", { class: "ps-main" }, this.screen, this.work), this.status.element, this.toasts);
   }
 
   // --- top bar -------------------------------------------------------------------------------------------------------
@@ -49,11 +54,11 @@ export class Shell {
   topBar() {
     const { app, actions } = this;
     this.title = h("span", { class: "ps-title" });
-    this.windowChoice = h("select", { class: "ps-select", "aria-label": t("window.preset"), onchange: () => this.choosePreset() });
+    this.windowBar = new WindowBar(app);
     this.device = h("span", { class: "ps-chip", title: t("device") });
     this.undoButton = iconButton("undo", `${t("undo")} (Ctrl+Z)`, () => app.undo(), { dataset: { key: "undo" } });
     this.redoButton = iconButton("redo", `${t("redo")} (Ctrl+Y)`, () => app.redo(), { dataset: { key: "redo" } });
-    this.session = h("div", { class: "ps-bar-session", hidden: true }, this.undoButton, this.redoButton, this.windowChoice,
+    this.session = h("div", { class: "ps-bar-session", hidden: true }, this.undoButton, this.redoButton, this.windowBar.element,
       this.layoutButton("grid", "grid"), this.layoutButton("split", "split"), this.layoutButton("one", "one"),
       iconButton("fit", `${t("view.fit")} (0)`, () => this.fit()),
       iconButton("camera", t("screenshot"), () => actions.screenshot()));
@@ -63,7 +68,8 @@ export class Shell {
       h("button", { type: "button", class: "ps-logo", title: t("home"), onclick: () => actions.home() }, mark(), h("span", {}, "promptseg")),
       this.title, h("div", { class: "ps-spring" }), this.session, this.device, languages,
       this.themeButton = iconButton(otherTheme(), t("theme"), () => actions.toggleTheme(), { dataset: { key: "theme" } }),
-      iconButton("help", `${t("help")} (?)`, () => this.help()));
+      iconButton("search", `${t("palette")} (Ctrl+K)`, () => this.palette(), { dataset: { key: "palette" } }),
+      iconButton("help", `${t("help")} (?)`, () => this.help(), { dataset: { key: "help" } }));
   }
 
   /** The button shows what it would bring. */
@@ -71,23 +77,6 @@ export class Shell {
 
   layoutButton(id, name) {
     return iconButton(name, t(`layout.${id}`), () => this.setLayout(id), { dataset: { layout: id } });
-  }
-
-  fillPresets() {
-    const { app } = this;
-    this.presets = presets(app.session, app.planes);
-    const state = app.session;
-    this.windowChoice.replaceChildren(...this.presets.map(({ id }, i) => h("option", { value: i }, t(`window.${id}`))),
-      h("option", { value: "own", hidden: true }, t("window.own")));
-    this.windowChoice.hidden = !this.presets.length;
-    this.windowChoice.title = state.window?.source ?? "";
-  }
-
-  choosePreset() {
-    const chosen = this.presets[Number(this.windowChoice.value)];
-    if (!chosen) return;
-    this.ownWindow = true;
-    this.app.setWindow(chosen.low, chosen.high);
   }
 
   // --- tools ---------------------------------------------------------------------------------------------------------
@@ -109,7 +98,7 @@ export class Shell {
     this.toolButtons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tool === app.tool)));
     this.brushBox.hidden = !(app.tool === "paint" || app.tool === "erase");
     this.brushSize.value = app.brushMm;
-    this.brushText.textContent = `${app.brushMm.toFixed(1)} ${app.planes.placed ? "mm" : "px"}`;
+    this.brushText.textContent = `${app.brushMm.toFixed(1)} ${app.planes.measured ? "mm" : "px"}`;
   }
 
   // --- panes ---------------------------------------------------------------------------------------------------------
@@ -121,7 +110,7 @@ export class Shell {
     const number = h("span", { class: "ps-pane-number" });
     const expand = iconButton("one", t("layout.expand"), () => this.expand(view), { class: "ps-small" });
     const element = h("section", { class: "ps-pane", "aria-label": t(`view.${view}`), dataset: { pane: view } },
-      surface, h("div", { class: "ps-pane-head" }, h("span", { class: `ps-dot ps-${view}` }), title, number, expand), strip.element);
+      surface, h("div", { class: "ps-pane-head" }, h("span", { class: `ps-dot ps-${view}` }), title, number, h("span", { class: "ps-spring" }), expand), strip.element);
     surface.addEventListener("dblclick", () => this.app.tool === "move" && this.expand(view));
     this.tools.attach(surface, view);
     this.panes[view] = { element, surface, strip, number, title };
@@ -144,10 +133,20 @@ export class Shell {
       if (turn) { e.preventDefault(); e.stopPropagation(); this.app.volume3d.turn(...turn); }
     });
     const element = h("section", { class: "ps-pane ps-pane-3d", "aria-label": t("view.3d"), dataset: { pane: "3d" } }, this.gl3d, surface,
-      h("div", { class: "ps-pane-head" }, h("span", { class: "ps-dot ps-3d" }), h("span", { class: "ps-pane-title" }, t("view.3d")),
+      h("div", { class: "ps-pane-head" }, h("span", { class: "ps-dot ps-3d" }), h("span", { class: "ps-pane-title" }, t("view.3d")), h("span", { class: "ps-spring" }),
+        this.masksOnly = iconButton("body", t("view.masks"), () => this.toggleBody(), { class: "ps-small", dataset: { key: "masks-only" }, "aria-pressed": String(this.app.settings.masksOnly) }),
+        iconButton("fit", t("view.reset"), () => this.app.volume3d.planes && this.app.volume3d.reset(), { class: "ps-small" }),
         iconButton("one", t("layout.expand"), () => this.expand("3d"), { class: "ps-small" })));
     this.panes["3d"] = { element, surface };
     return element;
+  }
+
+  /** The 3D view with the body, or the masks alone. */
+  toggleBody() {
+    const { app } = this;
+    app.set("masksOnly", !app.settings.masksOnly);
+    app.volume3d.showPicture(!app.settings.masksOnly);
+    this.masksOnly.setAttribute("aria-pressed", String(app.settings.masksOnly));
   }
 
   setLayout(layout) {
@@ -214,23 +213,6 @@ export class Shell {
     this.app.redraw();
   }
 
-  frames() {
-    this.frameSlider = h("input", { type: "range", min: 0, step: 1, "aria-label": t("frame"), onchange: (e) => this.actions.showFrame(Number(e.target.value)), oninput: () => this.showFrame() });
-    this.frameText = h("span", {});
-    this.frameUse = h("button", { type: "button", class: "ps-button", hidden: true, onclick: () => this.actions.useFrame(Number(this.frameSlider.value)) }, t("frame.use"));
-    this.frameBox = h("div", { class: "ps-frames", hidden: true }, icon("frames"), this.frameSlider, this.frameText, this.frameUse);
-    return this.frameBox;
-  }
-
-  showFrame() {
-    const count = this.app.session?.frames ?? 1;
-    this.frameBox.hidden = count < 2;
-    this.frameSlider.max = count - 1;
-    const at = Number(this.frameSlider.value);
-    this.frameText.textContent = t("frame.of", { frame: at + 1, count });
-    this.frameUse.hidden = at === (this.app.session?.frame ?? 0);
-  }
-
   // --- side panel ----------------------------------------------------------------------------------------------------
 
   sidePanel() {
@@ -259,41 +241,11 @@ export class Shell {
     return { element: h("aside", { class: "ps-side", "aria-label": t("panel") }, list, Object.values(panels)), show };
   }
 
-  // --- status --------------------------------------------------------------------------------------------------------
+  help() { showHelp(this.root, commandsOf(this.app, this, this.actions)); }
 
-  statusBar() {
-    this.readout = h("span", { class: "ps-readout" });
-    this.jobBar = h("div", { class: "ps-bar", role: "progressbar", "aria-label": t("progress"), "aria-valuemin": 0, "aria-valuemax": 100 }, this.jobFill = h("div", {}));
-    this.jobText = h("span", { class: "ps-job-text" }); // of fixed width: Cancel must not move away under the hand
-    this.jobBox = h("div", { class: "ps-job", hidden: true }, this.jobText, this.jobBar,
-      h("button", { type: "button", class: "ps-button ps-quiet", onclick: () => this.app.cancelJob(), dataset: { key: "cancel" } }, t("cancel")));
-    this.saved = h("span", { class: "ps-saved" });
-    return h("footer", { class: "ps-status" }, this.readout, this.jobBox, h("div", { class: "ps-spring" }), this.saved, h("strong", { class: "ps-research" }, t("research")));
-  }
+  palette() { showPalette(this.root, commandsOf(this.app, this, this.actions).filter((one) => !one.needsSession || this.app.session)); }
 
-  showReadout() {
-    const { app } = this;
-    const at = app.hovered;
-    if (!at) { this.readout.textContent = ""; return; }
-    const [x, y, z] = at.world;
-    const label = app.session?.labels.find((l) => l.value === at.label)?.name;
-    const unit = isHounsfield(app.session) ? " HU" : "";
-    const value = Array.isArray(at.value) ? at.value.join(" ") : `${Math.round(at.value * 100) / 100}${unit}`;
-    const place = app.planes.placed ? `${x.toFixed(1)}, ${y.toFixed(1)}, ${z.toFixed(1)} mm` : `${at.voxel[2]}, ${at.voxel[1]} px`;
-    this.readout.textContent = `${place}   ${value}${label ? `   ${label.replaceAll("_", " ")}` : ""}`;
-  }
-
-  showJob() {
-    const job = this.app.job ?? this.app.beside;
-    this.jobBox.hidden = !job;
-    this.growButton.disabled = Boolean(this.app.job) || !this.app.session?.prompts.length || this.app.flat2d;
-    if (!job) return;
-    const share = job.total ? Math.round(100 * job.done / job.total) : 0;
-    this.jobFill.style.width = `${Math.max(2, share)}%`;
-    this.jobBar.setAttribute("aria-valuenow", share);
-    const left = job.left_s ? t("job.left", { seconds: Math.max(1, Math.round(job.left_s)) }) : t("job.start");
-    this.jobText.textContent = `${t(`job.${job.kind}`)}  ${left}`;
-  }
+  // --- messages ---------------------------------------------------------------------------------------------------
 
   toast({ text, kind, action }) {
     const act = action && h("button", { type: "button", class: "ps-button", onclick: () => { toast.remove(); action.run(); } }, action.text);
@@ -312,32 +264,24 @@ export class Shell {
     this.notes.replaceChildren(...(notes.length > 1 ? [several()] : notes));
   }
 
-  help() {
-    const dialog = h("dialog", { class: "ps-dialog", "aria-label": t("help") });
-    const rows = ["P", "N", "B", "S", "L", "D", "E", "W", "H", "C", "Space", "Enter", "A", ",  .", "M", "O", "Ctrl+Z", "Ctrl+Y", "[  ]", "PageUp", "1 – 9", "Delete", "0", "+  −", "wheel", "ctrl-wheel", "shift-wheel", "shift-move", "ctrl-click", "right-drag", "middle-drag"];
-    dialog.append(h("h2", {}, t("help")), h("dl", { class: "ps-keys" }, rows.map((row) => [h("dt", {}, h("kbd", {}, t(`keyname.${row}`) === `keyname.${row}` ? row : t(`keyname.${row}`))), h("dd", {}, t(`key.${row}`))])),
-      h("p", { class: "ps-faint" }, t("research")),
-      h("button", { type: "button", class: "ps-button ps-primary", onclick: () => dialog.close() }, t("close")));
-    dialog.addEventListener("close", () => dialog.remove());
-    this.root.append(dialog);
-    dialog.showModal();
-  }
-
   // --- events --------------------------------------------------------------------------------------------------------
 
   wire() {
     const { app } = this;
-    app.on("hover", () => this.showReadout());
     app.on("tool", () => this.showTool());
-    app.on("job", () => this.showJob());
+    for (const event of ["job", "prompts", "session"]) app.on(event, () => { this.growButton.disabled = Boolean(app.job) || !app.session?.prompts.length || app.flat2d; });
     app.on("message", (message) => this.toast(message));
     app.on("slice", () => this.showSlices());
     app.on("review", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
-    app.on("prompts", () => { this.showJob(); ORDER.forEach((view) => this.panes[view].strip.draw()); });
+    app.on("prompts", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
     app.on("labels", () => { app.followPointer(); this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
-    app.on("window", () => this.showWindow());
-    app.on("busy", (count) => { this.saved.textContent = count ? t("working") : app.session ? t("saved") : ""; });
     app.on("session", (state) => this.showSession(state));
+    this.stage.addEventListener("dragover", (event) => event.preventDefault());
+    this.stage.addEventListener("drop", (event) => {
+      event.preventDefault();
+      const files = [...event.dataTransfer.files];
+      if (files.length) app.addMasks(files, () => this.actions.openFiles(files));
+    });
     new ResizeObserver(() => this.measure()).observe(this.stage);
     this.showTool();
   }
@@ -347,18 +291,12 @@ export class Shell {
     this.screen.hidden = Boolean(state);
     this.session.hidden = !state;
     this.title.textContent = state?.title ?? "";
-    this.saved.textContent = state ? t("saved") : "";
     if (!state) return;
     this.toasts.replaceChildren(); // what was said belongs to the study before
     this.showFindings(state.findings);
-    this.fillPresets();
-    this.windowChoice.value = this.presets.length ? "0" : "";
-    this.frameSlider.value = state.frame ?? 0;
-    this.showFrame();
     this.arrange();
     this.showSlices();
     this.showTool();
-    this.showJob();
     const oblique = this.app.planes.frame.obliqueness;
     for (const view of ORDER) this.panes[view].title.textContent = t(`view.${view}`) + (oblique > 1 && !this.app.flat2d ? ` · ${t("view.oblique", { degrees: Math.round(oblique) })}` : "");
   }
@@ -371,18 +309,9 @@ export class Shell {
       strip.show();
     }
   }
-
-  showWindow() {
-    const { low, high } = this.app.planes.window;
-    const at = this.presets.findIndex((p) => Math.abs(p.low - low) < 1e-6 && Math.abs(p.high - high) < 1e-6);
-    this.windowChoice.value = at >= 0 ? String(at) : "own";
-    if (at < 0) this.windowChoice.querySelector("[value=own]").textContent = `L ${round((low + high) / 2)} · W ${round(high - low)}`;
-  }
 }
 
 const otherTheme = () => (document.documentElement.dataset.psTheme === "light" ? "moon" : "sun");
-
-const round = (v) => (Math.abs(v) >= 10 ? Math.round(v) : Math.round(v * 100) / 100);
 
 function size(canvas, width, height) {
   if (canvas.width !== width) canvas.width = width;

@@ -15,11 +15,15 @@ export const TOOLS = [
   { id: "lasso", key: "l", icon: "lasso" },
   { id: "paint", key: "d", icon: "paint" },
   { id: "erase", key: "e", icon: "erase" },
+  { id: "ruler", key: "r", icon: "ruler" },
+  { id: "angle", key: "g", icon: "angle" },
+  { id: "ellipse", key: "x", icon: "ellipse" },
   { id: "window", key: "w", icon: "window" },
   { id: "move", key: "h", icon: "move" },
   { id: "look", key: "c", icon: "point" },
 ];
-const DRAWN = new Set(["box", "scribble", "lasso", "paint", "erase"]);
+const MEASURED = new Set(["ruler", "ellipse"]);
+const DRAWN = new Set(["box", "scribble", "lasso", "paint", "erase", ...MEASURED]);
 
 export class Tools {
   constructor(app) {
@@ -68,9 +72,10 @@ export class Tools {
     const box = element.getBoundingClientRect();
     const at = { x: event.clientX - box.left, y: event.clientY - box.top };
     const gesture = { view, element, start: at, last: at, voxel, button: event.button, moved: false, shift: event.shiftKey };
-    if (event.button === 0 && !event.shiftKey) gesture.grabbed = hit(app.shownPrompts(true), this.place(view, element), at.x, at.y);
+    if (event.button === 0 && !event.shiftKey && !app.picking && !MEASURED.has(app.tool)) gesture.grabbed = hit(app.shownPrompts(true), this.place(view, element), at.x, at.y);
     if (gesture.grabbed) app.choosePrompt(gesture.grabbed.item.id);
-    gesture.action = gesture.grabbed ? "grab" : this.action(event);
+    if (app.picking && event.button === 0) gesture.action = "crosshair";
+    else gesture.action = gesture.grabbed ? "grab" : this.action(event);
     if (DRAWN.has(gesture.action)) this.beginStroke(gesture, event);
     this.gesture = gesture;
   }
@@ -78,7 +83,7 @@ export class Tools {
   action(event) {
     const { tool } = this.app;
     if (event.button === 1 || (event.button === 0 && event.altKey)) return "move";
-    if (event.button === 2) return DRAWN.has(tool) && tool !== "box" ? tool : "right";
+    if (event.button === 2) return DRAWN.has(tool) && tool !== "box" && !MEASURED.has(tool) ? tool : "right";
     if (tool === "point" || tool === "negative") return event.pointerType === "touch" ? "scroll" : "crosshair";
     return tool;
   }
@@ -89,7 +94,7 @@ export class Tools {
     const kind = gesture.action;
     const erase = kind === "erase" || (kind === "paint" && !positive);
     app.stroke = { view: gesture.view, kind, positive, erase, voxels: [gesture.voxel],
-      color: kind === "paint" || kind === "erase" ? (erase ? "#ff6b6baa" : app.selectedLabel()?.colour) : undefined,
+      color: MEASURED.has(kind) ? "#ffd9a0" : kind === "paint" || kind === "erase" ? (erase ? "#ff6b6baa" : app.selectedLabel()?.colour) : undefined,
       width: kind === "paint" || kind === "erase" ? Math.max(2, 2 * app.brushMm * this.place(gesture.view, gesture.element).perMm) : undefined };
     app.redrawMarks();
   }
@@ -146,7 +151,7 @@ export class Tools {
     const { app } = this;
     const events = event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event];
     for (const each of events) app.stroke.voxels.push(this.voxel(each, gesture.view, gesture.element));
-    if (app.brush) app.brush.voxel = app.stroke.voxels.at(-1);
+    if (app.cursor) app.cursor.voxel = app.stroke.voxels.at(-1);
     app.redrawMarks();
   }
 
@@ -160,6 +165,7 @@ export class Tools {
     if (DRAWN.has(gesture.action)) return this.finishStroke(gesture);
     if (gesture.action === "grab") return gesture.moved ? app.commitMove() : undefined;
     if (gesture.moved) return app.settle();
+    if (gesture.action === "angle") return app.rulers.addCorner(view, gesture.voxel);
     if (gesture.action === "look") return app.moveCrosshair(gesture.voxel);
     if (gesture.action === "right" || gesture.action === "crosshair" || gesture.action === "scroll") {
       if (gesture.action === "right" && !["point", "negative", "box"].includes(app.tool)) return;
@@ -173,6 +179,7 @@ export class Tools {
     app.stroke = null;
     app.redrawMarks();
     if (gesture.action === "paint" || gesture.action === "erase") return app.paint(drawn);
+    if (MEASURED.has(gesture.action)) return gesture.moved ? app.rulers.add(drawn.kind, drawn.view, [drawn.voxels[0], drawn.voxels.at(-1)]) : undefined;
     if (!gesture.moved) {
       if (gesture.action === "scribble") return app.click(gesture.view, gesture.voxel, drawn.positive);
       return app.moveCrosshair(gesture.voxel);
@@ -187,7 +194,7 @@ export class Tools {
   }
 
   leave(_event, view) {
-    if (this.app.brush?.view === view) this.app.brush = null;
+    if (this.app.cursor?.view === view) this.app.cursor = null;
     if (!this.gesture) this.app.hover(view, null);
   }
 

@@ -7,6 +7,7 @@ import { isSoftware } from "./planes.js";
 const LARGEST = { graphics: 160, software: 72 }; // voxels along the longest axis
 const IDLE_MS = 250;
 const GOOD_MS = 60; // a picture that takes longer is drawn coarser next time
+const BODY = 0.5; // opacity of the picture behind the masks
 const COARSEST = 0.3;
 
 export class Volume3D {
@@ -19,6 +20,7 @@ export class Volume3D {
     this.perm = [1, 2, 3]; // its native axis along R, A, S; negative: flipped
     /** @type {Promise<void> | null} */
     this.started = null;
+    this.picture = true;
     this.cost = 0;
     this.size = [0, 0];
     this.isAwaited = () => false; // whether a person waits for an answer, which comes first
@@ -26,7 +28,7 @@ export class Volume3D {
 
   async start() {
     this.nv = new this.niivue.Niivue({ interactive: false, isResizeCanvas: false, isOrientationTextVisible: false,
-      crosshairWidth: 0, show3Dcrosshair: false, isOrientCube: false, isColorbar: false, loadingText: "",
+      crosshairWidth: 0, show3Dcrosshair: false, isOrientCube: true, isColorbar: false, loadingText: "",
       backColor: [0, 0, 0, 1], sliceType: 4, smoothDrawing: 1, dragAndDropEnabled: false, logLevel: "silent" });
     await this.nv.attachToCanvas(this.canvas, false);
     this.kind = isSoftware(this.nv.gl) ? "software" : "graphics";
@@ -38,14 +40,15 @@ export class Volume3D {
     await (this.started ??= this.start());
     const small = standIn(planes.image, LARGEST[this.kind]);
     const volume = await this.niivue.NVImage.new(small.buffer, "image.nii", "gray", 1, null, low, high);
-    Object.assign(volume, { cal_min: low, cal_max: high, opacity: 0.5 });
+    Object.assign(volume, { cal_min: low, cal_max: high, opacity: BODY });
     this.nv.isBusy = true; // no drawing in between
     for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
     this.nv.addVolume(volume);
     this.nv.createEmptyDrawing();
     this.nv.isBusy = false;
     Object.assign(this, { planes, small, rasDims: volume.dimsRAS.slice(1, 4), perm: volume.permRAS });
-    Object.assign(this.nv.scene, { renderAzimuth: 160, renderElevation: 12, volScaleMultiplier: 1.25 });
+    this.reset();
+    this.showPicture(this.picture);
   }
 
   unload() { this.planes = null; }
@@ -85,6 +88,20 @@ export class Volume3D {
   setLut(lut) {
     this.nv.drawLut.lut = Uint8ClampedArray.from(lut, (v, i) => (i % 4 === 3 && v > 0 ? 255 : v));
     this.nv.refreshColormaps();
+    this.later();
+  }
+
+  /** Look from the front again. */
+  reset() {
+    Object.assign(this.nv.scene, { renderAzimuth: 160, renderElevation: 12, volScaleMultiplier: 1.25 });
+    this.soon();
+  }
+
+  /** The body behind the masks, or the masks alone. */
+  showPicture(on) {
+    this.picture = on;
+    if (!this.planes) return;
+    this.nv.setOpacity(0, on ? BODY : 0);
     this.later();
   }
 

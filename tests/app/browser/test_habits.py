@@ -7,7 +7,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from page_hand import Hand, ready
+from page_hand import Hand
 
 
 def test_a_notch_is_one_slice_however_long_and_small_steps_add_up(page: Any) -> None:
@@ -92,24 +92,3 @@ def test_numbers_of_one_study_never_stand_under_another(page: Any, tmp_path: Pat
     hand.open_files(tmp_path / "other.nii.gz")
     hand.wait("n => promptseg.session && promptseg.session.title.includes(n)", "other")
     assert page.locator(".ps-card").count() == 0
-
-
-def test_a_click_on_another_frame_is_not_put_into_this_one(page: Any, tmp_path: Path) -> None:
-    ready(page)
-    array = np.random.default_rng(0).integers(0, 20, (30, 26, 6, 4)).astype(np.int16)  # x, y, z, t
-    array[8:20, 6:18, 1:5] += 400
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.1, -1.1, 3.0, 1.0])), tmp_path / "cine.nii.gz")
-    hand = Hand(page)
-    hand.opened_files(tmp_path / "cine.nii.gz")
-    page.locator(".ps-frames input").fill("2")
-    hand.wait("() => promptseg.shownFrame === 2")
-    hand.settled()
-    page.mouse.click(*hand.place("axial", (3, 12, 14)))
-    page.locator(".ps-toast.ps-warning").wait_for()
-    assert hand.state("session.prompts.length") == 0
-    page.locator(".ps-frames input").fill("0")
-    hand.wait("() => promptseg.shownFrame === 0")
-    hand.settled()
-    hand.show((3, 12, 14))
-    hand.click("axial", (3, 12, 14))
-    assert hand.voxels() > 0

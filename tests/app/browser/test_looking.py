@@ -1,4 +1,4 @@
-"""Time series, fingers, and the folder of images that the server was started with."""
+"""Fingers, and the folder of images that the server was started with."""
 
 from __future__ import annotations
 
@@ -6,36 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
 from page_hand import Hand, Server, ready
-
-
-def test_a_time_series_has_a_frame_slider_and_a_frame_can_be_segmented(page: Any, tmp_path: Path) -> None:
-    array = np.random.default_rng(0).integers(0, 20, (30, 26, 6, 4)).astype(np.int16)  # x, y, z, t
-    for frame in range(4):
-        array[8:20, 6:18, 1:5, frame] += 200 + 100 * frame
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([-1.1, -1.1, 3.0, 1.0])), tmp_path / "cine.nii.gz")
-    hand = Hand(page)
-    hand.opened_files(tmp_path / "cine.nii.gz")
-    assert hand.state("session.frames") == 4
-    slider = page.locator(".ps-frames input")
-    assert slider.is_visible()
-    probe = "() => promptseg.planes.probe([14, 12, 3]).value"
-    first = page.evaluate(probe)
-    slider.fill("2")
-    hand.wait(f"v => ({probe})() === v", int(array[14, 12, 3, 2]))
-    assert first == array[14, 12, 3, 0]
-    assert "3" in page.locator(".ps-frames span").inner_text()
-    session = hand.state("session.id")
-    page.click(".ps-frames button")
-    hand.wait("id => promptseg.session && promptseg.session.id !== id && promptseg.busy === 0", session)
-    hand.settled()
-    assert hand.state("session.frame") == 2
-    assert page.evaluate(probe) == array[14, 12, 3, 2]
-    hand.show((3, 12, 14))
-    hand.click("axial", (3, 12, 14))
-    assert hand.voxels() > 60
 
 
 def test_fingers_tap_scroll_and_pinch(browser: Any, server: Server) -> None:

@@ -11,6 +11,8 @@ const GROUPS = [
   ["export.report", ["report.html", "report.pdf"]],
 ];
 
+export const FORMATS = GROUPS.flatMap(([, formats]) => formats);
+
 export function exportPanel(app, actions) {
   const button = (format) => h("button", { type: "button", class: "ps-button ps-export", dataset: { format, key: `export-${format}` }, onclick: () => actions.download(format) },
     icon("download", 15), h("span", {}, t(`format.${format}`)), h("span", { class: "ps-faint" }, t(`format.${format}.note`)));

@@ -2,6 +2,7 @@
 
 import { fill, h, icon, iconButton, isTyping, replaceKeepingFocus } from "../dom.js";
 import { anatomy, t } from "../i18n.js";
+import { brushPanel } from "./brush.js";
 import { editButtons } from "./edits.js";
 
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
@@ -17,11 +18,19 @@ export function labelsPanel(app, actions) {
     if (event.key === "Enter") add();
     if (event.key === "Enter" || event.key === "Escape") actions.focusPicture(); // the keys are tools again
   });
+  const send = (files) => { if (files.length) app.addMasks(files, () => actions.openFiles(files)); };
+  const masks = h("input", { type: "file", multiple: true, hidden: true, "aria-hidden": "true", tabIndex: -1, dataset: { input: "masks" }, onchange: () => { send([...masks.files]); masks.value = ""; } });
   const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: app.settings.fill, "aria-label": t("labels.opacity"), oninput: (e) => { app.set("fill", Number(e.target.value)); app.redraw(); } });
   const prompts = h("ul", { class: "ps-list ps-prompts", "aria-label": t("prompts") });
   const auto = h("input", { type: "checkbox", checked: app.settings.autoGrow, onchange: (e) => app.set("autoGrow", e.target.checked) });
+  const range = h("p", { class: "ps-hint", hidden: true });
+  app.on("range", () => {
+    const [[plane, ends] = ["", {}]] = Object.entries(app.range);
+    range.hidden = ends.first === undefined && ends.last === undefined;
+    if (!range.hidden) range.textContent = t("grow.range", { view: t(`view.${app.planes.frame.view(plane)}`), first: ends.first === undefined ? "…" : ends.first + 1, last: ends.last === undefined ? "…" : ends.last + 1 });
+  });
   const growButton = h("button", { type: "button", class: "ps-button ps-primary ps-wide", onclick: () => app.grow(), dataset: { key: "grow-wide" } }, icon("grow", 16), t("grow"), h("kbd", {}, "Space"));
-  const grow = h("div", { class: "ps-stack" }, growButton, h("label", { class: "ps-check" }, auto, t("grow.auto")));
+  const grow = h("div", { class: "ps-stack" }, growButton, h("label", { class: "ps-check" }, auto, t("grow.auto")), range);
   const edits = editButtons(app);
   const hint = h("p", { class: "ps-hint" });
 
@@ -52,8 +61,9 @@ export function labelsPanel(app, actions) {
   return [
     h("h2", { class: "ps-head" }, t("labels"), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), opacity)),
     hint, list, overlap,
-    h("div", { class: "ps-add" }, name, iconButton("plus", t("label.add"), add, { class: "ps-filled", dataset: { key: "add-label" } })), anatomyList(actions),
-    promptsHead, prompts, grow, edits,
+    h("div", { class: "ps-add" }, name, iconButton("plus", t("label.add"), add, { class: "ps-filled", dataset: { key: "add-label" } }),
+      iconButton("upload", t("masks.add"), () => masks.click(), { class: "ps-filled", dataset: { key: "add-masks" } }), masks), anatomyList(actions),
+    brushPanel(app), promptsHead, prompts, grow, edits,
   ];
 }
 
@@ -94,6 +104,7 @@ function row(app, label) {
   const more = iconButton("more", t("label.more", { name: label.name }), () => { menu.hidden = !menu.hidden; more.setAttribute("aria-expanded", String(!menu.hidden)); }, { class: "ps-small", "aria-expanded": "false", dataset: { key: `more-${label.value}` } });
   const others = app.session.labels.filter((l) => l.value !== label.value);
   fill(menu, h("label", { class: "ps-menu-row" }, t("label.opacity"), h("input", { type: "range", min: 0, max: 1, step: 0.05, value: label.opacity ?? 0.5, onchange: (e) => patch({ opacity: Number(e.target.value) }) })),
+    h("button", { type: "button", class: "ps-menu-row", onclick: () => app.goToLabel(label.value) }, t("label.go"), h("kbd", {}, "J")),
     h("button", { type: "button", class: "ps-menu-row", onclick: () => { menu.hidden = true; edit(choose); } }, t("label.rename")),
     others.length ? h("label", { class: "ps-menu-row" }, t("label.merge"), h("select", { class: "ps-select", "aria-label": t("label.merge"), onchange: (e) => e.target.value && app.mergeLabel(label.value, Number(e.target.value)) },
       h("option", { value: "" }, "…"), others.map((o) => h("option", { value: o.value }, anatomy(o.name))))) : null,
@@ -105,7 +116,7 @@ function row(app, label) {
 }
 
 export function amount(app, label) {
-  if (!app.planes.placed) return `${label.voxels} px`;
+  if (!app.planes.measured) return `${label.voxels} px`;
   if (app.flat2d) return `${(label.voxels * inPlaneArea(app) / 100).toFixed(1)} cm²`;
   const ml = label.volume_ml;
   return `${ml >= 100 ? Math.round(ml) : ml >= 1 ? ml.toFixed(1) : ml.toFixed(2)} ml`;
