@@ -58,6 +58,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     api = APIRouter(prefix=API)
     for part in (studies, sessions, masks, organs, results, jobs, system):
         api.include_router(part.router)
+    api.include_router(results.collection)
     api.include_router(system.open_router)
     app.include_router(api)
     app.include_router(description.router)

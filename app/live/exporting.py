@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -94,7 +95,9 @@ def reads_the_log(kind: str) -> bool:
     return EXPORTS[kind].needs in ("dicom", "log")
 
 
-def export(served: Served, row: SessionRow, study: Study, kind: str, label: int | None) -> tuple[str, bytes, str]:
+def export(
+    served: Served, row: SessionRow, study: Study, kind: str, label: int | None, *, identity: bool = False
+) -> tuple[str, bytes, str]:
     """Write the labels in one format. It takes a while for some: beside the models' threads, see ``ExportTurns``.
 
     Args:
@@ -103,6 +106,7 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
         study: its study.
         kind: one of ``EXPORTS``.
         label: only this one, for surfaces.
+        identity: a DICOM object keeps the patient's name, id and dates, as a PACS needs them.
 
     Returns:
         File name (never one that came from outside), content, media type.
@@ -117,6 +121,7 @@ def export(served: Served, row: SessionRow, study: Study, kind: str, label: int 
             SESSIONS[kind].write(served, folder / wanted.file_name())
         else:
             content = _content(served, row, study, FORMATS[kind], label)
+            content = replace(content, keep_identity=identity)
             if served.array.size < LARGE or FORMATS[kind].needs == "dicom":
                 _write(kind, content, folder)
             else:  # surfaces and measures hold Python's lock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from promptseg.app.live.served import Served
 from promptseg.app.store import Database, SessionRow, Study
@@ -14,15 +14,7 @@ from promptseg.app.studies.sharing import Role
 if TYPE_CHECKING:
     from promptseg.app.live.sessions import ServedSessions
 
-__all__ = ["Worklist", "save_seen"]
-
-
-def save_seen(database: Database, served: Served) -> None:
-    """Keep when a session was last used and what its labels are called."""
-    names = [label["name"] for label in served.shown.labels]
-    wanted = update(SessionRow).where(SessionRow.id == served.id)
-    with database.transaction() as store:
-        store.execute(wanted.values(last_seen=served.last_seen, labels=names))
+__all__ = ["Worklist"]
 
 
 class Worklist:
@@ -38,21 +30,24 @@ class Worklist:
 
     def lines(self, user: str) -> list[dict[str, Any]]:
         """Return a line for each of a user's sessions, the last used first."""
-        rows = self._sessions.rows(user)
+        rows = self._sessions.stored.rows(user)
         wanted = select(Study).where(Study.id.in_({row.study_id for row in rows}))
         with self._database.transaction() as store:
             studies = {study.id: study for study in store.scalars(wanted)}
         return [_line(row, studies.get(row.study_id), self._sessions.held(row.id)) for row in rows]
 
-    def describe(self, user: str, session_id: str, **changes: str) -> None:
-        """Give a session another ``title``, ``state`` or ``note``.
+    def describe(self, user: str, session_id: str, **changes: str) -> dict[str, Any]:
+        """Give a session another ``title``, ``state`` or ``note``; return its line.
 
         Raises:
             NotFoundError, ForbiddenError: it is none of this user's business.
         """
-        self._sessions.row(user, session_id, Role.EDITOR)
+        self._sessions.stored.row(user, session_id, Role.EDITOR)
+        if changes:
+            self._sessions.stored.change(session_id, **changes)
         with self._database.transaction() as store:
-            store.execute(update(SessionRow).where(SessionRow.id == session_id).values(**changes))
+            row = store.get_one(SessionRow, session_id)
+            return _line(row, store.get(Study, row.study_id), self._sessions.held(session_id))
 
     def on_frame(self, user: str, row: SessionRow, study: Study, series: Series, frame: int) -> Served:
         """Return the owner's session on another frame of the same image by the same model: found, or made.
@@ -73,7 +68,7 @@ class Worklist:
 
 def _line(row: SessionRow, study: Study | None, served: Served | None) -> dict[str, Any]:
     """Return a session as a line of the list; ``served`` where it is in memory."""
-    names = row.labels if served is None else [label["name"] for label in served.shown.labels]
+    names = row.labels if served is None else served.shown.names
     found = () if study is None else Content.from_dict(study.content).series
     series = next((one for one in found if one.id == row.series), None)
     return {

@@ -9,14 +9,16 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
+from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from promptseg.app.door.caller import Caller, Who
 from promptseg.app.door.statuses import ERRORS
+from promptseg.app.errors import UnreadableBodyError
 from promptseg.app.live.queueing import Turn
 from promptseg.app.live.served import Served
-from promptseg.app.service.schema import Delta, FrameIn, SessionState
+from promptseg.app.service.schema import Delta, FrameIn, MaskSeriesIn, SessionState
 from promptseg.app.service.sessions import state_of
 from promptseg.app.service.studies import UPLOAD
 from promptseg.app.service.work import live, step, threaded
@@ -32,26 +34,31 @@ from promptseg.volume.label_voxels import Changed, bounds
 
 __all__ = ["router"]
 
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {**UPLOAD, "application/json": {"schema": MaskSeriesIn.model_json_schema()}},
+    }
+}
 router = APIRouter(prefix="/sessions/{session_id}", tags=["sessions"], responses=ERRORS)
 
 
-@router.post("/masks", response_model=Delta, openapi_extra={"requestBody": {"required": True, "content": UPLOAD}})
+@router.post("/masks", response_model=Delta, openapi_extra=BODY)
 async def add_masks(who: Who, session_id: str) -> Response:
     """Add the labels of mask files: NIfTI, NRRD, MHA, TIFF, PNG, DICOM SEG or RTSTRUCT, put onto the image's grid.
 
-    Names and colours are kept; a name that is taken gets a number. Labels that are there keep their voxels, as the
-    session's ``overlap`` says.
+    JSON ``{"series": id}`` names a file of the session's own study instead. Names and colours are kept; a name that is
+    taken gets a number. Labels that are there keep their voxels, as the session's ``overlap`` says.
     """
     served = await live(who, session_id)
-    try:
-        form = await who.request.form(max_files=who.state.settings.limits.upload_files, max_fields=10)
-    except ClientDisconnect:
-        raise ReadError("the upload ended too early") from None
-    try:
-        files = [(one.filename or "file", one.file) for one in form.getlist("files") if isinstance(one, UploadFile)]
-        found = await threaded(_read, who, served, files)
-    finally:
-        await form.close()
+    if who.request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            wanted = MaskSeriesIn.model_validate_json(await who.request.body())
+        except ValidationError:
+            raise UnreadableBodyError('expected {"series": id} or files') from None
+        found = await threaded(_of_series, who, served, wanted)
+    else:
+        found = await _uploaded(who, served)
 
     def call(session: Session, _: Turn) -> Changed | None:
         before = session.labelmap.array
@@ -60,6 +67,28 @@ async def add_masks(who: Who, session_id: str) -> Response:
         return bounds(session.labelmap.array != before)
 
     return await step(who, session_id, "label", call)
+
+
+async def _uploaded(who: Caller, served: Served) -> list[tuple[str, Labelmap]]:
+    try:
+        form = await who.request.form(max_files=who.state.settings.limits.upload_files, max_fields=10)
+    except ClientDisconnect:
+        raise ReadError("the upload ended too early") from None
+    try:
+        files = [(one.filename or "file", one.file) for one in form.getlist("files") if isinstance(one, UploadFile)]
+        return await threaded(_read, who, served, files)
+    finally:
+        await form.close()
+
+
+def _of_series(who: Caller, served: Served, wanted: MaskSeriesIn) -> list[tuple[str, Labelmap]]:
+    """Return what another file of the session's own study holds."""
+    study = who.state.catalogue.get(who.user, served.study_id)
+    series = Content.from_dict(study.content).get(wanted.series)
+    if series.dicom is not None:
+        raise ReadError("expected a mask file of the study, got a DICOM series")
+    path = Path(study.folder) / series.file if series.file else Path(study.folder)
+    return [(series.title.split(".")[0], read_masks_onto(path, served.session.volume)[0])]
 
 
 def _read(who: Caller, served: Served, files: Sequence[tuple[str, BinaryIO]]) -> list[tuple[str, Labelmap]]:
@@ -99,7 +128,7 @@ async def open_frame(
 ) -> Any:
     """Open another frame of a 4D image: its own session, found or made, with the same labels; ``carry``: and masks."""
     served = await live(who, session_id)
-    row = await threaded(who.state.sessions.row, who.user, session_id)
+    row = await threaded(who.state.sessions.stored.row, who.user, session_id)
     study = await threaded(who.state.catalogue.get, who.user, row.study_id, Role.EDITOR)
     series = Content.from_dict(study.content).get(row.series)
     if frame >= series.frames:
@@ -109,5 +138,5 @@ async def open_frame(
     if other.id != served.id and (carry or not other.shown.labels):
         labels = served.labelmap()
         await step(who, other.id, "carry", lambda session, _: carry_labels(labels, session, masks=carry))
-    there = await threaded(who.state.sessions.row, who.user, other.id)
+    there = await threaded(who.state.sessions.stored.row, who.user, other.id)
     return state_of(who, other, there, series.frames)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import math
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,12 +25,14 @@ from promptseg.app.service.work import ask, live, threaded
 from promptseg.app.store import Study
 from promptseg.app.studies.series import Content
 from promptseg.app.studies.sharing import Role
+from promptseg.errors import WriteError
 from promptseg.io.nifti_bytes import nifti_header
 from promptseg.session.session import Session
 
-__all__ = ["router"]
+__all__ = ["collection", "router"]
 
 router = APIRouter(prefix="/sessions/{session_id}", tags=["results"], responses=ERRORS)
+collection = APIRouter(prefix="/collection", tags=["results"], responses=ERRORS)
 NIFTI = "application/octet-stream"
 BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {NIFTI: {}}, "description": "NIfTI-1, uncompressed"}}
 EXPORTED: dict[str, Any] = {kind.partition(";")[0]: {} for kind in (ZIP, *(one.media_type for one in EXPORTS.values()))}
@@ -136,6 +141,21 @@ async def measurements(who: Who, session_id: str) -> Any:
         return await threaded(measured, served)
 
 
+async def _exported(
+    who: Caller, session_id: str, format: str, label: int | None = None, identity: bool = False
+) -> tuple[str, bytes, str]:
+    served = await live(who, session_id, Role.READER)
+    row = await threaded(who.state.sessions.stored.row, who.user, session_id)
+    study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
+    async with who.state.exports.of(who.user):
+        if reads_the_log(format):  # from a copy, beside everybody's clicks
+            served = served.beside(await ask(who, session_id, lambda session: session.twin()))
+        found = await threaded(export, served, row, study, format, label, identity=identity)
+    volume, action = served.session.volume, f"export {format}{' with identity' if identity else ''}"
+    await threaded(who.state.audit.note_now, who.user, action, volume.content_hash, session_id)
+    return found
+
+
 @router.get(
     "/export",
     response_class=FileResponse,
@@ -146,18 +166,35 @@ async def export_labels(
     session_id: str,
     format: Annotated[Literal[tuple(EXPORTS)], Query()],  # type: ignore[valid-type]  # a tuple of names, as Literal takes it
     label: Annotated[int | None, Query(ge=1, le=255)] = None,
+    identity: Annotated[bool, Query()] = False,
 ) -> Response:
-    """Take the labels away as a file."""
-    served = await live(who, session_id, Role.READER)
-    row = await threaded(who.state.sessions.stored.row, who.user, session_id)
-    study: Study = await threaded(who.state.catalogue.get, who.user, row.study_id)
-    async with who.state.exports.of(who.user):
-        if reads_the_log(format):  # from a copy, beside everybody's clicks
-            served = served.beside(await ask(who, session_id, lambda session: session.twin()))
-        name, content, kind = await threaded(export, served, row, study, format, label)
-    await threaded(
-        who.state.audit.note_now, who.user, f"export {format}", served.session.volume.content_hash, session_id
-    )
+    """Take the labels away as a file; with ``identity`` a DICOM object keeps the patient's name, id and dates."""
+    name, content, kind = await _exported(who, session_id, format, label, identity)
     digest = hashlib.sha256(content).hexdigest()
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-SHA256": digest}
     return Response(content, media_type=kind, headers=headers)
+
+
+@collection.get(
+    "",
+    response_class=FileResponse,
+    responses={200: {"content": {ZIP: {}}, "description": "A folder for each session"}},
+)
+async def export_many(
+    who: Who,
+    format: Annotated[Literal[tuple(EXPORTS)], Query()],  # type: ignore[valid-type]  # a tuple of names, as Literal takes it
+    state: Annotated[Literal["new", "work", "done", "rejected"], Query()] = "done",
+) -> Response:
+    """Take the labels of all your sessions of a state away, as one zip archive with a folder for each session."""
+    lines = await threaded(who.state.worklist.lines, who.user)
+    wanted = [line for line in lines if line["state"] == state and line["labels"]]
+    if not wanted:
+        raise WriteError(f"there is no session of state {state!r} with a label")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, line in enumerate(wanted, start=1):
+            name, content, _ = await _exported(who, line["id"], format)
+            archive.writestr(f"{number:03d}-{line['id'][:8]}/{name}", content)
+        archive.writestr("sessions.json", json.dumps(wanted, indent=1, ensure_ascii=False))
+    headers = {"Content-Disposition": f'attachment; filename="sessions-{state}.zip"'}
+    return Response(buffer.getvalue(), media_type=ZIP, headers=headers)

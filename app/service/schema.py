@@ -16,6 +16,7 @@ __all__ = [
     "JobOut",
     "LabelIn",
     "LabelPatch",
+    "MaskSeriesIn",
     "MergeIn",
     "ModelOut",
     "OverlapIn",
@@ -116,6 +117,12 @@ class FrameIn(Strict):
     """How another frame of a 4D image is opened; ``carry``: with this frame's masks."""
 
     carry: bool = False
+
+
+class MaskSeriesIn(Strict):
+    """Which file of the session's study is a mask."""
+
+    series: Id
 
 
 class RestoreIn(Strict):

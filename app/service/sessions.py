@@ -127,16 +127,13 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
     return await _state(who, served, row, series.frames)
 
 
-@router.patch("/{session_id}", response_model=SessionState)
+@router.patch("/{session_id}", response_model=SessionSummary)
 async def describe_session(who: Who, session_id: str, body: SessionPatch) -> Any:
-    """Give a session another title, state or note."""
-    served = await live(who, session_id)
-    changes = body.model_dump(exclude_none=True)
-    if changes:
-        await threaded(who.state.worklist.describe, who.user, session_id, **changes)
-    who.state.audit.note(who.user, "session described", served.session.volume.content_hash, session_id)
-    row, series = await threaded(origin_of, who, session_id)
-    return state_of(who, served, row, series.frames)
+    """Give a session another title, state or note; it need not be in memory."""
+    line = await threaded(who.state.worklist.describe, who.user, session_id, **body.model_dump(exclude_none=True))
+    study = await threaded(who.state.catalogue.get, who.user, line["study"])
+    who.state.audit.note(who.user, "session described", study.hash, session_id)
+    return line
 
 
 @router.delete("/{session_id}", status_code=204)

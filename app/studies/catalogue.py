@@ -20,7 +20,7 @@ from promptseg.app.studies.dicomweb import DicomWeb
 from promptseg.app.studies.quota import Quota
 from promptseg.app.studies.series import Content, describe
 from promptseg.app.studies.sharing import Role, Shares
-from promptseg.app.studies.uploads import Intake
+from promptseg.app.studies.uploads import Intake, may_be_image
 from promptseg.errors import ReadError
 from promptseg.example import example_path
 
@@ -169,7 +169,8 @@ class Catalogue:
         where = self._below_roots(path)
         if not where.is_dir():
             raise ReadError("there is no such folder below the folders that this server offers")
-        found = sorted(one for one in where.iterdir() if not one.name.startswith("."))
+        found = sorted(one for one in where.iterdir() if one.is_dir() or may_be_image(one.name))
+        found = [one for one in found if not one.name.startswith(".")]
         return [
             (one.name, f"{path.rstrip('/')}/{one.name}", "folder" if one.is_dir() else "file")
             for one in found[:MOST_LISTED]

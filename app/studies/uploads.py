@@ -20,7 +20,7 @@ from promptseg.errors import ReadError
 from promptseg.io.archive import ZIP, require_apart
 from promptseg.io.sniff import READABLE
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "may_be_image"]
 
 CHUNK = 1024**2
 HEADER_LIMIT = 256 * 1024  # of a text header that names another file
@@ -30,6 +30,7 @@ SUFFIXES = sorted(
     key=len,
     reverse=True,
 )
+IMAGES = (*READABLE.replace("/", " ").split(), ".ima", ".dicom", ".zip")  # DICOM files often end with numbers
 POINTER = re.compile(rb"(?im)^([ \t]*(?:ElementDataFile[ \t]*=|data[ \t]?file[ \t]*:)[ \t]*)([^\r\n]*)")
 MISSING = b"missing.raw"  # where a header points to a file that was not sent
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's transfer syntax whose data set is one deflate stream, PS3.5 A.5
@@ -178,6 +179,12 @@ class Intake:
         if new != raw[:end]:
             whole = path.read_bytes()
             path.write_bytes(new + whole[end:])
+
+
+def may_be_image(name: str) -> bool:
+    """Return False for a file whose name says that it is something else: README.md, table.csv."""
+    ending = Path(name).suffix[1:]
+    return name.lower().endswith(IMAGES) or not ending.isalpha()
 
 
 def _suffix(name: str) -> str:

@@ -19,8 +19,8 @@ LEFT = (Y - 35) ** 2 + (X - 25) ** 2 < 120
 RIGHT = (Y - 35) ** 2 + (X - 60) ** 2 < 120
 
 
-def opened():
-    return Session(volume_of(LEFT, RIGHT), OraclePredictor())
+def opened(**options):
+    return Session(volume_of(LEFT, RIGHT), OraclePredictor(), promptseg.EngineOptions(**options))
 
 
 def box_of(mask):
@@ -69,7 +69,7 @@ def test_the_labelmap_is_a_copy():
 
 
 def test_a_newer_label_takes_voxels_and_undo_gives_them_back():
-    session = opened()
+    session = opened(overlap="overwrite")
     session.add(promptseg.MaskPrompt(LEFT))
     session.new_label("thief")
     session.add(promptseg.Point(voxel=(12, 35, 25)))

@@ -1,6 +1,7 @@
 // What the program does with the server: the session it shows, jobs, review. Changes are in editing.js.
 
 import { isTemporary } from "./api.js";
+import { oddSlices } from "./doubt.js";
 import { anatomy, t } from "./i18n.js";
 import { Editing } from "./editing.js";
 import { startingWindow } from "./windows.js";
@@ -11,6 +12,9 @@ export class App extends Editing {
     this.review = null;
     this.job = null; // what changes the labels; clicks wait for it
     this.beside = null; // what runs while clicks go on
+    this.keepIdentity = false; // of the patient, in DICOM objects that are taken away
+    /** @type {Record<string, string>} */
+    this.about = {}; // what the image's DICOM files say of patient and study
     this.on("changed", () => this.reviewLater());
     this.on("grow", () => this.grow());
   }
@@ -194,7 +198,8 @@ export class App extends Editing {
       const [items, ...strips] = await Promise.all([this.api.get(`/sessions/${id}/review?label=${selected}`),
         ...planes.map((plane) => this.api.get(`/sessions/${id}/confidence?label=${selected}&plane=${plane}`))]);
       this.reviewAt = undefined;
-      this.review = { items, slices: Object.fromEntries(planes.map((plane, i) => [plane, strips[i]])) };
+      const anchors = (strips[0] ?? []).flatMap((v, z) => (v === 1 ? [z] : []));
+      this.review = { items, slices: Object.fromEntries(planes.map((plane, i) => [plane, strips[i]])), odd: oddSlices(this.planes, selected, anchors) };
       this.emit("review");
     } catch (error) {
       if (!isTemporary(error) && error.status !== 404) this.fail(error);

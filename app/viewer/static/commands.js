@@ -35,6 +35,8 @@ export function commandsOf(app, shell, actions) {
     ...["segment", "review", "measure", "automatic", "export"].map((id) => ({ id: `tab-${id}`, title: t("command.tab", { name: t(`tab.${id}`) }), run: () => shell.tabs.show(id), needsSession: true })),
     ...shell.windowBar.presets.map(({ id }, i) => ({ id: `window-${id}`, title: t("command.window", { name: t(`window.${id}`) }), run: () => shell.windowBar.choose(i), needsSession: true })),
     ...FORMATS.map((format) => ({ id: `export-${format}`, title: t("command.export", { name: `${t(`format.${format}`)} ${t(`format.${format}.note`)}` }), run: () => actions.download(format), needsSession: true })),
+    command("next-case", () => actions.nextCase()),
+    command("done", async () => { await actions.describe({ state: "done" }); await actions.nextCase(); }),
     command("masks-add", () => shell.root.querySelector("[data-key=add-masks]").click()),
     command("screenshot", () => actions.screenshot()),
     { id: "home", title: t("home"), run: () => actions.home() },

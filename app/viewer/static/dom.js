@@ -63,6 +63,8 @@ const ICONS = {
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   play: "M7 4l12 8-12 8z",
   pause: "M8 5v14M16 5v14",
+  expand: "M14 4h6v6M10 20H4v-6M20 4l-7 7M4 20l7-7",
+  next: "M6 5l8 7-8 7zM18 5v14",
   search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14ZM16 16l5 5",
   ruler: "M3 16L16 3l5 5L8 21zM7 12l2 2M10 9l3 3M13 6l2 2",
   angle: "M20 19H4L16 5M10 19a7 7 0 0 0-2-5",

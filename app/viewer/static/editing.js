@@ -224,6 +224,9 @@ export class Editing extends Looking {
     });
   }
 
+  /** Add the labels of another file of the same study. */
+  addMasksOf(series) { return this.change((at) => this.api.post(`${at}/masks`, { series })); }
+
   /** Add the labels of mask files, put onto the image's grid; `instead` opens the files as a study where they are none. */
   addMasks(files, instead) {
     return this.enqueue(async () => {

@@ -9,6 +9,7 @@ import { Planes } from "./planes.js";
 import { Shell } from "./shell.js";
 import { Start } from "./start.js";
 import { Volume3D } from "./volume3d.js";
+import { nextCase } from "./worklist.js";
 
 const BASE = new URL(".", import.meta.url).pathname.replace(/\/$/, "");
 const LANGUAGE = "promptseg.language", THEME = "promptseg.theme";
@@ -185,12 +186,27 @@ class Program {
           return error.choices.slice(0, MOST_CHOICES);
         }
       },
+      downloadAll: () => this.save("/collection?format=nii.gz&state=done", "sessions.zip"),
+      describe: async (changes) => {
+        const { session } = this.app;
+        try {
+          const { title, state, note } = await api.patch(`/sessions/${session.id}`, changes);
+          Object.assign(session, { title, state, note });
+        } catch (error) { this.app.fail(error); }
+        this.shell.showCase();
+      },
+      nextCase: async () => {
+        const next = await nextCase(api, this.app.session?.id).catch((error) => this.app.fail(error));
+        if (next) await this.openSession(next.id).catch((error) => this.app.fail(error));
+        else if (next === null) this.app.say(t("sessions.all_done"));
+      },
       openFiles: async (files) => { await this.home(); await this.startScreen.send(files); },
     };
   }
 
   async pull(model) {
-    const licence = t("model.licence", { title: model.title, licence: model.licence });
+    const size = model.size_bytes ? t("model.size", { size: `${Math.max(1, Math.round(model.size_bytes / 1e6))} MB` }) : "";
+    const licence = `${t("model.licence", { title: model.title, licence: model.licence })} ${size}`;
     const unchecked = model.unchecked.length > 0;
     const warning = unchecked ? { text: t("model.unchecked", { files: model.unchecked.join(", ") }), check: t("model.trust") } : null;
     if (!await this.confirm(licence, t("model.get"), warning)) return;
@@ -233,14 +249,22 @@ class Program {
     });
   }
 
+  /** A file of the session, named after study and labels: the server names no files after patients. */
   async download(format) {
     const { session } = this.app;
     if (!session) return;
+    const only = session.labels.length === 1 ? `_${session.labels[0].name}` : "";
+    const name = `${session.title.replace(/\.(nii|gz|dcm|nrrd|mha|zip|png|jpe?g|tiff?)\b/gi, "")}${only}`.replace(/[^\p{L}\p{N}_.-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "");
+    await this.save(`/sessions/${session.id}/export?format=${encodeURIComponent(format)}${this.app.keepIdentity ? "&identity=true" : ""}`, `${name}.${format}`, name);
+  }
+
+  /** Download a file; the server's name for it stands behind `before`. */
+  async save(path, plain, before = "") {
     this.app.say(t("export.working"));
     try {
-      const response = await this.api.fetch("GET", `/sessions/${session.id}/export?format=${encodeURIComponent(format)}`);
+      const response = await this.api.fetch("GET", path);
       const named = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
-      save(await response.blob(), named ?? `promptseg.${format}`);
+      save(await response.blob(), named ? [before, named].filter(Boolean).join("_") : plain);
     } catch (error) { this.app.fail(error); }
   }
 

@@ -54,6 +54,9 @@ export class Shell {
   topBar() {
     const { app, actions } = this;
     this.title = h("span", { class: "ps-title" });
+    this.caseState = h("select", { class: "ps-select ps-state", "aria-label": t("sessions.state"), dataset: { key: "case-state" }, onchange: () => actions.describe({ state: this.caseState.value }) },
+      ["new", "work", "done", "rejected"].map((state) => h("option", { value: state }, t(`state.${state}`))));
+    this.case = h("div", { class: "ps-case", hidden: true }, this.caseState, iconButton("next", t("sessions.next"), () => actions.nextCase(), { dataset: { key: "next-case" } }));
     this.windowBar = new WindowBar(app);
     this.device = h("span", { class: "ps-chip", title: t("device") });
     this.undoButton = iconButton("undo", `${t("undo")} (Ctrl+Z)`, () => app.undo(), { dataset: { key: "undo" } });
@@ -66,7 +69,7 @@ export class Shell {
       Object.entries(LANGUAGES).map(([id, name]) => h("option", { value: id, selected: id === language }, name)));
     return h("header", { class: "ps-top" },
       h("button", { type: "button", class: "ps-logo", title: t("home"), onclick: () => actions.home() }, mark(), h("span", {}, "promptseg")),
-      this.title, h("div", { class: "ps-spring" }), this.session, this.device, languages,
+      this.title, this.case, h("div", { class: "ps-spring" }), this.session, this.device, languages,
       this.themeButton = iconButton(otherTheme(), t("theme"), () => actions.toggleTheme(), { dataset: { key: "theme" } }),
       iconButton("search", `${t("palette")} (Ctrl+K)`, () => this.palette(), { dataset: { key: "palette" } }),
       iconButton("help", `${t("help")} (?)`, () => this.help(), { dataset: { key: "help" } }));
@@ -108,7 +111,7 @@ export class Shell {
     const surface = h("div", { class: "ps-surface", tabIndex: 0, role: "application", "aria-label": t(`view.${view}`), "aria-roledescription": t("view.role"), dataset: { view } });
     const title = h("span", { class: "ps-pane-title" }, t(`view.${view}`));
     const number = h("span", { class: "ps-pane-number" });
-    const expand = iconButton("one", t("layout.expand"), () => this.expand(view), { class: "ps-small" });
+    const expand = iconButton("expand", t("layout.expand"), () => this.expand(view), { class: "ps-small" });
     const element = h("section", { class: "ps-pane", "aria-label": t(`view.${view}`), dataset: { pane: view } },
       surface, h("div", { class: "ps-pane-head" }, h("span", { class: `ps-dot ps-${view}` }), title, number, h("span", { class: "ps-spring" }), expand), strip.element);
     surface.addEventListener("dblclick", () => this.app.tool === "move" && this.expand(view));
@@ -136,9 +139,17 @@ export class Shell {
       h("div", { class: "ps-pane-head" }, h("span", { class: "ps-dot ps-3d" }), h("span", { class: "ps-pane-title" }, t("view.3d")), h("span", { class: "ps-spring" }),
         this.masksOnly = iconButton("body", t("view.masks"), () => this.toggleBody(), { class: "ps-small", dataset: { key: "masks-only" }, "aria-pressed": String(this.app.settings.masksOnly) }),
         iconButton("fit", t("view.reset"), () => this.app.volume3d.planes && this.app.volume3d.reset(), { class: "ps-small" }),
-        iconButton("one", t("layout.expand"), () => this.expand("3d"), { class: "ps-small" })));
+        iconButton("expand", t("layout.expand"), () => this.expand("3d"), { class: "ps-small" })));
     this.panes["3d"] = { element, surface };
     return element;
+  }
+
+  showCase() {
+    const { session } = this.app;
+    this.title.textContent = session?.title ?? "";
+    this.title.title = session?.note ?? "";
+    this.case.hidden = !session;
+    if (session) this.caseState.value = session.state;
   }
 
   /** The 3D view with the body, or the masks alone. */
@@ -290,7 +301,7 @@ export class Shell {
     this.work.hidden = !state;
     this.screen.hidden = Boolean(state);
     this.session.hidden = !state;
-    this.title.textContent = state?.title ?? "";
+    this.showCase();
     if (!state) return;
     this.toasts.replaceChildren(); // what was said belongs to the study before
     this.showFindings(state.findings);
@@ -298,14 +309,14 @@ export class Shell {
     this.showSlices();
     this.showTool();
     const oblique = this.app.planes.frame.obliqueness;
-    for (const view of ORDER) this.panes[view].title.textContent = t(`view.${view}`) + (oblique > 1 && !this.app.flat2d ? ` · ${t("view.oblique", { degrees: Math.round(oblique) })}` : "");
+    for (const view of ORDER) this.panes[view].title.textContent = this.app.flat2d ? t("view.picture") : t(`view.${view}`) + (oblique > 1 && !this.app.flat2d ? ` · ${t("view.oblique", { degrees: Math.round(oblique) })}` : "");
   }
 
   showSlices() {
     const { planes } = this.app;
     for (const view of ORDER) {
       const { number, strip } = this.panes[view];
-      number.textContent = `${planes.crosshair[planes.frame.normal(view)] + 1} / ${planes.frame.count(view)}`;
+      number.textContent = planes.frame.count(view) < 2 ? "" : `${planes.crosshair[planes.frame.normal(view)] + 1} / ${planes.frame.count(view)}`;
       strip.show();
     }
   }

@@ -1,9 +1,11 @@
 // The first screen: open files or folders, the example, a folder on the server, sessions to go on with; series chooser.
 
-import { fill, h, icon, iconButton } from "./dom.js";
-import { language, t } from "./i18n.js";
+import { fill, h, icon } from "./dom.js";
+import { t } from "./i18n.js";
+import { Worklist } from "./worklist.js";
 
-const SEARCHED = 9; // from so many sessions on there is a field to search them
+const SEARCHED = 9; // from so many series on there is a field to search them
+const FEW_FILES = 3; // more DICOM files in a folder are one entry
 
 export class Start {
   constructor(screen, app, actions) {
@@ -22,9 +24,10 @@ export class Start {
       this.bar = h("div", { class: "ps-bar", role: "progressbar", "aria-label": t("progress"), "aria-valuemin": 0, "aria-valuemax": 100, hidden: true }, h("div", {})), this.status = h("p", { class: "ps-faint", "aria-live": "polite" }), this.problem);
     this.wireDrop();
     this.server = h("section", { class: "ps-box", hidden: true });
-    this.sessions = h("section", { class: "ps-box", hidden: true });
-    this.screen.replaceChildren(h("div", { class: "ps-start" }, this.drop, files, folder, this.server, this.sessions));
-    await Promise.allSettled([this.listSessions(), this.listServer("")]);
+    const sessions = new Worklist(this.app, this.actions, (error) => this.fail(error));
+    this.screen.replaceChildren(h("div", { class: "ps-start" }, this.drop, files, folder, sessions.element, this.server));
+    await Promise.allSettled([sessions.load(), this.listServer("")]);
+    this.drop.classList.toggle("ps-small-drop", sessions.lines.length > 0);
   }
 
   wireDrop() {
@@ -87,6 +90,8 @@ export class Start {
     try {
       await this.actions.newSession({ study: study.id, series: series.id, ...(frame === null ? {} : { frame }) }, (share) => this.progress(share, t("open.loading")));
       this.progress(null);
+      const masks = study.series.find((other) => other.labels && other.id !== series.id && String(other.shape) === String(series.shape));
+      if (masks) this.app.say(t("masks.offer", { name: masks.title }), "info", { text: t("masks.take"), run: () => this.app.addMasksOf(masks.id) });
     } catch (error) { this.fail(error); }
   }
 
@@ -94,36 +99,21 @@ export class Start {
     const dialog = h("dialog", { class: "ps-dialog ps-series", "aria-label": t("series.title") });
     const tile = (series) => h("button", { type: "button", class: "ps-tile", disabled: Boolean(series.error), onclick: () => { dialog.close(); this.open(study, series); } },
       series.error ? h("span", { class: "ps-tile-broken" }, icon("warning", 28)) : h("img", { src: this.app.api.url(`/studies/${study.id}/series/${encodeURIComponent(series.id)}/thumbnail.png`), alt: "", loading: "lazy" }),
-      h("strong", {}, series.title || series.id), h("span", { class: "ps-faint" }, series.error || describe(series)));
+      h("strong", {}, series.title || series.id), h("span", { class: "ps-faint" }, series.error || describe(series)), series.labels ? h("span", { class: "ps-chip" }, t("series.labels")) : null);
+    const tiles = h("div", { class: "ps-tiles" });
+    const search = h("input", { type: "search", class: "ps-input ps-search", placeholder: t("series.search"), "aria-label": t("series.search"), hidden: study.series.length < SEARCHED, oninput: () => show() });
+    const show = () => {
+      const words = search.value.toLowerCase().split(/\s+/);
+      const text = (series) => `${series.title} ${describe(series)}`.toLowerCase();
+      tiles.replaceChildren(...study.series.filter((series) => words.every((word) => text(series).includes(word))).sort((a, b) => Number(a.labels) - Number(b.labels)).map(tile));
+    };
+    show();
     fill(dialog, h("h2", {}, t("series.title")), h("p", { class: "ps-faint" }, t("series.count", { count: study.series.length })),
       study.findings.filter((f) => f.severity !== "info").slice(0, 3).map((f) => h("p", { class: `ps-note ps-${f.severity}` }, icon("warning", 16), f.sentence)),
-      h("div", { class: "ps-tiles" }, study.series.map(tile)), h("button", { type: "button", class: "ps-button", onclick: () => dialog.close() }, t("cancel")));
+      search, tiles, h("button", { type: "button", class: "ps-button", onclick: () => dialog.close() }, t("cancel")));
     dialog.addEventListener("close", () => dialog.remove());
     this.screen.append(dialog);
     dialog.showModal();
-  }
-
-  async listSessions() {
-    const found = await this.app.api.get("/sessions");
-    this.sessions.hidden = !found.length;
-    const line = (session) => h("li", {}, h("button", { type: "button", class: "ps-row", dataset: { session: session.id }, onclick: () => this.actions.openSession(session.id).catch((e) => this.fail(e)) },
-      h("strong", {}, session.title || t("untitled")), h("span", { class: "ps-faint" }, [session.model, when(session.changed_at ?? session.created)].join(" · "))),
-    iconButton("trash", t("session.delete", { title: session.title }), () => this.remove(session), { class: "ps-small" }));
-    const list = h("ul", { class: "ps-list ps-sessions" });
-    const search = h("input", { type: "search", class: "ps-input ps-search", placeholder: t("sessions.search"), "aria-label": t("sessions.search"), hidden: found.length < SEARCHED, oninput: () => show() });
-    const show = () => {
-      const words = search.value.toLowerCase().split(/\s+/);
-      list.replaceChildren(...found.filter(({ title, model }) => words.every((word) => `${title} ${model}`.toLowerCase().includes(word))).map(line));
-    };
-    show();
-    this.sessions.replaceChildren(h("h2", {}, t("sessions")), search, list);
-  }
-
-  /** Delete a session with its masks, if the person really means it. */
-  async remove(session) {
-    if (!await this.actions.confirm(t("session.delete.sure", { title: session.title || t("untitled") }), t("session.delete.yes"))) return;
-    await this.app.api.delete(`/sessions/${session.id}`).catch((e) => this.fail(e));
-    await this.listSessions();
   }
 
   async listServer(path) {
@@ -133,18 +123,20 @@ export class Start {
     const up = path && path !== this.onlyRoot ? path.split("/").slice(0, -1).join("/") : null;
     const entry = (item) => h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => (item.kind === "folder" ? this.listServer(item.path) : this.openStudy({ path: item.path })) }, icon(item.kind === "folder" ? "open" : "one", 15), h("span", {}, item.name)),
       item.kind === "folder" ? h("button", { type: "button", class: "ps-button", onclick: () => this.openStudy({ path: item.path }) }, t("open.this")) : null);
+    const slices = found.filter(({ kind, name }) => kind === "file" && /\.(dcm|ima|dicom)$|^[^.]*$|\.\d+$/i.test(name));
+    const shown = path && slices.length > FEW_FILES ? found.filter((item) => !slices.includes(item)) : found;
+    const whole = shown === found ? null : h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => this.openStudy({ path }) }, icon("frames", 15), h("span", {}, t("open.slices", { count: slices.length }))));
     this.server.hidden = false;
-    this.server.replaceChildren(h("h2", {}, t("open.server")), h("ul", { class: "ps-list ps-server" }, up === null ? null : h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => this.listServer(up) }, "↑ ..")), found.slice(0, 500).map(entry)));
+    this.server.replaceChildren(h("h2", {}, t("open.server")), h("ul", { class: "ps-list ps-server" }, up === null ? null : h("li", {}, h("button", { type: "button", class: "ps-row", onclick: () => this.listServer(up) }, "↑ ..")), whole, shown.slice(0, 500).map(entry)));
   }
 }
 
 function describe(series) {
   const [z, y, x] = series.shape ?? [];
-  return [series.modality, series.shape ? `${x} × ${y} × ${z}` : "", series.frames > 1 ? t("frames", { count: series.frames }) : ""].filter(Boolean).join(" · ");
+  return [series.modality, series.shape ? `${x} × ${y} × ${z}` : "", series.spacing_mm && z > 1 ? `${Number(series.spacing_mm[2].toFixed(2))} mm` : "", series.frames > 1 ? t("frames", { count: series.frames }) : ""].filter(Boolean).join(" · ");
 }
 
 const gib = (bytes) => (bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`);
-const when = (seconds) => new Date(typeof seconds === "number" ? seconds * 1000 : seconds).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 
 /** All files below dropped folders, with their relative paths. */
 async function walk(entries) {

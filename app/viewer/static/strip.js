@@ -1,7 +1,10 @@
-// A pane's slice slider with the label's confidence along it: grey where there is no mask, amber to green where there is.
+// A pane's slice slider with the label's confidence along it: grey where there is no mask, green where there is, amber where it is doubtful.
 
 import { h } from "./dom.js";
+import { isDoubtful, usual } from "./doubt.js";
 import { t } from "./i18n.js";
+
+export const DOUBT = "#ffb547", SURE = "#4f9d78"; // apart by lightness too, for colour-blind eyes
 
 export class SliceStrip {
   constructor(app, view) {
@@ -36,8 +39,10 @@ export class SliceStrip {
     const count = app.planes.frame.count(view);
     const plane = app.planes.frame.plane(view);
     const each = width / count;
+    const typical = usual(app.review?.slices?.[plane] ?? []);
     for (const [index, value] of confidences(app.review, plane, count)) {
-      context.fillStyle = colour(value);
+      const doubt = isDoubtful(value, typical) || (plane === "axial" && app.review.odd.has(index));
+      context.fillStyle = doubt ? DOUBT : SURE;
       context.fillRect(index * each, 1, Math.max(1, each), 4);
     }
     context.fillStyle = "#ffffff";
@@ -49,10 +54,4 @@ export class SliceStrip {
 /** [index, 0..1] of every slice about which something is known. */
 function confidences(review, plane, count) {
   return (review?.slices?.[plane] ?? []).map((v, i) => [i, v]).filter(([i, v]) => v !== null && i < count);
-}
-
-/** Amber for doubt, green for confidence; both stay apart for colour-blind eyes by their lightness. */
-export function colour(value) {
-  const hue = 30 + 110 * value;
-  return `hsl(${hue} ${85 - 20 * value}% ${62 - 14 * value}%)`;
 }

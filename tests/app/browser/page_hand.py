@@ -138,7 +138,7 @@ class Hand:
     # --- prompts ------------------------------------------------------------------------------------------------
 
     def grows_by_itself(self, on: bool) -> None:
-        self.page.set_checked(".ps-check input", on)
+        self.page.set_checked("[data-key=auto-grow]", on)
 
     def show(self, voxel: tuple[int, int, int]) -> None:
         """Move the slice sliders so that a voxel's three planes are shown."""

@@ -70,10 +70,10 @@ def test_deleting_a_session_asks(page: Any) -> None:
     session = hand.state("session.id")
     page.click(".ps-logo")
     row = page.locator(f"li:has([data-session='{session}'])")
-    row.locator(".ps-icon").click()
+    row.locator("[data-remove]").click()
     page.click("dialog [data-choice='']")
     assert row.count() == 1
-    row.locator(".ps-icon").click()
+    row.locator("[data-remove]").click()
     page.click("dialog [data-choice='yes']")
     row.wait_for(state="detached")
 

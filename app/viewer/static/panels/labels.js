@@ -22,7 +22,7 @@ export function labelsPanel(app, actions) {
   const masks = h("input", { type: "file", multiple: true, hidden: true, "aria-hidden": "true", tabIndex: -1, dataset: { input: "masks" }, onchange: () => { send([...masks.files]); masks.value = ""; } });
   const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: app.settings.fill, "aria-label": t("labels.opacity"), oninput: (e) => { app.set("fill", Number(e.target.value)); app.redraw(); } });
   const prompts = h("ul", { class: "ps-list ps-prompts", "aria-label": t("prompts") });
-  const auto = h("input", { type: "checkbox", checked: app.settings.autoGrow, onchange: (e) => app.set("autoGrow", e.target.checked) });
+  const auto = h("input", { type: "checkbox", dataset: { key: "auto-grow" }, checked: app.settings.autoGrow, onchange: (e) => app.set("autoGrow", e.target.checked) });
   const range = h("p", { class: "ps-hint", hidden: true });
   app.on("range", () => {
     const [[plane, ends] = ["", {}]] = Object.entries(app.range);
