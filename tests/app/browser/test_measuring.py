@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from page_hand import Hand
+from page_hand import Hand, ready
 
 MIDDLE = (26, 52, 54)
 SPACING = (2.0, 2.0, 4.8)  # x, y, z of the example
@@ -68,6 +68,7 @@ def test_a_radiologist_looks_and_measures(page: Any) -> None:
     page.keyboard.press("Enter")
     assert hand.state("planes.window") == {"low": -1350, "high": 150}
     page.reload()
+    ready(page)
     hand.opened()
     assert hand.state("rulers.items.length") == 3
 
