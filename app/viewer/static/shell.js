@@ -149,7 +149,7 @@ export class Shell {
     this.title.textContent = session?.title ?? "";
     this.title.title = session?.note ?? "";
     this.case.hidden = !session;
-    if (session) this.caseState.value = session.state;
+    if (session) this.caseState.value = session.state === "new" && session.labels.length ? "work" : session.state;
   }
 
   /** The 3D view with the body, or the masks alone. */
@@ -285,7 +285,9 @@ export class Shell {
     app.on("slice", () => this.showSlices());
     app.on("review", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
     app.on("prompts", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
-    app.on("labels", () => { app.followPointer(); this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
+    app.on("labels", () => {
+      this.showCase();
+      app.followPointer(); this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
     app.on("session", (state) => this.showSession(state));
     this.stage.addEventListener("dragover", (event) => event.preventDefault());
     this.stage.addEventListener("drop", (event) => {

@@ -7,7 +7,7 @@ import { isSoftware } from "./planes.js";
 const LARGEST = { graphics: 160, software: 72 }; // voxels along the longest axis
 const IDLE_MS = 250;
 const GOOD_MS = 60; // a picture that takes longer is drawn coarser next time
-const BODY = 0.5; // opacity of the picture behind the masks
+const BODY = 0.8; // opacity of the picture behind the masks
 const COARSEST = 0.3;
 
 export class Volume3D {
