@@ -287,7 +287,10 @@ export class Shell {
     app.on("prompts", () => ORDER.forEach((view) => this.panes[view].strip.draw()));
     app.on("labels", () => {
       this.showCase();
-      app.followPointer(); this.undoButton.disabled = !app.session?.can_undo; this.redoButton.disabled = !app.session?.can_redo; });
+      app.followPointer();
+      this.undoButton.disabled = !app.session?.can_undo;
+      this.redoButton.disabled = !app.session?.can_redo;
+    });
     app.on("session", (state) => this.showSession(state));
     this.stage.addEventListener("dragover", (event) => event.preventDefault());
     this.stage.addEventListener("drop", (event) => {
