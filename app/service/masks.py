@@ -19,7 +19,7 @@ from promptseg.app.errors import UnreadableBodyError
 from promptseg.app.live.queueing import Turn
 from promptseg.app.live.served import Served
 from promptseg.app.service.schema import Delta, FrameIn, MaskSeriesIn, SessionState
-from promptseg.app.service.sessions import state_of
+from promptseg.app.service.sessions import state_answer
 from promptseg.app.service.studies import UPLOAD
 from promptseg.app.service.work import live, step, threaded
 from promptseg.app.studies.series import Content
@@ -139,4 +139,4 @@ async def open_frame(
         labels = served.labelmap()
         await step(who, other.id, "carry", lambda session, _: carry_labels(labels, session, masks=carry))
     there = await threaded(who.state.sessions.stored.row, who.user, other.id)
-    return state_of(who, other, there, series.frames)
+    return await state_answer(who, other, there, series.frames)

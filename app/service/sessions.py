@@ -43,7 +43,7 @@ from promptseg.session.session import Session
 from promptseg.volume import Labelmap
 from promptseg.volume.label_voxels import Changed, bounds
 
-__all__ = ["router"]
+__all__ = ["router", "state_answer"]
 
 MOST_PAINTED = 8_000_000  # brushed voxels of one stroke, each place counted: about 200 MB while it is worked out
 router = APIRouter(prefix="/sessions", tags=["sessions"], responses=ERRORS)
@@ -78,7 +78,7 @@ def state_of(who: Caller, served: Served, row: SessionRow, frames: int) -> dict[
     }
 
 
-async def _state(who: Caller, served: Served, row: SessionRow, frames: int, status: int = 200) -> Response:
+async def state_answer(who: Caller, served: Served, row: SessionRow, frames: int, status: int = 200) -> Response:
     """Answer with a session; its prompts may be strokes of megabytes, so not in the event loop."""
     text = await threaded(served.shown.to_json, state_of(who, served, row, frames))
     return Response(text, status, media_type="application/json")
@@ -99,7 +99,7 @@ async def open_session(who: Who, wanted: SessionIn) -> Any:
     served = await threaded(who.state.sessions.open, who.user, study, series, wanted.frame, wanted.model)
     who.state.audit.note(who.user, "session opened", served.session.volume.content_hash, served.id)
     row = await threaded(who.state.sessions.stored.row, who.user, served.id)
-    return await _state(who, served, row, series.frames, 201)
+    return await state_answer(who, served, row, series.frames, 201)
 
 
 @router.get("", response_model=list[SessionSummary])
@@ -115,7 +115,7 @@ async def get_session(who: Who, session_id: str) -> Any:
     served = await live(who, session_id, Role.READER)
     who.state.audit.note(who.user, "session read", served.session.volume.content_hash, session_id)
     row, series = await threaded(origin_of, who, session_id)
-    return await _state(who, served, row, series.frames)
+    return await state_answer(who, served, row, series.frames)
 
 
 @router.post("/{session_id}/restore", response_model=SessionState)
@@ -124,7 +124,7 @@ async def restore_session(who: Who, session_id: str, body: RestoreIn) -> Any:
     served = await threaded(who.state.sessions.get, who.user, session_id, changed=body.how)
     row, series = await threaded(origin_of, who, session_id)
     who.state.audit.note(who.user, f"restored {body.how}", served.session.volume.content_hash, session_id)
-    return await _state(who, served, row, series.frames)
+    return await state_answer(who, served, row, series.frames)
 
 
 @router.patch("/{session_id}", response_model=SessionSummary)
