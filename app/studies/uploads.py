@@ -17,7 +17,7 @@ from typing import IO, BinaryIO
 from promptseg.app.errors import UploadTooLargeError
 from promptseg.app.settings import Limits
 from promptseg.errors import ReadError
-from promptseg.io.archive import ZIP, require_apart
+from promptseg.io.archive import ZIP, is_archive, require_apart
 from promptseg.io.sniff import READABLE
 
 __all__ = ["Intake", "may_be_image"]
@@ -86,7 +86,8 @@ class Intake:
             if head.startswith(b"NRRD") or b"ElementDataFile" in head or b"NDims" in head:
                 self._repoint(path, name)
 
-    def _store(self, name: str, file: IO[bytes], most: int) -> None:
+    def _store(self, name: str, file: IO[bytes], most: int) -> str:
+        """Store a file; return its name below the folder."""
         if len(self.names) >= self._limits.upload_files:
             limit = self._limits.upload_files
             raise UploadTooLargeError(f"expected at most {limit} files at once, got more", limit=limit)
@@ -110,6 +111,7 @@ class Intake:
         self.bytes += size
         self.names[stored] = name
         self._digests.append(digest.digest())
+        return stored
 
     def _unpack(self, name: str, file: BinaryIO) -> None:
         try:
@@ -133,7 +135,9 @@ class Intake:
                 for entry in entries:
                     most = int(max(entry.compress_size, 1024) * self._limits.archive_ratio)
                     with archive.open(entry) as inside:
-                        self._store(entry.filename, inside, most)
+                        stored = self._store(entry.filename, inside, most)
+                    if is_archive(self._folder / stored):  # a reader would take it apart, past every limit here
+                        raise ReadError("the archive holds another archive; unpack it first")
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as exc:
             raise ReadError("the archive is damaged, encrypted, or packed in a way not known here") from exc
 
