@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from promptseg.errors import PromptError
 from promptseg.models.families.builtin.session import open_network, open_on_openvino
-from promptseg.models.families.builtin.volume_views import draw_view, emboldened, prompted_axis, to_view
+from promptseg.models.families.builtin.volume_views import draw_view, emboldened, prompted_axis, to_view, with_previous
 from promptseg.models.runtime import Device
 from promptseg.models.volume_predictor import View, ViewAnswer
 
@@ -39,7 +39,7 @@ a little too well of answers to what it was not trained with."""
 
 
 class BuiltinVolumePredictor:
-    """The 3D network trained on painted scenes: one pass a view, three for a correction that it is not sure of."""
+    """The 3D network trained on painted scenes: one pass a view, up to four for a correction that it doubts."""
 
     def __init__(
         self,
@@ -88,7 +88,8 @@ class BuiltinVolumePredictor:
     def predict(self, views: Sequence[View]) -> tuple[ViewAnswer, ...]:
         """Answer a batch of views; see the contract in ``promptseg.models.volume_predictor``.
 
-        A correction that the network itself thinks little of is asked for again, with more made of the clicks.
+        A correction that the network itself thinks little of is asked for again, with more made of the clicks; where
+        that is clearly better, it is what the network then corrects.
 
         Raises:
             PromptError: an edge of a view is no multiple of 16.
@@ -101,10 +102,13 @@ class BuiltinVolumePredictor:
         found = self._run(drawn)
         doubted = [n for n, view in enumerate(views) if found[n].score < SURE and _corrects(view)]
         bolder = [self._run([emboldened(drawn[n], reach, previous) for n in doubted]) for reach, previous in BOLDER]
+        taken = {}
         for n, *others in zip(doubted, *bolder, strict=True):
             best = max(others, key=lambda other: other.score)
             if best.score > found[n].score + LEAST_GAIN:
-                found[n] = best
+                taken[n] = with_previous(drawn[n], best.probability)
+        for n, once_more in zip(taken, self._run(list(taken.values())), strict=True):
+            found[n] = once_more
         return tuple(
             ViewAnswer(np.ascontiguousarray(to_view(one.logits, axis), np.float32), one.score)
             for one, axis in zip(found, axes, strict=True)

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from promptseg.models.volume_predictor import AxisRange, KnownSlice, SliceBox, View, ViewPrompts
 
-__all__ = ["CHANNELS", "CLICK_REACH", "draw_view", "emboldened", "prompted_axis", "to_network", "to_view"]
+__all__ = [
+    "CHANNELS",
+    "CLICK_REACH",
+    "draw_view",
+    "emboldened",
+    "prompted_axis",
+    "to_network",
+    "to_view",
+    "with_previous",
+]
 
 T = TypeVar("T", bound=np.generic)
 FloatArray = NDArray[np.float32]
@@ -91,6 +100,13 @@ def emboldened(maps: FloatArray, reach: float, previous: bool) -> FloatArray:
     np.power(out[clicks], np.float32(CLICK_REACH / reach), out=out[clicks])
     if not previous:
         out[CHANNELS.index("previous")] = 0
+    return out
+
+
+def with_previous(maps: FloatArray, previous: FloatArray) -> FloatArray:
+    """Return a drawn view with another earlier answer: float32 probabilities on the turned view's grid."""
+    out = maps.copy()
+    out[CHANNELS.index("previous")] = _previous_map(previous)
     return out
 
 

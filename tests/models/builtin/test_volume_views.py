@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from promptseg.models.families.builtin.volume_views import CHANNELS, draw_view
+from promptseg.models.families.builtin.volume_views import CHANNELS, draw_view, emboldened, with_previous
 from promptseg.models.volume_predictor import AxisRange, KnownSlice, SliceBox, View, ViewPrompts
 
 
@@ -42,3 +42,23 @@ def test_a_box_and_a_range_thinner_than_a_voxel_are_still_seen():
     maps = dict(zip(CHANNELS, draw_view(View(np.zeros((16, 16, 16), np.float32), prompts), 0), strict=True))
     assert np.array_equal(np.argwhere(maps["box"]), [(3, 5, 7), (3, 5, 8)])
     assert np.array_equal(np.flatnonzero(maps["range"][:, 0, 0] == 1), [3])
+
+
+def test_an_emboldened_view_lets_clicks_reach_farther_and_may_hide_the_earlier_answer():
+    prompts = ViewPrompts(np.array([(3, 20, 11), (8, 2, 40)], np.float32), np.array([True, False]))
+    shape = (16, 32, 48)
+    maps = draw_view(View(np.random.default_rng(4).random(shape).astype(np.float32), prompts, np.full(shape, 0.75)), 0)
+    kept = maps.copy()
+    for previous in (True, False):
+        bold = dict(zip(CHANNELS, emboldened(maps, 12.0, previous), strict=True))
+        for click, name in (((3, 20, 11), "positive"), ((8, 2, 40), "negative")):
+            at = np.mgrid[:16, :32, :48] - np.reshape(click, (3, 1, 1, 1))
+            np.testing.assert_allclose(bold[name], np.exp(-np.sqrt((at**2).sum(0)) / 12), rtol=1e-4)
+        assert np.unique(bold["previous"]) == (0.5 if previous else 0)
+        assert all(
+            np.array_equal(bold[name], kept[CHANNELS.index(name)]) for name in ("image", "box", "range", "known")
+        )
+    other = dict(zip(CHANNELS, with_previous(maps, np.full(shape, 0.1, np.float32)), strict=True))
+    np.testing.assert_allclose(other["previous"], -0.8, rtol=1e-6)
+    assert np.array_equal(other["positive"], kept[CHANNELS.index("positive")])
+    assert np.array_equal(maps, kept)

@@ -12,38 +12,45 @@ from promptseg.models.volume_predictor import View, ViewPrompts
 SHAPE = (16, 48, 32)
 POSITIVE, PREVIOUS = CHANNELS.index("positive"), CHANNELS.index("previous")
 CLICK = ViewPrompts(np.array([(5, 20, 9)], np.float32), np.array([True]))
+BESIDE = (POSITIVE, 5, 20, 14)  # five voxels from the click: exp(-1) of the network's own reach
 EARLIER = np.full(SHAPE, 0.8, np.float32)
+LOGITS = {"plain": 1.0, "far": 2.0, "afresh": 3.0}
 
 
 class Scripted:
-    """A network that tells in its logits how it was asked, and thinks of it as it is told to."""
+    """A network that tells in its logits how it was asked, and thinks of it as it is told to.
 
-    def __init__(self, plain: float, far: float, afresh: float) -> None:
-        self.scores, self.asked = {"plain": plain, "far": far, "afresh": afresh}, []
+    Asked with what one of its own answers was as the earlier one, it says that one, and a half.
+    """
+
+    def __init__(self, scores: dict[str, float]) -> None:
+        self.scores, self.asked = scores, []
 
     def __call__(self, maps):
-        kinds = [self._kind(one) for one in maps]
-        self.asked += kinds
-        logits = np.stack(
-            [np.full((1, *one.shape[1:]), len(kind), np.float32) for kind, one in zip(kinds, maps, strict=True)]
-        )
-        return [logits, np.array([self.scores[kind] for kind in kinds], np.float32)]
+        logits, scores = zip(*(self._answer(one) for one in maps), strict=True)
+        filled = [np.full((1, *SHAPE), value, np.float32) for value in logits]
+        return [np.stack(filled), np.array(scores, np.float32)]
 
-    @staticmethod
-    def _kind(maps):
-        if not maps[PREVIOUS].any():
-            return "afresh" if maps[POSITIVE, 5, 20, 14] > 0.5 else "plain"
-        return "far" if maps[POSITIVE, 5, 20, 14] > 0.6 else "plain"
+    def _answer(self, maps):
+        earlier, reaches_far = float(maps[PREVIOUS, 0, 0, 0]), bool(maps[BESIDE] > 0.5)
+        if earlier in (0.0, pytest.approx(0.6)):
+            kind = "plain" if not reaches_far else "far" if earlier else "afresh"
+            self.asked.append(kind)
+            return LOGITS[kind], self.scores[kind]
+        assert not reaches_far
+        self.asked.append("again")
+        return np.log((1 + earlier) / (1 - earlier)) + 0.5, 0.97
 
 
 @pytest.fixture
 def ask(monkeypatch):
+    """Ask views of a scripted network; return by view (logit, score), and how it was asked."""
+
     def asked(plain, far, afresh, *views):
-        script = Scripted(plain, far, afresh)
+        script = Scripted({"plain": plain, "far": far, "afresh": afresh})
         monkeypatch.setattr(volume, "open_network", lambda *_: Network(script, "none", "scripted"))
         answers = volume.BuiltinVolumePredictor(BUILTIN_3D_ONNX).predict(views)
-        kind = {len(name): name for name in script.scores}
-        return [(kind[int(a.logits[0, 0, 0])], round(a.score, 3)) for a in answers], script.asked
+        return [(pytest.approx(a.logits[2, 3, 4], abs=1e-3), pytest.approx(a.score)) for a in answers], script.asked
 
     return asked
 
@@ -52,25 +59,25 @@ def correction(prompts=CLICK, previous=EARLIER):
     return View(np.random.default_rng(2).random(SHAPE).astype(np.float32), prompts, previous)
 
 
-@pytest.mark.parametrize(
-    ("plain", "far", "afresh", "taken"),
-    [(0.5, 0.7, 0.6, "far"), (0.5, 0.6, 0.7, "afresh"), (0.5, 0.54, 0.3, "plain"), (0.5, 0.2, 0.56, "afresh")],
-)
-def test_a_doubted_correction_gives_way_to_a_bolder_one_that_is_clearly_better(ask, plain, far, afresh, taken):
-    ((kind, score),), passes = ask(plain, far, afresh, correction())
-    assert (kind, score) == (taken, {"plain": plain, "far": far, "afresh": afresh}[taken])
-    assert sorted(passes) == ["afresh", "far", "plain"]
+@pytest.mark.parametrize(("far", "afresh", "taken"), [(0.7, 0.6, "far"), (0.6, 0.7, "afresh"), (0.2, 0.56, "afresh")])
+def test_where_bolder_is_clearly_better_the_network_goes_on_from_there(ask, far, afresh, taken):
+    answers, passes = ask(0.5, far, afresh, correction())
+    assert answers == [(LOGITS[taken] + 0.5, 0.97)]
+    assert passes == ["plain", "far", "afresh", "again"]
+
+
+def test_where_it_is_hardly_better_the_first_answer_stands(ask):
+    assert ask(0.5, 0.54, 0.3, correction()) == ([(LOGITS["plain"], 0.5)], ["plain", "far", "afresh"])
 
 
 def test_what_the_network_is_sure_of_and_what_corrects_nothing_is_asked_once(ask):
+    assert ask(0.95, 1, 1, correction()) == ([(LOGITS["plain"], 0.95)], ["plain"])
     box_alone, first_click = correction(ViewPrompts()), correction(previous=None)
-    assert ask(0.95, 1, 1, correction()) == ([("plain", 0.95)], ["plain"])
-    kinds, passes = ask(0.3, 1, 1, box_alone, first_click)
-    assert [kind for kind, _ in kinds] == passes == ["plain", "plain"]
+    assert ask(0.3, 1, 1, box_alone, first_click) == ([(LOGITS["plain"], 0.3)] * 2, ["plain"] * 2)
 
 
 def test_each_view_of_a_batch_gets_its_own_answer(ask):
     strokes = np.zeros(SHAPE, np.int8)
     strokes[5, 20, 9] = 1
-    kinds, _ = ask(0.5, 0.8, 0.6, correction(ViewPrompts()), correction(), correction(ViewPrompts(scribble=strokes)))
-    assert [kind for kind, _ in kinds] == ["plain", "far", "far"]
+    answers, _ = ask(0.5, 0.8, 0.6, correction(ViewPrompts()), correction(), correction(ViewPrompts(scribble=strokes)))
+    assert answers == [(LOGITS["plain"], 0.5), (LOGITS["far"] + 0.5, 0.97), (LOGITS["far"] + 0.5, 0.97)]
