@@ -243,6 +243,17 @@ export class Editing extends Looking {
     });
   }
 
+  /** Add labels [name, colour] that are not there yet; the first one is selected. */
+  async addLabels(labels) {
+    const named = (name) => this.session.labels.find((label) => label.name === name);
+    for (const [name, colour] of labels) {
+      if (named(name)) continue;
+      if (!await this.newLabel(name)) return;
+      await this.patchLabel(this.session.selected, { colour });
+    }
+    this.select(named(labels[0][0]).value);
+  }
+
   newLabel(name) { return this.change((at) => this.api.post(`${at}/labels`, name ? { name } : {})); }
   patchLabel(value, body) {
     const done = this.change((at) => this.api.patch(`${at}/labels/${value}`, body));

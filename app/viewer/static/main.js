@@ -2,6 +2,7 @@
 
 import { Api, isTemporary } from "./api.js";
 import { App } from "./app.js";
+import { askFor } from "./ask.js";
 import { h, icon } from "./dom.js";
 import { LANGUAGES, language, loadLanguage, t } from "./i18n.js";
 import { Keys } from "./keys.js";
@@ -154,6 +155,7 @@ class Program {
       config: () => this.configuration,
       home: () => this.home(),
       confirm: (text, yes) => this.confirm(text, yes),
+      ask: (text) => askFor(this.root, text),
       focusPicture: () => this.shell.focusPicture(),
       openSession: (id) => this.openSession(id),
       newSession: async (body, onProgress) => {

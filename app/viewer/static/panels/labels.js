@@ -3,6 +3,7 @@
 import { fill, h, icon, iconButton, isTyping, replaceKeepingFocus } from "../dom.js";
 import { anatomy, t } from "../i18n.js";
 import { brushPanel } from "./brush.js";
+import { setsMenu } from "./sets.js";
 import { editButtons } from "./edits.js";
 
 const KIND_ICONS = { point: "positive", box: "box", scribble: "scribble", lasso: "lasso", mask: "paint" };
@@ -59,7 +60,7 @@ export function labelsPanel(app, actions) {
   const promptsHead = h("h2", { class: "ps-head" }, t("prompts"));
   for (const event of ["labels", "prompts", "session", "job"]) app.on(event, draw);
   return [
-    h("h2", { class: "ps-head" }, t("labels"), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), opacity)),
+    h("h2", { class: "ps-head" }, t("labels"), setsMenu(app, actions.ask), h("label", { class: "ps-opacity", title: t("labels.opacity") }, icon("eye", 14), opacity)),
     hint, list, overlap,
     h("div", { class: "ps-add" }, name, iconButton("plus", t("label.add"), add, { class: "ps-filled", dataset: { key: "add-label" } }),
       iconButton("upload", t("masks.add"), () => masks.click(), { class: "ps-filled", dataset: { key: "add-masks" } }), masks), anatomyList(actions),
