@@ -157,7 +157,7 @@ class Program {
       confirm: (text, yes) => this.confirm(text, yes),
       ask: (text) => askFor(this.root, text),
       focusPicture: () => this.shell.focusPicture(),
-      openSession: (id) => this.openSession(id),
+      openSession: (id, onProgress) => this.openSession(id, onProgress),
       newSession: async (body, onProgress) => {
         const state = await api.post("/sessions", body);
         await this.openSession(state.id, onProgress);

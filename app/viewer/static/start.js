@@ -24,7 +24,7 @@ export class Start {
       this.bar = h("div", { class: "ps-bar", role: "progressbar", "aria-label": t("progress"), "aria-valuemin": 0, "aria-valuemax": 100, hidden: true }, h("div", {})), this.status = h("p", { class: "ps-faint", "aria-live": "polite" }), this.problem);
     this.wireDrop();
     this.server = h("section", { class: "ps-box", hidden: true });
-    const sessions = new Worklist(this.app, this.actions, (error) => this.fail(error));
+    const sessions = new Worklist(this.app, this.actions, this);
     this.screen.replaceChildren(h("div", { class: "ps-start" }, this.drop, files, folder, sessions.element, this.server));
     await Promise.allSettled([sessions.load(), this.listServer("")]);
     this.drop.classList.toggle("ps-small-drop", sessions.lines.length > 0);

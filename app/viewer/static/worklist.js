@@ -16,10 +16,10 @@ export async function nextCase(api, present) {
 }
 
 export class Worklist {
-  constructor(app, actions, fail) {
+  constructor(app, actions, start) {
     this.app = app;
     this.actions = actions;
-    this.fail = fail;
+    this.start = start; // the screen: its bar and its line for what went wrong
     this.lines = [];
     this.state = "";
     this.search = h("input", { type: "search", class: "ps-input ps-search", placeholder: t("sessions.search"), "aria-label": t("sessions.search"), oninput: () => this.draw() });
@@ -49,7 +49,7 @@ export class Worklist {
     const title = line.title || t("untitled");
     const names = [...line.labels.slice(0, MOST_LABELS).map(anatomy), ...(line.labels.length > MOST_LABELS ? [`+${line.labels.length - MOST_LABELS}`] : [])];
     const about = [line.modality, line.description, line.frame === null ? "" : t("frame.number", { frame: line.frame + 1 }), line.model === "builtin" ? "" : line.model].filter(Boolean);
-    const open = h("button", { type: "button", class: "ps-row", dataset: { session: line.id }, onclick: () => this.actions.openSession(line.id).catch((error) => this.fail(error)) },
+    const open = h("button", { type: "button", class: "ps-row", dataset: { session: line.id }, onclick: () => this.open(line) },
       h("img", { class: "ps-thumb", src: api.url(`/studies/${line.study}/series/${encodeURIComponent(line.series)}/thumbnail.png`), alt: "", loading: "lazy" }),
       h("span", { class: "ps-line" }, h("strong", {}, title), h("span", { class: "ps-faint" }, [...about, ...names].join(" · ") || t("sessions.nothing")), line.note ? h("span", { class: "ps-faint ps-line-note" }, line.note) : null),
       h("span", { class: "ps-faint ps-when" }, when(line.changed_at)));
@@ -59,8 +59,15 @@ export class Worklist {
       iconButton("trash", t("session.delete", { title }), () => this.remove(line), { class: "ps-small", dataset: { remove: line.id } }));
   }
 
+  /** Bring a session back: its history may take a moment. */
+  async open(line) {
+    const show = (share) => this.start.progress(share, t("open.session", { title: line.title }));
+    show(0.2);
+    try { await this.actions.openSession(line.id, (share) => show(0.2 + 0.8 * share)); } catch (error) { this.start.fail(error); }
+  }
+
   async describe(line, changes) {
-    await this.app.api.patch(`/sessions/${line.id}`, changes).catch((error) => this.fail(error));
+    await this.app.api.patch(`/sessions/${line.id}`, changes).catch((error) => this.start.fail(error));
     await this.load();
   }
 
@@ -80,7 +87,7 @@ export class Worklist {
   /** Delete a session with its masks, if the person really means it. */
   async remove(line) {
     if (!await this.actions.confirm(t("session.delete.sure", { title: line.title || t("untitled") }), t("session.delete.yes"))) return;
-    await this.app.api.delete(`/sessions/${line.id}`).catch((error) => this.fail(error));
+    await this.app.api.delete(`/sessions/${line.id}`).catch((error) => this.start.fail(error));
     await this.load();
   }
 }
