@@ -30,10 +30,11 @@ export class Frames {
   go(frame) {
     this.stop();
     return this.app.enqueue(async () => {
-      if (frame === this.own && this.app.shownFrame === frame) return;
+      if (frame === this.own && this.app.shownFrame === frame) return this.app.showMasks(true);
       await this.show(frame);
       if (this.known.has(frame)) await this.enter(await this.app.api.get(`/sessions/${this.known.get(frame)}`));
       else this.app.showMasks(false);
+      return undefined;
     });
   }
 
@@ -55,6 +56,7 @@ export class Frames {
 
   /** The session of the frame that is shown, so that a change goes there; made where there is none. */
   async take() {
+    if (this.playing) this.stop();
     if (this.app.shownFrame === this.own) return;
     await this.enter(await this.app.api.post(`/sessions/${this.app.session.id}/frames/${this.app.shownFrame}`));
   }
