@@ -89,12 +89,13 @@ check: $(VENV)/.dev tree
 	$(BIN)/python tests/dev/check_page.py
 	@$(MAKE) --no-print-directory docs
 
-# Whether the tests notice a small change anywhere in the engine, sessions and volumes: make mutate SAMPLE=60 MINUTES=20 ROOMS=volume
+# Whether the tests notice a small change anywhere in the engine, sessions and volumes: make mutate SAMPLE=60 SEED=2 ROOMS=volume
 SAMPLE ?= 60
+SEED ?= 1
 MINUTES ?= 20
 ROOMS ?= volume session engine
 mutate: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python tests/dev/mutate.py $(ROOMS) --sample $(SAMPLE) --minutes $(MINUTES)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/dev/mutate.py $(ROOMS) --sample $(SAMPLE) --seed $(SEED) --minutes $(MINUTES)
 
 # The documentation site, into build/site; a dead link or a name that is gone ends it.
 docs: $(VENV)/.dev tree

@@ -28,8 +28,8 @@ def test_torch_and_onnxruntime_agree(size: int) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, on import of its exporter
-        from promptseg.models.builtin.training.export import read_weights
         from promptseg.models.builtin.training.network import PromptPair
+        from promptseg.models.builtin.training.onnx_file import read_weights
     network = PromptPair().eval()
     network.load_state_dict(read_weights(BUILTIN_ONNX))
     assert sum(weight.numel() for weight in network.parameters()) <= MOST_WEIGHTS

@@ -10,8 +10,8 @@ from promptseg.errors import SettingsError
 torch = pytest.importorskip("torch", reason="torch is only needed to train (pip install promptseg[train])")
 
 from promptseg.models.builtin.training.__main__ import main  # noqa: E402
-from promptseg.models.builtin.training.export import read_weights  # noqa: E402
 from promptseg.models.builtin.training.network import MEMBERS  # noqa: E402
+from promptseg.models.builtin.training.onnx_file import read_weights  # noqa: E402
 from promptseg.models.builtin.training.recipe import RECIPES, Recipe, read_recipe  # noqa: E402
 from promptseg.models.builtin.training.train import dice_of, mask_loss, pixel_weights, train  # noqa: E402
 from promptseg.models.families.builtin.views import CHANNELS  # noqa: E402
