@@ -56,7 +56,10 @@ def hints_of(prompts: SlicePrompts, prior: Prior | None, shape: tuple[int, int],
     if prior is not None:
         known = sigmoid(prior.logits)
         if known.shape != square:
-            known = np.asarray(cv2.resize(known, square[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+            soft = cv2.resize(known, square[::-1], interpolation=cv2.INTER_LINEAR)
+            if not (soft > 0.5).any():  # a pixel between empty ones, spread thin
+                soft = cv2.resize(known, square[::-1], interpolation=cv2.INTER_NEAREST)
+            known = np.asarray(soft, np.float32)
     carried = prior is not None and prior.neighbour is not None
     neighbour = prior.neighbour.features.get("grey") if prior is not None and prior.neighbour is not None else None
     return Hints(

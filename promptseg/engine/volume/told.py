@@ -51,11 +51,17 @@ class TrueSlice:
         plane: its plane.
         index: its index.
         mask: bool (h, w).
+        clicks: made on it now, after it was accepted or drawn: it is shown to the network no more, and they change it.
     """
 
     plane: Plane
     index: int
     mask: Mask
+    clicks: tuple[Click, ...] = ()
+
+    def clicked(self, clicks: Sequence[Click]) -> TrueSlice:
+        """Return it with those of the clicks that are on it."""
+        return replace(self, clicks=tuple(c for c in clicks if c.voxel[self.plane.axis] == self.index))
 
 
 def is_drawn(hint: Hint) -> bool:
@@ -134,7 +140,7 @@ class Told:
             np.array([click.positive for click in self.clicks], np.bool_),
             _box_on(self.box, grid),
             _span_on(self.span, grid),
-            tuple(piece for each in known if (piece := _known_on(each, grid)) is not None),
+            tuple(piece for each in known if not each.clicks and (piece := _known_on(each, grid)) is not None),
         )
 
 

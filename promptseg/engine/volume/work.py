@@ -58,8 +58,8 @@ def answer_in_volume(
         known: slices that are as they are.
         size_of: gives the half-open voxel box of what first clicks alone mean on their slices, or None.
     """
-    looker.known = known
     told = state.told.plus(prompts)
+    looker.known = [each.clicked(told.clicks[len(state.told.clicks) :]) for each in known]
     boxed = told.box if told.box is not state.told.box else None
     drawn = bounds(mask)
     if drawn is not None and _without(mask, known).any():
@@ -149,8 +149,25 @@ def _settled(looker: Looker, state: VolumeState, old: Mask, merge_at: Sequence[C
         axis = each.plane.axis
         if region[axis].start <= each.index < region[axis].stop:
             at = (slice(None),) * axis + (each.index - region[axis].start,)
-            found[at] = before[at]
+            found[at] = _true(each, before[at], found[at], region, looker.frame.spacing_mm)
     return Outcome(region, found, replace(state, confidence=_confidence(answer, region, found, old.shape)))
+
+
+def _true(known: TrueSlice, before: Mask, found: Mask, region: Region, spacing_mm: tuple[float, float, float]) -> Mask:
+    """Return what a slice that a person has accepted or drawn holds: what it held, but for what clicks on it change."""
+    if not known.clicks:
+        return before
+    axis = known.plane.axis
+    flat = [Click(_flat(_local(click.voxel, region), axis), click.positive) for click in known.clicks]
+    old, new = np.expand_dims(before, axis), np.expand_dims(found, axis)
+    changed = obeyed(merged(old, new, [click.voxel for click in flat], own=False), flat, spacing_mm)
+    return changed.squeeze(axis)
+
+
+def _flat(voxel: tuple[int, int, int], axis: int) -> tuple[int, int, int]:
+    """The same place in an array of one slice across the axis."""
+    z, y, x = (0 if a == axis else v for a, v in enumerate(voxel))
+    return (z, y, x)
 
 
 def _local(voxel: tuple[int, int, int], region: Region) -> tuple[int, int, int]:

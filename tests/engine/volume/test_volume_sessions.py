@@ -147,6 +147,29 @@ def test_accepted_and_drawn_slices_stay():
     assert np.array_equal(session.mask()[10], drawn)
 
 
+@pytest.mark.parametrize("plane", list(promptseg.Plane))
+def test_a_click_on_a_drawn_slice_changes_what_it_hangs_together_with_and_the_rest_stays_as_drawn(plane):
+    session = opened()
+    session.new_label("ball")
+    session.add(box_around(BALL))
+    middle = [11, 35, 30]
+    a, b = (axis for axis in range(3) if axis != plane.axis)
+    drawn = [
+        tuple(middle[c] + (da if c == a else db if c == b else 0) for c in range(3)) for da, db in ((0, 0), (1, 2))
+    ]
+    session.add(promptseg.Scribble(voxels=drawn, plane=plane))
+    at = (slice(None),) * plane.axis + (middle[plane.axis],)
+    before = session.mask()[at]
+    beyond = [n - 1 if c == b else middle[c] for c, n in enumerate(SHAPE)]
+    assert not session.mask()[tuple(beyond)]
+    session.add(promptseg.Point(voxel=beyond))
+    assert session.mask()[tuple(beyond)]
+    assert session.mask()[tuple(drawn[0])]
+    session.add(promptseg.Point(voxel=beyond, positive=False))
+    assert not session.mask()[tuple(beyond)]
+    assert not (before & ~session.mask()[at]).any()
+
+
 def test_locked_labels_keep_their_voxels():
     session = opened()
     session.add(promptseg.MaskPrompt(BALL & (X > 36)))

@@ -129,6 +129,18 @@ def test_a_carried_mask_ends_with_its_object(predictor: BuiltinPredictor) -> Non
     assert predictor.predict(here, SlicePrompts(), prior).mask.sum() < 0.1 * there.sum()
 
 
+@pytest.mark.parametrize("carried", [True, False])
+def test_a_mask_of_one_long_pixel_is_known_and_carried(predictor: BuiltinPredictor, carried: bool) -> None:
+    """On square pixels its probability is spread below a half."""
+    embedding = predictor.embed(SliceImage(np.full((48, 2), 0.3, np.float32), (2.0, 1.0)))
+    logits = np.full((48, 2), -6, np.float32)
+    logits[20, 1] = 0.05
+    prompts = SlicePrompts() if carried else click(20, 1)
+    answer = predictor.predict(embedding, prompts, Prior(logits, embedding if carried else None))
+    assert answer.logits.shape == (48, 2)
+    assert np.isfinite(answer.logits).all()
+
+
 def test_another_models_embedding_is_refused(predictor: BuiltinPredictor) -> None:
     other = BuiltinPredictor(BUILTIN_ONNX, "other", threads=1)
     embedding = other.embed(SliceImage(picture(disc((60, 60), (30, 30), (10, 10)))))
