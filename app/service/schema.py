@@ -110,7 +110,7 @@ class SessionPatch(Strict):
 
     title: LabelName | None = None
     state: Literal["new", "work", "done", "rejected"] | None = None
-    note: Annotated[str, Field(max_length=4000)] | None = None
+    note: Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")] | None = None
 
 
 class FrameIn(Strict):

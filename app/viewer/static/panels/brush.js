@@ -13,7 +13,7 @@ export function brushPanel(app) {
   const low = number("low", { step: "any", onchange: () => take() }), high = number("high", { step: "any", onchange: () => take() });
   const within = h("select", { class: "ps-select", "aria-label": t("brush.within"), onchange: () => { brush.within = Number(within.value) || null; } });
   const take = () => app.setBrushRange(ranged.checked && low.value !== "" && high.value !== "" ? [Number(low.value), Number(high.value)].sort((a, b) => a - b) : null);
-  const box = h("div", { class: "ps-card", hidden: true }, h("h3", {}, t("brush")),
+  const box = h("div", { class: "ps-options", hidden: true }, h("h3", {}, t("brush")),
     h("label", { class: "ps-menu-row" }, t("brush.size"), h("span", { class: "ps-amount" }, size, unit)),
     h("label", { class: "ps-check" }, ball, t("brush.ball")),
     h("label", { class: "ps-check" }, ranged, t("brush.range")), h("div", { class: "ps-amount" }, low, "…", high),
