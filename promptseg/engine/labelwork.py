@@ -19,7 +19,8 @@ from promptseg.engine.progress import OnProgress, Reporter
 from promptseg.engine.propagate import EMPTY_STATE, LabelState, answer_prompts, carry_pending, plan_pending
 from promptseg.engine.slices import LabelCanvas, SliceSource
 from promptseg.engine.volume.answer import Looker, VolumeState
-from promptseg.engine.volume.told import TrueSlice, is_drawn
+from promptseg.engine.volume.merge import obeyed
+from promptseg.engine.volume.told import Click, TrueSlice, is_drawn, on_slice
 from promptseg.engine.volume.work import answer_in_volume
 from promptseg.errors import SettingsError
 from promptseg.models.predictor import SlicePrompts
@@ -160,6 +161,9 @@ class LabelWork:
         state = replace(state, anchors=anchors, asked=())
         drawn = [placed for placed in prompts if any(is_drawn(hint) for hint in placed.hints.values())]
         state = replace(self._answer_slices(state, drawn), pending={})
+        for placed in drawn:
+            state = replace(state, volume=replace(state.volume, told=state.volume.told.drawn_over(placed)))
+            self._keep_clicks(placed, state.volume.told.clicks, looker)
         known = [
             TrueSlice(plane, index, self.canvas(plane, state).mask(index))
             for (plane, index), anchor in state.anchors.items()
@@ -181,6 +185,17 @@ class LabelWork:
             return replace(state, volume=replace(state.volume, told=state.volume.told.plus(prompts)))
         self._lay(found.region, found.mask)
         return replace(state, volume=found.state)
+
+    def _keep_clicks(self, drawn: PlacedPrompt, clicks: Sequence[Click], looker: Looker) -> None:
+        """Let earlier clicks on slices that are drawn now stay as they say."""
+        axis = drawn.plane.axis
+        for click in clicks:
+            if (at := click.voxel[axis]) not in drawn.hints:
+                continue
+            where = tuple(slice(at, at + 1) if a == axis else slice(0, n) for a, n in enumerate(looker.frame.shape))
+            before, flat = self._layers.mask(self._value)[where], on_slice(click, axis)
+            if before[flat.voxel] != click.positive:
+                self._lay(where, obeyed(before, [flat], looker.frame.spacing_mm))
 
     def _lay_known(self, known: Sequence[TrueSlice]) -> None:
         """Leave nothing of the label but the slices that are as they are."""

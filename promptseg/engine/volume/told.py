@@ -14,7 +14,7 @@ from promptseg.models.predictor import SlicePrompts
 from promptseg.models.volume_predictor import AxisRange, KnownSlice, SliceBox, ViewPrompts
 from promptseg.prompts import Plane
 
-__all__ = ["Click", "PlacedBox", "Told", "TrueSlice", "is_drawn"]
+__all__ = ["Click", "PlacedBox", "Told", "TrueSlice", "is_drawn", "on_slice"]
 
 Mask = NDArray[np.bool_]
 Voxel = tuple[int, int, int]
@@ -67,6 +67,19 @@ class TrueSlice:
 def is_drawn(hint: Hint) -> bool:
     """Whether a person has drawn the slice's mask: a scribble or a lasso."""
     return hint.prompts.scribble is not None or hint.outline is not None or hint.erased is not None
+
+
+def on_slice(click: Click, axis: int) -> Click:
+    """Return it in the indices of an array of its slice alone, one voxel thick along the axis."""
+    z, y, x = (0 if a == axis else v for a, v in enumerate(click.voxel))
+    return Click((z, y, x), click.positive)
+
+
+def _paints_over(hint: Hint, click: Click, axis: int) -> bool:
+    """Whether what is drawn on the click's slice says anew what its voxel is; an outline says so of the whole slice."""
+    row, column = (v for a, v in enumerate(click.voxel) if a != axis)
+    painted = [area for area in (hint.prompts.scribble, hint.erased) if area is not None]
+    return hint.outline is not None or any(bool(area[row, column]) for area in painted)
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,15 @@ class Told:
                 axis, first, stop = span
                 span = (axis, min(first, click.voxel[axis]), max(stop, click.voxel[axis] + 1))
         return replace(self, clicks=(*self.clicks, *clicks), span=span)
+
+    def drawn_over(self, placed: PlacedPrompt) -> Told:
+        """Return it without the clicks whose voxels are painted over."""
+        axis = placed.plane.axis
+        hints = [placed.hints.get(click.voxel[axis]) for click in self.clicks]
+        kept = [
+            c for c, hint in zip(self.clicks, hints, strict=True) if hint is None or not _paints_over(hint, c, axis)
+        ]
+        return replace(self, clicks=tuple(kept))
 
     def joined(self, other: Told) -> Told:
         """Return what was said of two labels that are one from now on; this one's box counts."""

@@ -14,7 +14,7 @@ from promptseg.engine.volume.engine import answer_around, answer_box, correct
 from promptseg.engine.volume.grid import Region, ViewGrid
 from promptseg.engine.volume.merge import merged, obeyed
 from promptseg.engine.volume.placing import MASK_ROOM, around, around_box, as_deep_as_wide
-from promptseg.engine.volume.told import Click, PlacedBox, Told, TrueSlice
+from promptseg.engine.volume.told import Click, PlacedBox, Told, TrueSlice, on_slice
 from promptseg.prompts import Plane
 from promptseg.volume.label_voxels import Changed, bounds
 
@@ -158,16 +158,10 @@ def _true(known: TrueSlice, before: Mask, found: Mask, region: Region, spacing_m
     if not known.clicks:
         return before
     axis = known.plane.axis
-    flat = [Click(_flat(_local(click.voxel, region), axis), click.positive) for click in known.clicks]
+    flat = [on_slice(Click(_local(click.voxel, region), click.positive), axis) for click in known.clicks]
     old, new = np.expand_dims(before, axis), np.expand_dims(found, axis)
     changed = obeyed(merged(old, new, [click.voxel for click in flat], own=False), flat, spacing_mm)
     return changed.squeeze(axis)
-
-
-def _flat(voxel: tuple[int, int, int], axis: int) -> tuple[int, int, int]:
-    """The same place in an array of one slice across the axis."""
-    z, y, x = (0 if a == axis else v for a, v in enumerate(voxel))
-    return (z, y, x)
 
 
 def _local(voxel: tuple[int, int, int], region: Region) -> tuple[int, int, int]:

@@ -170,6 +170,21 @@ def test_a_click_on_a_drawn_slice_changes_what_it_hangs_together_with_and_the_re
     assert not (before & ~session.mask()[at]).any()
 
 
+@pytest.mark.parametrize("plane", list(promptseg.Plane))
+def test_an_earlier_click_outlives_a_stroke_on_its_slice_but_not_one_over_it(plane):
+    session = opened()
+    session.add(box_around(BALL))
+    a, b = (axis for axis in range(3) if axis != plane.axis)
+    clicked, stroke = [11, 35, 30], [11, 35, 30]
+    clicked[b] = SHAPE[b] - 2  # background: neither network answers it
+    session.add(promptseg.Point(voxel=clicked))
+    end = [v + (1 if axis == a else 0) for axis, v in enumerate(stroke)]
+    session.add(promptseg.Scribble(voxels=(stroke, end), plane=plane))
+    assert session.mask()[tuple(clicked)]
+    session.add(promptseg.Scribble(voxels=(clicked, clicked), plane=plane, positive=False))
+    assert not session.mask()[tuple(clicked)]
+
+
 def test_locked_labels_keep_their_voxels():
     session = opened()
     session.add(promptseg.MaskPrompt(BALL & (X > 36)))
