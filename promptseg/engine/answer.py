@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.carry import MODEL_LIMIT, OWN_LEAST, grown, mask_logits
-from promptseg.engine.expect import AROUND_MM, Tissue, as_logits, signed_distance
+from promptseg.engine.distances import signed_distance_mm
+from promptseg.engine.expect import AROUND_MM, Tissue, as_logits
 from promptseg.engine.hints import Hint, merge_hints
 from promptseg.engine.negatives import with_locked
 from promptseg.engine.rejected import Box, beside, is_rejected, other_than
@@ -167,7 +168,7 @@ def _as_expected(
         pixels = canvas.pixels(nearest)
         joined = joined + Tissue(pixels[there], pixels[around]).logits(canvas.pixels(index))
     if old.any():
-        shape = as_logits(signed_distance(old, canvas.spacing_mm), max(canvas.gap_mm, sum(canvas.spacing_mm) / 2))
+        shape = as_logits(signed_distance_mm(old, canvas.spacing_mm), max(canvas.gap_mm, sum(canvas.spacing_mm) / 2))
         joined = joined + np.float32(KEPT_SHAPE) * shape
     return np.asarray(joined, np.float32)
 
@@ -181,7 +182,7 @@ def _unlike_clicked(
     clicked = np.zeros_like(old)
     for y, x in np.rint(prompts.points[~prompts.positive]).astype(int):
         clicked[y, x] = True
-    far = np.clip(1 + signed_distance(clicked, spacing_mm) / np.float32(CLICK_REACH_MM), 0, 1)
+    far = np.clip(1 + signed_distance_mm(clicked, spacing_mm) / np.float32(CLICK_REACH_MM), 0, 1)
     spot = grown(clicked, CLICK_SPOT_MM, spacing_mm) & old
     rest = old & ~spot
     if not spot.any() or not rest.any():

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from promptseg.engine.branches import branches
 from promptseg.engine.checks import iou
-from promptseg.engine.expect import AROUND_MM, Between, Tissue, as_logits, moved, signed_distance, window_around
+from promptseg.engine.distances import signed_distance_mm
+from promptseg.engine.expect import AROUND_MM, Between, Tissue, as_logits, moved, window_around
 from promptseg.engine.options import EngineOptions
 from promptseg.engine.plan import Step
 from promptseg.models.predictor import Embedding, Prediction, Predictor, Prior, SlicePrompts, carrier_of
@@ -217,7 +218,7 @@ class MaskCarrier:
         cut = window_around(masks, (margin[0], margin[1])) or (slice(None), slice(None))
         there, here = slices.pixels(source)[cut], slices.pixels(index)[cut]
         least_mm = sum(slices.spacing_mm) / 2
-        distance = moved(signed_distance(front[cut], slices.spacing_mm), there, here)
+        distance = moved(signed_distance_mm(front[cut], slices.spacing_mm), there, here)
         self._way = _Way(cut, there, here, front[cut], distance > 0)
         distance -= self._narrowing_mm(step, front)
         expected = as_logits(distance, max(gap_mm, least_mm))
@@ -281,7 +282,9 @@ def grown(mask: Mask, distance_mm: float, spacing_mm: tuple[float, float]) -> Ma
     Far beyond a pixel's size the distance itself is measured: a kernel's cost grows with its area.
     """
     if distance_mm > LARGEST_KERNEL * min(spacing_mm):
-        return np.asarray(signed_distance(mask, spacing_mm) >= -np.float32(distance_mm)) if mask.any() else mask.copy()
+        return (
+            np.asarray(signed_distance_mm(mask, spacing_mm) >= -np.float32(distance_mm)) if mask.any() else mask.copy()
+        )
     radii = [max(1, round(distance_mm / s)) for s in spacing_mm]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     grown = np.zeros_like(mask)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.engine.distances import distance_mm, signed_distance_mm
 from promptseg.errors import PromptError, did_you_mean
 from promptseg.prompts import LARGEST_INDEX, Plane, parse_plane
 from promptseg.volume import Volume
@@ -192,9 +193,9 @@ class Grow(Edit):
         edited, spacing = mask.copy(), volume.geometry.spacing_zyx
         where = self.works_on(mask, volume)  # nothing changes farther away
         if self.by_mm > 0:
-            edited[where] = _distance(~mask[where], spacing) <= self.by_mm
+            edited[where] = distance_mm(~mask[where], spacing) <= self.by_mm
         else:
-            edited[where] = _distance(mask[where], spacing) > -self.by_mm
+            edited[where] = distance_mm(mask[where], spacing) > -self.by_mm
         return edited
 
     def _reach_mm(self, volume: Volume) -> float:
@@ -312,7 +313,7 @@ class Interpolate(Edit):
         for low, high in pairwise(present):
             if high - low < 2:
                 continue
-            below, above = (_signed_distance(edited[i], spacing) for i in (low, high))
+            below, above = (signed_distance_mm(edited[i], spacing) for i in (low, high))
             for index in range(low + 1, high):
                 share = (index - low) / (high - low)
                 edited[index] = (1 - share) * below + share * above > 0
@@ -383,19 +384,3 @@ def _touching_border(background: Mask, skip: int | None = None) -> Mask:
     faces = [np.take(parts, end, axis=axis) for axis in range(3) if axis != skip for end in (0, -1)]
     outside = np.unique(np.concatenate([face.ravel() for face in faces]))
     return np.isin(parts, outside[outside > 0])
-
-
-def _distance(mask: Mask, spacing: tuple[float, float, float]) -> NDArray[np.float32]:
-    """Distance in mm of every True voxel's centre to the nearest False one's, 0 at False; ``spacing`` is (z, y, x)."""
-    import edt
-
-    return np.asarray(edt.edt(np.ascontiguousarray(mask), anisotropy=spacing, black_border=False))
-
-
-def _signed_distance(mask: Mask, spacing_mm: tuple[float, float]) -> NDArray[np.float32]:
-    """Signed distance in mm to the border of a 2D mask with both values; positive inside."""
-    import edt
-
-    contiguous = np.ascontiguousarray(mask)
-    inside = edt.edt(contiguous, anisotropy=spacing_mm, black_border=False)
-    return np.asarray(inside - edt.edt(~contiguous, anisotropy=spacing_mm, black_border=False))

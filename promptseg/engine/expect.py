@@ -14,11 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Between", "Tissue", "as_logits", "moved", "signed_distance", "window_around"]
+from promptseg.engine.distances import signed_distance_mm
+
+__all__ = ["Between", "Tissue", "as_logits", "moved", "window_around"]
 
 Mask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -28,14 +29,6 @@ BINS = 32  # of the window
 AROUND_MM = 20.0  # how far around the object its surroundings are sampled
 SMOOTHING_PX = 0.7  # of the intensities' logits, against noise
 FLOW_LEAST_PX, FLOW_MOST_PX = 128, 256  # working sizes for the motion between two slices
-
-
-def signed_distance(mask: Mask, spacing_mm: tuple[float, float]) -> FloatArray:
-    """Return the distance in mm (h, w) to the border of a mask, positive inside; the border lies between pixels."""
-    inside = edt.edt(mask, anisotropy=spacing_mm, black_border=False)
-    outside = edt.edt(~mask, anisotropy=spacing_mm, black_border=False)
-    limit = np.float32(sum(mask.shape) * max(spacing_mm))  # an empty or full mask is infinitely far from its border
-    return np.asarray(np.clip(inside, 0, limit) - np.clip(outside, 0, limit), np.float32)
 
 
 def as_logits(distance_mm: FloatArray, blur_mm: float) -> FloatArray:
@@ -115,7 +108,7 @@ class Between:
         for mask, own in zip(self.masks, centres, strict=True):
             dy, dx = centre - own
             shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-            distance = signed_distance(mask, self.spacing_mm)
+            distance = signed_distance_mm(mask, self.spacing_mm)
             size = (mask.shape[1], mask.shape[0])
             parts.append(cv2.warpAffine(distance, shift, size, borderMode=cv2.BORDER_REPLICATE))
         return np.asarray((1 - share) * parts[0] + share * parts[1], np.float32)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from promptseg.engine.expect import Between, Tissue, as_logits, moved, signed_distance, window_around
+from promptseg.engine.distances import signed_distance_mm
+from promptseg.engine.expect import Between, Tissue, as_logits, moved, window_around
 
 Y, X = np.mgrid[:60, :90].astype(float)
 SPACING = (3.0, 0.8)  # row, column in mm: a coronal cut through thick slices
@@ -14,11 +15,11 @@ def disc(cy, cx, r_mm):
 
 
 def test_distances_are_in_mm_and_positive_inside():
-    distance = signed_distance(disc(30, 45, 20), SPACING)
+    distance = signed_distance_mm(disc(30, 45, 20), SPACING)
     assert distance[30, 45] == pytest.approx(20, abs=1)
     assert distance[30, 5] == pytest.approx(-(40 * 0.8 - 20), abs=1)
     assert ((distance > 0) == disc(30, 45, 20)).all()
-    assert (signed_distance(np.zeros((5, 4), bool), SPACING) < 0).all()
+    assert (signed_distance_mm(np.zeros((5, 4), bool), SPACING) < 0).all()
 
 
 def test_logits_grow_with_the_distance_and_are_limited():
@@ -32,7 +33,7 @@ def test_a_shape_moves_along_with_the_image():
     there, here = texture.astype(np.float32), np.roll(texture, (2, 5), (0, 1)).astype(np.float32)
     there[disc(30, 40, 15)] = 0.8
     here[disc(32, 45, 15)] = 0.8
-    carried = moved(signed_distance(disc(30, 40, 15), SPACING), there, here) > 0
+    carried = moved(signed_distance_mm(disc(30, 40, 15), SPACING), there, here) > 0
     truth, copied = disc(32, 45, 15), disc(30, 40, 15)
     overlap = (carried & truth).sum() / (carried | truth).sum()
     assert overlap > 0.85
