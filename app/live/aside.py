@@ -23,7 +23,7 @@ __all__ = ["LONGEST_S", "aside"]
 LONGEST_S = 120
 PATIENCE = 5  # times that: the machine may be busy, and these processes come last
 BEAT_S = 0.1  # between two looks at whether somebody still waits
-NICE = 5  # people who click come first
+NICE = 10  # people who click come first
 TOO_LONG = "it was not done in time and was given up; ask for less at once: a smaller part, distance or image"
 
 
