@@ -20,15 +20,18 @@ LOGITS = {"plain": 1.0, "far": 2.0, "afresh": 3.0}
 class Scripted:
     """A network that tells in its logits how it was asked, and thinks of it as it is told to.
 
-    Asked with what one of its own answers was as the earlier one, it says that one, and a half.
+    Asked plainly it finds the object on the first slices only; asked with one of its own answers as the earlier one, it
+    says that one, and a half.
     """
 
-    def __init__(self, scores: dict[str, float]) -> None:
-        self.scores, self.asked = scores, []
+    def __init__(self, scores: dict[str, float], slices: int = SHAPE[0]) -> None:
+        self.scores, self.slices, self.asked = scores, slices, []
 
     def __call__(self, maps):
         logits, scores = zip(*(self._answer(one) for one in maps), strict=True)
         filled = [np.full((1, *SHAPE), value, np.float32) for value in logits]
+        for one in filled:
+            one[:, self.slices if one.max() == LOGITS["plain"] else SHAPE[0] :] = -1
         return [np.stack(filled), np.array(scores, np.float32)]
 
     def _answer(self, maps):
@@ -46,8 +49,8 @@ class Scripted:
 def ask(monkeypatch):
     """Ask views of a scripted network; return by view (logit, score), and how it was asked."""
 
-    def asked(plain, far, afresh, *views):
-        script = Scripted({"plain": plain, "far": far, "afresh": afresh})
+    def asked(plain, far, afresh, *views, slices=SHAPE[0]):
+        script = Scripted({"plain": plain, "far": far, "afresh": afresh}, slices)
         monkeypatch.setattr(volume, "open_network", lambda *_: Network(script, "none", "scripted"))
         answers = volume.BuiltinVolumePredictor(BUILTIN_3D_ONNX).predict(views)
         return [(pytest.approx(a.logits[2, 3, 4], abs=1e-3), pytest.approx(a.score)) for a in answers], script.asked
@@ -64,6 +67,13 @@ def test_where_bolder_is_clearly_better_the_network_goes_on_from_there(ask, far,
     answers, passes = ask(0.5, far, afresh, correction())
     assert answers == [(LOGITS[taken] + 0.5, 0.97)]
     assert passes == ["plain", "far", "afresh", "again"]
+
+
+@pytest.mark.parametrize(("slices", "taken"), [(6, True), (5, False)])
+def test_what_is_more_than_three_times_as_large_is_another_thing(ask, slices, taken):
+    answers, passes = ask(0.5, 0.7, 0.8, correction(), slices=slices)
+    assert answers == ([(LOGITS["afresh"] + 0.5, 0.97)] if taken else [(LOGITS["plain"], 0.5)])
+    assert (passes[-1] == "again") == taken
 
 
 def test_where_it_is_hardly_better_the_first_answer_stands(ask):
