@@ -18,7 +18,7 @@ from promptseg.wholebody.weights import find_model, require_models
 __all__ = ["Cost", "PassCost", "cost_of"]
 
 SCORE_BYTES = 2  # of a class's score in a voxel: nnU-Net adds its tiles up in half precision
-IMAGE_BYTES = 16  # of an image's voxel: TotalSegmentator holds it twice, as nibabel's float64
+IMAGE_BYTES = 20  # of an image's voxel: nibabel's float64 twice and more; 1.2 GiB at 300 x 400 x 400, total --fast
 PIECES, MARGIN = 3, 20  # of force_split; voxels that its pieces overlap (TotalSegmentator's nnunet.py)
 GIB = 1024**3
 
