@@ -23,12 +23,9 @@ from promptseg.volume import Geometry, Volume
 Run = Callable[..., tuple[int, str, str]]
 
 
-def piece_of(volume: Volume, step: int = 1) -> Volume:
-    """Bone, flesh and air, all of the network's 117 intensities, of more than one window; every ``step``-th slice."""
-    array = np.ascontiguousarray(volume.array[24:52:step, 8:56, 66:122])
-    grid = volume.geometry
-    origin = tuple(grid.voxel_to_world((24, 8, 66)).tolist())
-    return Volume.from_array(array, Geometry(array.shape, (*grid.spacing[:2], 3.0 * step), origin, grid.direction))
+def piece_of(volume: Volume) -> Volume:
+    """Bone, flesh and air: all of the network's 117 intensities, and more than one of its windows."""
+    return volume.cropped(((24, 8, 66), (52, 56, 122)))
 
 
 def names_of(values: NDArray[np.uint8]) -> dict[int, str]:
@@ -44,8 +41,11 @@ def require_known_labels(volume: Volume, found: NDArray[Any]) -> None:
     bands = np.rint(place).astype(np.int64)
     inside = (np.abs(place - bands) < 0.4) & (bands >= 1) & (bands <= 117)
     assert inside.mean() > 0.2
-    # nnU-Net adds up in half precision: in the image's corners, where its window's weight is tiny, a few differ
-    assert (found[inside] == bands[inside]).mean() > 0.999
+    # nnU-Net adds up in half precision: along the image's edges, where its window's weight is tiny, a few differ
+    near = [np.minimum(at, n - 1 - at) < 3 for at, n in zip(np.indices(found.shape), found.shape, strict=True)]
+    clear = inside & (np.sum(near, axis=0) < 2)
+    assert (found[clear] == bands[clear]).mean() > 0.999
+    assert (found[inside] == bands[inside]).mean() > 0.99
 
 
 def test_a_real_scan_offline_with_all_classes_and_their_names_in_every_format(
@@ -81,8 +81,10 @@ def test_all_classes_as_binary_segments_and_statistics(
     use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
 ) -> None:
     use_tiny("bands")
-    whole = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
-    series = write_ct_series(piece_of(whole, step=2), tmp_path / "series")  # highdicom: a frame per class and slice
+    piece = piece_of(promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz"))
+    array, grid = np.ascontiguousarray(piece.array[::2]), piece.geometry  # highdicom writes a frame per class and slice
+    coarse = Geometry(array.shape, (*grid.spacing[:2], 6.0), grid.origin, grid.direction)
+    series = write_ct_series(Volume.from_array(array, coarse), tmp_path / "series")
     outputs = ("-o", tmp_path / "organs.dcm", "-o", tmp_path / "organs.nii.gz", "--statistics")
     code, out, err = run("wholebody", series, *outputs, "--fast", "--device", "cpu")
     assert code == 0, err

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,6 +17,8 @@ from promptseg.app.accounts import Accounts
 from promptseg.app.application import create_app
 from promptseg.app.settings import Limits, ServeSettings
 from promptseg.app.store import Database
+from promptseg.io import write_volume
+from promptseg.volume import Geometry, Volume
 
 from ..servers import InThread
 
@@ -49,7 +52,16 @@ def keyed(tmp_path: Path) -> tuple[ServeSettings, str]:
     return settings, key
 
 
-def test_schemathesis_finds_nothing(keyed: tuple[ServeSettings, str], tmp_path: Path) -> None:
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A bright block in air, small: thousands of requests work on it."""
+    geometry = Geometry((7, 30, 34), (0.8, 1.2, 2.5), (-20.0, 30.0, -400.0), (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
+    values = np.full(geometry.shape, -900, np.int16)
+    values[1:6, 8:22, 9:27] = 60
+    return write_volume(Volume.from_array(values, geometry, modality="CT"), tmp_path / "scan.nii.gz")[0]
+
+
+def test_schemathesis_finds_nothing(keyed: tuple[ServeSettings, str], scan: Path, tmp_path: Path) -> None:
     settings, key = keyed
     with InThread(settings) as url:
         headers = {"Authorization": f"Bearer {key}"}
@@ -58,7 +70,7 @@ def test_schemathesis_finds_nothing(keyed: tuple[ServeSettings, str], tmp_path: 
             description = api.get("/openapi.json")
             assert description.json()["openapi"].startswith("3.1")
             (tmp_path / "openapi.json").write_text(description.text)
-            study = api.post("/studies", json={"example": True}).json()["id"]
+            study = api.post("/studies", files={"files": ("scan.nii.gz", scan.read_bytes())}).json()["id"]
             body = {"study": study, "model": "classical"}
             session, doomed = (api.post("/sessions", json=body).json()["id"] for _ in range(2))
             api.post(f"/sessions/{session}/labels", json={"name": "liver"})
