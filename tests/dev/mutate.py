@@ -45,7 +45,7 @@ LIBRARIES = ("cv2", "fastapi", "httpx", "hypothesis", "numpy", "onnxruntime", "p
 PYTEST = (
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of plugins that are imported already
-    *("-m", "not (server or browser or torch or slow)", "-k", "not remote"),
+    *("-m", "not (server or browser or torch)", "-k", "not remote"),
 )
 NOT_RUN = (5, 70)  # pytest's: no test; ours: it raised. (4: a test's file cannot be imported any more.)
 SLOWER = 3  # times of what the tests took as the code is, and
