@@ -130,12 +130,14 @@ def merged(state: State, source: int, into: int, slices: Mapping[tuple[Plane, in
         hints = [anchor.hint for anchor in (other, mine) if anchor is not None]
         hint = hints[0] if len(hints) == 1 else merge_hints(hints[0], hints[1])
         anchors[key] = Anchor(hint, mask_logits(mask).astype(np.float16), 1.0)
+    alike = (kept.limits, kept.limits_plane) == (gone.limits, gone.limits_plane)
     joined = LabelState(
         anchors,
-        kept.limits if kept.limits == gone.limits else None,
+        kept.limits if alike else None,
         {key: record for key, record in {**gone.records, **kept.records}.items() if key not in anchors},
         {**gone.pending, **kept.pending},
         (*gone.waiting, *kept.waiting),
+        kept.limits_plane,
         asked=(*gone.asked, *kept.asked),
         accepted=gone.accepted | kept.accepted,
         volume=VolumeState(kept.volume.told.joined(gone.volume.told)),

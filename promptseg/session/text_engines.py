@@ -9,7 +9,7 @@ An engine comes with a package that declares it, so that nothing here knows who 
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ __all__ = ["TextEngine", "found_prompt", "resolve_text"]
 GROUP = "promptseg.text_engines"
 
 
-@runtime_checkable
 class TextEngine(Protocol):
     """Finds things by name.
 

@@ -37,6 +37,13 @@ def test_only_the_middle_in_all_three_directions_is_a_rejection():
     assert rejected(BALL, (11, 34, 40), within=range(11, 15))  # the end alone
 
 
+def test_a_click_on_the_last_column_is_looked_up_there():
+    plate = np.zeros(SHAPE, bool)
+    plate[3:12, 20:49, 40:42] = True
+    plate[:, 34, 40] = False  # a groove in the first column
+    assert rejected(plate, (7, 34, 41))
+
+
 def test_only_a_thing_that_is_alone_on_its_slice_is_a_whole():
     apart = ellipsoid((13, 60, 80), (3, 7, 8))
     assert rejected(BALL | apart, (13, 60, 80))
