@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,13 +109,3 @@ def run_cli(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command line: ``run("wholebody", ...)``."""
     return lambda *arguments: run_cli([str(argument) for argument in arguments], capsys)
-
-
-@pytest.fixture(scope="session")
-def children_find_torchvision() -> None:
-    """TotalSegmentator's own command starts child processes, which need what `make setup` installs beside CPU torch."""
-    import subprocess
-
-    done = subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False, timeout=600)
-    if done.returncode:
-        pytest.skip("child processes cannot import torchvision; run: make setup")
