@@ -215,3 +215,8 @@ def test_an_edit_in_a_session_spares_locked_labels_and_can_be_undone():
     session.select(1)
     with pytest.raises(PromptError, match="locked"):
         session.edit(Grow(1.7))
+
+
+def test_json_leaves_out_what_is_not_set_and_what_is_infinite():
+    assert edit_to_dict(Paint([(1, 2, 3)], 2.0)).keys() == {"kind", "centres", "radius_mm", "erase"}
+    assert edit_to_dict(Threshold(low=-50.0)) == {"kind": "threshold", "low": -50.0}
