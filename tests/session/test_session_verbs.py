@@ -387,3 +387,14 @@ def test_any_story_replays_and_unwinds(steps, overlap):
         session.undo()
     assert not session.labelmap.array.any()
     assert session.prompts == ()
+
+
+def test_slices_that_were_accepted_in_either_label_are_accepted_in_both_together():
+    session = opened()
+    for name, mask in (("left", LEFT), ("right", RIGHT)):
+        session.new_label(name)
+        session.add(promptseg.MaskPrompt(mask))
+        session.accept(12)
+    session.merge_labels("right", "left")
+    (anchor,) = session._engine_state(session.selected).anchors.values()
+    assert np.array_equal(anchor.logits > 0, (LEFT | RIGHT)[12])
