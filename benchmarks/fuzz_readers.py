@@ -1,10 +1,11 @@
-"""Mutated DICOM, NIfTI, NRRD and MetaImage files against every reader: nothing but our own errors may come out.
+"""Mutated image files against every reader: out come our own errors, or the image that another reader sees too.
 
     python benchmarks/fuzz_readers.py [--start 0] [--stop 20000] [--workers 1] [--data ../shared/data] [--out out/fuzz]
 
 Input number n is the same on every machine with the same seeds (a sound file, its own mutations from n). A worker
 process reads it under a memory limit; the parent kills a worker that takes too long and starts another. A run goes on
-where it was stopped; inputs that broke something are kept in OUT/failed. Exit code 1 when any input did.
+where it was stopped; inputs that broke something are kept in OUT/failed. Exit code 1 when any input did. An image that is
+silently another one than an independent reader sees (``fuzz_truth.py``) counts as broken.
 
 Seeds are small files that this script writes itself, and with --data the small files of robustness/ there.
 """
@@ -23,18 +24,21 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import psutil
-from fuzz_inputs import Seed, mutated, seeds
-from fuzz_truth import difference
+from fuzz_inputs import Seed, mutated
+from fuzz_seeds import seeds
+from fuzz_truth import difference, read_truth
 
 SECONDS = 30.0  # of the processor per input; a sound one takes some hundredths
 WAIT = 4 * SECONDS  # on the clock: what waits for ever takes no processor time
+GOOD = ("read", "compared", "refused")
 MEMORY = 1536 << 20  # bytes of address space that an input may take on top of what the libraries have
 
 
@@ -42,40 +46,43 @@ MEMORY = 1536 << 20  # bytes of address space that an input may take on top of w
 
 
 def read_all(path: Path) -> str:
-    """Read a file in every way; return how it went: "read" or "refused".
+    """Read a file in every way; return how it went: "refused", "read", or "compared" where another reader read it too.
 
     Raises:
         Exception: what no reader may raise.
     """
     from promptseg.errors import PromptsegError
-    from promptseg.export import ImportOptions, read_segmentation
-    from promptseg.export.read import is_dicom_mask
     from promptseg.io import read_labelmap, read_volume
-    from promptseg.io.selfcheck import check_path
-    from promptseg.volume import Geometry
 
     outcome = "refused"
-    doors = [lambda: read_volume(path), lambda: check_path(path)]
-    if path.is_file():
-        doors.append(lambda: read_labelmap(path))
-        if is_dicom_mask(path):
-            grid = ImportOptions(Geometry((3, 11, 13), (0.7, 1.1, 3.0), (-5.0, 12.5, 40.0)))
-            doors += [lambda: read_segmentation(path), lambda: read_segmentation(path, grid)]
-    for number, door in enumerate(doors):
+    truth = read_truth(path)
+    for number, door in enumerate((read_volume, read_labelmap, *_other_doors(path))):
         try:
-            answer = door()
+            answer = door(path)
+            labels = number == 1 and (truth is None or truth.array.ndim == 4)  # of a palette's indices
+            if truth is not None and number < 2 and not labels and (told := difference(answer, truth)):
+                raise ValueError(f"silently another image: {told}")
             if number == 0:
-                outcome = "read"
-                if path.is_file() and (told := difference(path, answer.array)):
-                    raise ValueError(f"silently another image: {told}")
+                outcome = "read" if truth is None else "compared"
         except PromptsegError as exc:
             if "\n" in str(exc):
                 raise ValueError(f"an error of several lines: {exc!r}") from exc
     return outcome
 
 
+def _other_doors(path: Path) -> list[Callable[[Path], object]]:
+    from promptseg.export import ImportOptions, read_segmentation
+    from promptseg.export.read import is_dicom_mask
+    from promptseg.io.selfcheck import check_path
+    from promptseg.volume import Geometry
+
+    grid = ImportOptions(Geometry((3, 11, 13), (0.7, 1.1, 3.0), (-5.0, 12.5, 40.0)))
+    masks = [read_segmentation, lambda mask: read_segmentation(mask, grid)]
+    return [check_path, *(masks if path.is_file() and is_dicom_mask(path) else [])]
+
+
 def try_input(seed: Seed, number: int, folder: Path) -> tuple[str, str]:
-    """Return ("read" | "refused" | "crash", what happened) for one input."""
+    """Return (what ``read_all`` gives, or "crash"; what happened) for one input."""
     shutil.rmtree(folder, ignore_errors=True)
     first, *others = seed.files
     for name, content in ((first[0], mutated(seed, number)), *others):
@@ -152,12 +159,28 @@ class Worker:
 
 @dataclass
 class Tally:
-    """What came out so far; kept in OUT/state.json."""
+    """What came out so far, by format; kept in OUT/state.json."""
 
     next: int
-    counts: Counter[str]
+    counts: dict[str, Counter[str]]
     slowest: float = 0.0
     peak_mb: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many inputs were tried."""
+        return sum(sum(counts.values()) for counts in self.counts.values())
+
+    def table(self) -> str:
+        """Return a Markdown row per format and one for all."""
+        rows = {**self.counts, "all": sum(self.counts.values(), Counter())}
+        lines = ["| format | inputs | read | of these compared | refused with a sentence | other |",
+                 "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+        for name, counts in rows.items():
+            tried, compared, refused = sum(counts.values()), counts["compared"], counts["refused"]
+            good = counts["read"] + compared
+            lines.append(f"| {name} | {tried} | {good} | {compared} | {refused} | {tried - good - refused} |")
+        return "\n".join(lines)
 
 
 def run(start: int, stop: int, workers: int, out: Path, data: Path | None) -> Tally:
@@ -182,15 +205,15 @@ def run(start: int, stop: int, workers: int, out: Path, data: Path | None) -> Ta
             if id(worker) not in fresh:
                 tally.slowest = max(tally.slowest, seconds)
             fresh.discard(id(worker))
-            tally.counts[outcome] += 1
+            tally.counts[known[worker.number % len(known)].format][outcome] += 1
             tally.peak_mb = max(tally.peak_mb, peak >> 10)
-            if outcome not in ("read", "refused"):
+            if outcome not in GOOD:
                 _keep(out, known[worker.number % len(known)], worker.number, outcome, said)
             worker.number = None
             if outcome in ("died", "hang"):
                 pool[place] = Worker(data)
                 fresh.add(id(pool[place]))
-            if sum(tally.counts.values()) % 100 == 0:
+            if tally.total % 100 == 0:
                 _store(out, tally, pool)
     for worker in pool:
         worker.connection.send(None)
@@ -202,15 +225,16 @@ def run(start: int, stop: int, workers: int, out: Path, data: Path | None) -> Ta
 def _load(out: Path, start: int) -> Tally:
     state = out / "state.json"
     if not state.exists():
-        return Tally(start, Counter())
+        return Tally(start, defaultdict(Counter))
     known = json.loads(state.read_text())
-    return Tally(known["next"], Counter(known["counts"]), known["slowest"], known["peak_mb"])
+    counts = defaultdict(Counter, {name: Counter(found) for name, found in known["counts"].items()})
+    return Tally(known["next"], counts, known["slowest"], known["peak_mb"])
 
 
 def _store(out: Path, tally: Tally, pool: list[Worker]) -> None:
     """Write the state as if inputs under way had not begun (they are few, and are tried again)."""
     open_numbers = [worker.number for worker in pool if worker.number is not None]
-    state = {**vars(tally), "next": min([tally.next, *open_numbers]), "counts": dict(tally.counts)}
+    state = {**vars(tally), "next": min([tally.next, *open_numbers]), "counts": tally.counts}
     (out / "state.tmp").write_text(json.dumps(state))
     (out / "state.tmp").replace(out / "state.json")
 
@@ -234,10 +258,10 @@ def main() -> int:
     given = parser.parse_args()
     started = time.monotonic()
     tally = run(given.start, given.stop, given.workers, given.out, given.data)
-    bad = sum(tally.counts.values()) - tally.counts["read"] - tally.counts["refused"]
+    bad = sum(counts[outcome] for counts in tally.counts.values() for outcome in counts if outcome not in GOOD)
+    print(tally.table())
     print(
-        f"{sum(tally.counts.values())} inputs: {tally.counts['read']} read, {tally.counts['refused']} refused with a "
-        f"sentence, {bad} other; slowest {tally.slowest:.1f} s, at most {tally.peak_mb} MB; "
+        f"{tally.total} inputs, {bad} broke something; slowest {tally.slowest:.1f} s, at most {tally.peak_mb} MB; "
         f"{time.monotonic() - started:.0f} s this time"
     )
     return int(bad > 0)

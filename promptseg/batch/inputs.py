@@ -15,7 +15,8 @@ from promptseg.errors import ReadError
 __all__ = ["find_cases", "named_after_files"]
 
 # What counts as an image in a folder. Pictures are taken when named: folders hold too many that are no scans.
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz", ".npz")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz", ".gipl", ".gipl.gz", ".npz")
+PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 MASKS = (".seg.nrrd",)
 SIDECAR = ".prompts.json"  # scan.nii.gz -> scan.prompts.json
 LONGEST_NAME, KEY_DIGITS = 57, 6  # of an id: 64 characters with "-" and digits of the key
@@ -111,6 +112,12 @@ def _in_folder(folder: Path, notes: list[str]) -> list[Case]:
     dicom = [path for path in files if path not in set(volumes) and is_dicom(path)]
     if masks:
         notes.append(f"{len(masks)} mask file(s) (.seg.nrrd) in {folder} were left out")
+    pictures = [path for path in files if path.name.lower().endswith(PICTURES)]
+    if pictures:
+        notes.append(
+            f"{len(pictures)} picture(s) ({', '.join(sorted({path.suffix.lower() for path in pictures}))}) in {folder} "
+            "were left out: name them, or a pattern, to take them"
+        )
     cases = [_file_case(path) for path in volumes]
     cases += _series(dicom, folder, notes) if dicom else []
     if not cases:

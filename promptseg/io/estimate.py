@@ -12,6 +12,7 @@ import numpy as np
 
 from promptseg.errors import ReadError
 from promptseg.io.dicom_header import Frame
+from promptseg.io.gipl import read_gipl_header
 from promptseg.io.metaimage import read_metaimage_header
 from promptseg.io.mgh import read_mgh_shape
 from promptseg.io.nifti import read_nifti_header
@@ -95,6 +96,9 @@ def _by_family(path: Path, family: Family) -> HeaderSize:
     if family is Family.MGH:
         shape, dtype = read_mgh_shape(path)
         return _sized(shape[3], prod(shape[:3]), dtype)
+    if family is Family.GIPL:
+        gipl = read_gipl_header(path)
+        return _sized(gipl.sizes[3], prod(gipl.sizes[:3]), gipl.dtype)
     if family is Family.TIFF:
         return _of_tiff(path)
     if family in (Family.PNG, Family.JPEG):

@@ -1,4 +1,4 @@
-"""The SimpleITK door: headers of NRRD and MetaImage, pictures, and images in memory, to and from arrays (z, y, x).
+"""The SimpleITK door: headers of NRRD, pictures, and images in memory, to and from arrays (z, y, x).
 
 ITK's frame is the house's frame (LPS millimetres), so nothing is flipped here.
 """
@@ -25,7 +25,6 @@ __all__ = ["RawImage", "from_sitk", "geometry_from_itk", "read_itk", "read_itk_h
 
 IMAGE_IO = {
     Family.NRRD: "NrrdImageIO",
-    Family.META: "MetaImageIO",
     Family.TIFF: "TIFFImageIO",
     Family.PNG: "PNGImageIO",
     Family.JPEG: "JPEGImageIO",

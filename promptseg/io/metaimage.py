@@ -1,10 +1,14 @@
-"""MetaImage (.mha, .mhd): the header's words, voxels counted byte by byte; ITK tells where the grid lies.
+"""MetaImage (.mha, .mhd): the header's words, voxels counted byte by byte.
+
+ITK's own reader stops at a line that it does not understand, takes what it has not read yet for its default (no
+rotation, an origin of 0), and says nothing; so the place is taken from the header's words here.
 
 Fields: https://github.com/Kitware/MetaIO, MetaIO documentation; sizes of element types as in its metaTypes.h.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,10 @@ from numpy.typing import NDArray
 from promptseg.check.finding import Finding
 from promptseg.errors import ReadError
 from promptseg.io.frames import check_frame, frame_finding
-from promptseg.io.itk import RawImage, read_itk_header
-from promptseg.io.sniff import Family
+from promptseg.io.itk import RawImage, geometry_from_itk
 from promptseg.io.text_header import missing_geometry, numbered_names, path_beside
 from promptseg.io.voxel_bytes import Stretch, read_voxel_bytes
+from promptseg.volume.geometry import Geometry
 
 __all__ = ["MetaHeader", "read_metaimage", "read_metaimage_header"]
 
@@ -27,8 +31,11 @@ TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4",
     "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
+# Names of one field, as MetaIO looks for them
 SPACING = ("elementspacing", "elementsize")
 AXES = ("transformmatrix", "rotation", "orientation")
+ORIGIN = ("offset", "origin", "position")
+UNITS = {"mm": 1.0, "um": 1e-3, "cm": 10.0}  # DistanceUnits
 
 
 @dataclass(frozen=True)
@@ -70,11 +77,45 @@ def read_metaimage(path: Path, *, frame: int | None = None) -> RawImage:
     voxels = _voxels(path, header, index, int(np.prod(spatial, dtype=object)) * header.channels)
     shape = (*spatial[::-1], *((header.channels,) if header.channels > 1 else ()))
     array = voxels.reshape(shape if len(spatial) == 3 else (1, *shape))
-    geometry, metadata = read_itk_header(path, Family.META, header.sizes)
     findings: list[Finding] = [frame_finding(count)] if count > 1 and frame is None else []
     stated = [any(name in header.fields for name in names) for names in (SPACING, AXES)]
     findings += missing_geometry("MetaImage", *stated)
-    return RawImage(array, geometry, findings, metadata)
+    return RawImage(array, _place(path, header), findings)
+
+
+def _place(path: Path, header: MetaHeader) -> Geometry:
+    """Return the grid of the first three axes, in mm.
+
+    Raises:
+        ReadError: a field has not one number for each axis, or the axes are no rectangular grid.
+    """
+    count, used = len(header.sizes), min(3, len(header.sizes))
+    spacing = _numbers(path, header, SPACING, count) or [1.0] * count
+    origin = _numbers(path, header, ORIGIN, count) or [0.0] * count
+    rows = _numbers(path, header, AXES, count * count) or np.eye(count).ravel().tolist()
+    unit = header.fields.get("distanceunits", "mm").lower()
+    if unit not in UNITS:
+        raise ReadError(f"cannot read {path}: expected DistanceUnits of {', '.join(UNITS)}, got {unit[:20]!r}")
+    axes = np.reshape(rows, (count, count)).T[:used, :used]  # a row of the file is an axis
+    shape = (*(1,) * (3 - used), *header.sizes[:used][::-1])
+    lengths, corner = ([value * UNITS[unit] for value in values[:used]] for values in (spacing, origin))
+    return geometry_from_itk(shape, lengths, corner, axes.ravel().tolist(), what=str(path))
+
+
+def _numbers(path: Path, header: MetaHeader, names: Sequence[str], count: int) -> list[float]:
+    """Return the numbers of a field under the first of its names that is there; [] where none is."""
+    name = next((name for name in names if name in header.fields), None)
+    if name is None:
+        return []
+    try:
+        found = [float(word) for word in header.fields[name].split()]
+    except ValueError:
+        found = []
+    if len(found) != count or not np.isfinite(found).all():
+        raise ReadError(
+            f"cannot read {path}: expected {count} numbers in its header's field {name}, got something else"
+        )
+    return found
 
 
 def read_metaimage_header(path: Path) -> MetaHeader:

@@ -73,8 +73,10 @@ def _head(path: Path, encoding: str) -> bytes:
 
 def _header(head: bytes, path: Path) -> tuple[tuple[int, ...], int, bool, tuple[float, ...]]:
     _, *shape, kind, _dof = struct.unpack_from(">7i", head)
-    good = struct.unpack_from(">h", head, 28)[0] == 1
+    good = struct.unpack_from(">h", head, 28)[0] > 0  # as FreeSurfer's own reader asks
     numbers = struct.unpack_from(">15f", head, 30)
+    if good and not np.isfinite(numbers).all():
+        raise ReadError(f"cannot read {path}: its header gives a voxel size or a place that is no number")
     if min(shape) < 1 or np.prod(shape, dtype=object) > MAX_VOXELS or kind not in DTYPES:
         raise ReadError(f"cannot read {path}: its header gives sizes {tuple(shape)} and voxel type {kind}")
     return tuple(shape), kind, good, numbers

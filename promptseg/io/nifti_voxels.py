@@ -87,7 +87,18 @@ def _scaled(array: NDArray[Any], header: NiftiHeader) -> NDArray[Any]:
     if not np.isfinite([slope, inter]).all() or slope == 0 or (slope, inter) == (1, 0):
         return array
     wide = array.dtype.itemsize > 4 or (array.dtype.kind in "iu" and array.dtype.itemsize == 4)
+    wide = wide or not _fits_float32(array, slope, inter)
     values: NDArray[Any] = array.astype(np.float64 if wide else np.float32)
     values *= slope
     values += inter
     return values
+
+
+def _fits_float32(array: NDArray[Any], slope: float, inter: float) -> bool:
+    """Return True where scaled values neither leave float32's range nor fall between two of its numbers."""
+    known = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    ends = np.array([float(known.min()), float(known.max())]) * slope + inter if known.size else np.zeros(2)
+    largest, limits = max(float(np.abs(ends).max()), abs(inter)), np.finfo(np.float32)
+    if array.dtype.kind == "f":
+        return largest == 0 or float(limits.tiny) < largest < float(limits.max)
+    return largest < float(limits.max) and abs(slope) > max(float(limits.tiny), largest * float(limits.eps))

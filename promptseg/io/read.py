@@ -17,6 +17,7 @@ from promptseg.io.dicom import DicomImage, read_dicom
 from promptseg.io.estimate import estimate_bytes, free_memory, require_room
 from promptseg.io.finishing import finish
 from promptseg.io.frames import check_frame
+from promptseg.io.gipl import read_gipl
 from promptseg.io.itk import RawImage, from_sitk
 from promptseg.io.metaimage import read_metaimage
 from promptseg.io.mgh import read_mgh
@@ -138,7 +139,13 @@ def read_file(path: Path, family: Family, *, frame: int | None = None) -> RawIma
         ReadError: see ``read_volume``.
     """
     require_room(estimate_bytes(path), free_memory(), path)
-    readers = {Family.MGH: read_mgh, Family.NIFTI: read_nifti, Family.NRRD: read_nrrd, Family.META: read_metaimage}
+    readers = {
+        Family.NIFTI: read_nifti,
+        Family.NRRD: read_nrrd,
+        Family.META: read_metaimage,
+        Family.MGH: read_mgh,
+        Family.GIPL: read_gipl,
+    }
     try:
         if family in readers:
             return readers[family](path, frame=frame)

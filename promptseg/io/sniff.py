@@ -11,8 +11,9 @@ from promptseg.errors import ReadError
 
 __all__ = ["READABLE", "Family", "is_dicom", "sniff"]
 
-READABLE = ".dcm .nii .nii.gz .mha .mhd .nrrd .nhdr .tif .tiff .png .jpg .jpeg .hdr/.img .mgh .mgz"
+READABLE = ".dcm .nii .nii.gz .mha .mhd .nrrd .nhdr .tif .tiff .png .jpg .jpeg .hdr/.img .mgh .mgz .gipl .gipl.gz"
 HEAD_BYTES = 512  # NIfTI's magic ends at 348, DICOM's at 132
+GIPL_MAGICS = (719555000, 4026526128)  # at byte 252: the original's, and that of an extended header (ITK's GIPLImageIO)
 FIRST_GROUPS = (0x0002, 0x0008)  # the groups that a DICOM data set without a preamble starts with
 
 
@@ -22,6 +23,7 @@ class Family(Enum):
     DICOM = "DICOM"
     NIFTI = "NIfTI or Analyze"
     MGH = "FreeSurfer MGH"
+    GIPL = "GIPL"
     NRRD = "NRRD"
     META = "MetaImage"
     TIFF = "TIFF"
@@ -89,6 +91,8 @@ def _family(head: bytes, path: Path) -> Family | None:
         return Family.NIFTI
     if _is_dicom_head(head):
         return Family.DICOM
+    if _is_gipl_head(head):
+        return Family.GIPL
     if b"ObjectType" in head or b"NDims" in head:
         return Family.META
     return None
@@ -104,12 +108,16 @@ def _family_inside_gzip(path: Path) -> Family | None:
         return Family.NIFTI
     if head.startswith(b"\x00\x00\x00\x01\x00\x00"):
         return Family.MGH
-    return None
+    return Family.GIPL if _is_gipl_head(head) else None
 
 
 def _is_nifti_head(head: bytes) -> bool:
     sizes = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 348 and 540
     return head[:4] in sizes
+
+
+def _is_gipl_head(head: bytes) -> bool:
+    return any(int.from_bytes(head[252:256], order) in GIPL_MAGICS for order in ("big", "little"))
 
 
 def _is_dicom_head(head: bytes) -> bool:
@@ -131,7 +139,7 @@ def _looks_like(head: bytes) -> str:
     if head.startswith(b"PK\x03\x04"):
         return "it is a zip archive; unpack it first"
     if head.startswith(b"\x1f\x8b"):
-        return "it is a gzip file that holds neither NIfTI nor MGH"
+        return "it is a gzip file that holds neither NIfTI nor MGH nor GIPL"
     if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head):
         return "it is a text file"
     return "its first bytes match none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from promptseg.check.finding import Finding, Severity
@@ -13,6 +14,7 @@ __all__ = ["missing_geometry", "numbered_names", "path_beside", "voxel_files"]
 HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
 HEADER_BYTES = 65_536
 NAMES_VOXELS = ("elementdatafile", "data file", "datafile")
+LONGEST_NAME = 255  # that is shown
 MAX_FILES = 100_000  # a pattern that names more is damaged
 
 
@@ -23,8 +25,11 @@ def path_beside(header: Path, name: str) -> Path:
         ReadError: it is not there.
     """
     data = header.parent / name
-    if "\0" in name or not data.is_file():
-        raise ReadError(f"cannot read {header}: its voxels should lie in {name}, which is missing")
+    there = False
+    with suppress(OSError, ValueError):  # a name that is too long, or holds a zero byte
+        there = data.is_file()
+    if not there:
+        raise ReadError(f"cannot read {header}: its voxels should lie in {name[:LONGEST_NAME]}, which is missing")
     return data
 
 

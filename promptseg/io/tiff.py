@@ -20,6 +20,8 @@ __all__ = ["require_whole_tiff"]
 OFFSETS, LENGTHS = (273, 324), (279, 325)  # StripOffsets, TileOffsets; StripByteCounts, TileByteCounts
 KIND, ALIKE = 254, (256, 257, 258, 259, 262, 277, 284, 339)  # NewSubfileType; size, bits, compression, colours, layout
 ASIDE, PAGE = 1 | 4, 2  # bits of NewSubfileType: reduced image, mask; a page of a document
+LAYOUT = (266, 278, 317, 322, 323)  # FillOrder, RowsPerStrip, Predictor, TileWidth, TileLength
+PER_SAMPLE, SAMPLES = (258, 339), 277  # BitsPerSample, SampleFormat have a number for each of SamplesPerPixel
 TYPE_FORMATS = {3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q"}  # SHORT, LONG, LONG8, IFD, IFD8
 MAX_PAGES = 65_536
 MAX_PARTS = 10_000_000  # strips or tiles of one page; more is damage
@@ -88,7 +90,7 @@ def _page(file: BinaryIO, entries: bytes, order: str, big: bool) -> Page:
     for start in range(0, len(entries), width):
         tag, kind = struct.unpack_from(order + "2H", entries, start)
         (count,) = struct.unpack_from(order + word, entries, start + 4)
-        if tag not in (*OFFSETS, *LENGTHS, KIND, *ALIKE):
+        if tag not in (*OFFSETS, *LENGTHS, KIND, *ALIKE, *LAYOUT):
             continue
         if kind not in TYPE_FORMATS or count > MAX_PARTS or tag in found:
             raise ValueError("a tag is damaged")
@@ -102,6 +104,9 @@ def _page(file: BinaryIO, entries: bytes, order: str, big: bool) -> Page:
             file.seek(where)
             data = file.read(bytes_needed)
         found[tag] = struct.unpack(f"{order}{count}{TYPE_FORMATS[kind]}", data)
+    for tag in (*ALIKE, *LAYOUT):
+        if len(found.get(tag, (0,))) not in ((1, *found.get(SAMPLES, (1,))) if tag in PER_SAMPLE else (1,)):
+            raise ValueError("a tag has too many numbers, or none")
     return found
 
 

@@ -30,8 +30,9 @@ __all__ = ["frame_axes", "read_tiff"]
 SLICES = "ZIQ"  # letters of tifffile's axes that run through the slices: Z, or a sequence of pages without a name
 NAMES = {"C": "channels", "T": "times"}
 WHITE_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 2, 3, 5, 6  # PhotometricInterpretation (TIFF 6.0 section 8, TIFF/EP)
-ORIENTATION = 274
-GREY = (WHITE_IS_ZERO, 1)
+BLACK_IS_ZERO = 1
+PHOTOMETRIC, ORIENTATION = 262, 274
+GREY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
 ITK_READS = (np.uint8, np.uint16, np.float32)  # in strips, right as far as was tried
 CODECS = {5: "LZW", 7: "JPEG", 32773: "PackBits", 33003: "JPEG 2000", 34712: "JPEG 2000", 50000: "Zstandard"}
 
@@ -60,7 +61,8 @@ def read_tiff(path: Path, *, frame: int | None = None) -> RawImage:
 def _read(file: Any, path: Path, frame: int | None) -> RawImage:
     series, page = file.series[0], file.pages[0]
     axes = str(series.axes)
-    kind = int(page.photometric)
+    kind = int(page.photometric) if PHOTOMETRIC in page.tags else BLACK_IS_ZERO
+    _require_all_parts(file, path)
     if kind not in (*GREY, RGB, PALETTE, CMYK, YCBCR) or np.dtype(series.dtype).kind not in "uifb":
         what = f"{page.photometric.name} of {series.dtype}"
         raise ReadError(f"cannot read {path}: expected grey values, RGB, CMYK or a palette in the TIFF, got {what}")
@@ -78,6 +80,11 @@ def _read(file: Any, path: Path, frame: int | None) -> RawImage:
     array = np.asarray(series.asarray())[tuple(picked)]
     array = _in_order(array, [axis for i, axis in enumerate(axes) if i not in over])
     findings = [frame_finding(prod(counts), _named(axes, over, counts))] if prod(counts) > 1 and frame is None else []
+    if PHOTOMETRIC not in page.tags:
+        sentence = (
+            "the TIFF does not say whether low values are black or white (PhotometricInterpretation): black taken"
+        )
+        findings.append(Finding(sentence, "assumed-black", Severity.WARNING, "assumed"))
     raw = RawImage(_plain_values(array, kind, page, findings), Geometry(array.shape[:3], spacing), findings + told)
     if kind == PALETTE:
         raw.indices, raw.palette = raw.array, (np.asarray(page.colormap).T >> 8).astype(np.uint8)
@@ -150,6 +157,22 @@ def _through_itk(path: Path, page: Any, frames: int) -> RawImage:
         f"cannot read {path}: its pixels are compressed with {name}, which needs one more package: "
         "pip install imagecodecs"
     )
+
+
+def _require_all_parts(file: Any, path: Path) -> None:
+    """Raise where a page lists fewer or more strips or tiles than its size asks for: what is missing would be zeros.
+
+    Raises:
+        ReadError: one does.
+    """
+    for page in file.pages:
+        page = page.aspage()
+        wanted, listed = prod(page.chunked), len(page.dataoffsets)
+        if listed != wanted or len(page.databytecounts) != listed:
+            raise ReadError(
+                f"cannot read {path}: the TIFF file is damaged; its header promises {wanted} parts (strips or tiles) "
+                f"of pixels and lists {listed}"
+            )
 
 
 def _require_full_parts(file: Any, path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 COUNT = 200
@@ -31,21 +32,44 @@ def fuzz() -> Iterator[ModuleType]:
 @pytest.mark.slow
 def test_two_hundred_mutated_files(fuzz: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     seeds = fuzz.seeds(None)
-    assert len(seeds) == 17
+    assert len({seed.format for seed in seeds}) == 10
     outcomes: Counter[str] = Counter()
     for number in range(COUNT):
         outcome, said = fuzz.try_input(seeds[number % len(seeds)], number, tmp_path / "in")
-        assert outcome in ("read", "refused"), said
+        assert outcome in fuzz.GOOD, said
         outcomes[outcome] += 1
-    assert min(outcomes.values()) > COUNT // 10  # the mutations neither break every file nor none
+    assert min(outcomes["compared"], outcomes["refused"]) > COUNT // 10  # mutations neither break every file nor none
     assert capfd.readouterr() == ("", "")
 
 
+ALONE = ("hex.nrrd", "list.nhdr", "numbered.nhdr", "mosaic")  # no other reader here knows them
+
+
 def test_the_sound_seeds_are_read(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz, "mutated", lambda seed, number: seed.files[0][1])
+    pytest.importorskip("nrrd")
+    seal = sys.modules["fuzz_inputs"].SEALS
+    monkeypatch.setattr(fuzz, "mutated", lambda seed, number: seal[seed.seal](seed.files[0][1]))
     for seed in fuzz.seeds(None):
-        wanted = "refused" if seed.name.startswith(("seg-", "rtstruct")) else "read"  # as an image
-        assert fuzz.try_input(seed, 0, tmp_path / "in") == (wanted, "")
+        wanted = (
+            "refused" if seed.format == "DICOM mask" else "read" if seed.name in ALONE else "compared"
+        )  # as an image
+        assert fuzz.try_input(seed, 0, tmp_path / "in") == (wanted, ""), seed.name
+
+
+def test_another_image_is_told(fuzz: ModuleType) -> None:
+    """A reader that is wrong in one voxel, in the place or in the size does not pass."""
+    from promptseg.volume import Geometry, Volume
+
+    truth = sys.modules["fuzz_truth"].Truth(np.arange(24).reshape(2, 3, 4), (np.diag([0.5, 1.0, 2.0, 1.0]),))
+    geometry = Geometry((2, 3, 4), (0.5, 1.0, 2.0))
+    right = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    wrong = right.copy()
+    wrong[1, 2, 3] += 1
+    told = fuzz.difference
+    assert told(Volume.from_array(right, geometry), truth) == ""
+    assert "1 of 24 voxels" in told(Volume.from_array(wrong, geometry), truth)
+    assert "another place" in told(Volume.from_array(right, Geometry((2, 3, 4), (0.5, 1.0, 2.1))), truth)
+    assert "shape" in told(Volume.from_array(right[:1], Geometry((1, 3, 4), (0.5, 1.0, 2.0))), truth)
 
 
 def test_a_broken_input_is_kept_and_the_run_goes_on(
@@ -77,7 +101,8 @@ def test_a_broken_input_is_kept_and_the_run_goes_on(
 
     monkeypatch.setattr(fuzz, "Worker", Scripted)
     tally = fuzz.run(0, 3, 1, tmp_path, None)
-    assert tally.counts == {"read": 1, "hang": 1, "died": 1}
+    assert tally.counts == {"NRRD": {"read": 1}, "MetaImage": {"hang": 1, "died": 1}}
+    assert tally.table().splitlines()[-1] == "| all | 3 | 1 | 0 | 0 | 2 |"
     assert len(started) == 3
     assert len(list((tmp_path / "failed").glob("*.txt"))) == 2
     assert fuzz.run(0, 3, 1, tmp_path, None).counts == tally.counts  # done already: nothing is tried again

@@ -106,6 +106,19 @@ def test_scaling_against_nibabel(slope: float, inter: float, tmp_path: Path, let
     np.testing.assert_allclose(read_volume(path).array, np.asarray(nibabel.load(path).dataobj).T)
 
 
+@pytest.mark.parametrize(("slope", "inter"), [(1e-50, 0.0), (1e-3, 1e7), (3.0, 1e300)])
+def test_scaling_that_float32_would_lose(
+    slope: float, inter: float, tmp_path: Path, lettered: NDArray[np.int16]
+) -> None:
+    import nibabel
+
+    image = nibabel.Nifti2Image(lettered.T.copy(), np.diag([0.7, 1.1, 3.0, 1.0]))  # whose slope is a double
+    image.header.set_slope_inter(slope, inter)
+    nibabel.save(image, tmp_path / "a.nii")
+    truth = np.asarray(nibabel.load(tmp_path / "a.nii").dataobj).T
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").array, truth, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["scan", "scan.img.bak", "scan.nii", "scan.dcm"])
 def test_names_do_not_matter(name: str, tmp_path: Path, lettered: NDArray[np.int16]) -> None:
     import gzip

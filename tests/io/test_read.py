@@ -149,6 +149,28 @@ class TestMgh:
             np.testing.assert_array_equal(volume.array, lettered)
             np.testing.assert_allclose(volume.geometry.affine, oblique.affine, rtol=1e-4, atol=1e-4)
 
+    def test_mgh_places_an_image_where_its_flag_is_above_zero(
+        self, tmp_path: Path, lettered: np.ndarray, oblique: Geometry
+    ) -> None:
+        import nibabel
+
+        content = bytearray(nibabel.MGHImage(lettered.T.copy(), LPS @ oblique.affine).to_bytes())
+        for flag, placed in ((2, True), (0, False), (-1, False)):
+            content[28:30] = flag.to_bytes(2, "big", signed=True)
+            (tmp_path / "a.mgh").write_bytes(content)
+            volume = read_volume(tmp_path / "a.mgh")
+            assert np.allclose(volume.geometry.affine, oblique.affine, atol=1e-4) is placed
+            assert any("no orientation" in finding for finding in volume.findings) is not placed
+
+    def test_mgh_with_a_place_that_is_no_number(self, tmp_path: Path, lettered: np.ndarray, oblique: Geometry) -> None:
+        import nibabel
+
+        content = bytearray(nibabel.MGHImage(lettered.T.copy(), LPS @ oblique.affine).to_bytes())
+        content[30:34] = b"\x7f\xc0\0\0"  # NaN
+        (tmp_path / "a.mgh").write_bytes(content)
+        with pytest.raises(ReadError, match="a place that is no number"):
+            read_volume(tmp_path / "a.mgh")
+
 
 class TestPictures:
     def test_sixteen_bits_stay(self, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,43 @@ def test_a_codec_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(read_volume(tmp_path / "strips.tif").array, array)  # ITK's own LZW
     with pytest.raises(ReadError, match="compressed with LZW, which needs one more package: pip install imagecodecs"):
         read_volume(tmp_path / "tiles.tif")
+
+
+TAG_FORM = "<2H2I"  # number, type, count, value
+
+
+def _with_tag(path: Path, tag: int, **change: int) -> None:
+    """Change number, kind, count or value of a tag of the first page (little-endian, up to four bytes)."""
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    for at in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], 12):
+        entry = dict(zip(("number", "kind", "count", "value"), struct.unpack_from(TAG_FORM, data, at), strict=True))
+        if entry["number"] == tag:
+            struct.pack_into(TAG_FORM, data, at, *(entry | change).values())
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_more_rows_than_there_are_strips(planar: Any, tmp_path: Path) -> None:
+    """Zeros would stand for what is not there: some bytes become gigabytes."""
+    colours = np.moveaxis(np.stack([_lettered("uint8")[0]] * 3, -1), -1, 0 if planar == "separate" else -1)
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb", planarconfig=planar, metadata=None)
+    _with_tag(tmp_path / "a.tif", 257, value=33_554_441)
+    with pytest.raises(ReadError, match=r"promises .* parts .* and lists"):
+        read_volume(tmp_path / "a.tif")
+
+
+def test_it_is_not_said_what_low_means(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _lettered("uint8")[0], metadata=None)
+    _with_tag(tmp_path / "a.tif", 262, number=263)
+    volume = read_volume(tmp_path / "a.tif")
+    np.testing.assert_array_equal(volume.array[0], _lettered("uint8")[0])
+    assert "assumed-black" in codes(volume)
+
+
+@pytest.mark.parametrize("tag", [257, 258, 262, 278, 339])
+def test_a_tag_with_too_many_numbers(tag: int, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _lettered("int16")[0], metadata=None)
+    _with_tag(tmp_path / "a.tif", tag, count=2)
+    with pytest.raises(ReadError, match="damaged"):
+        read_volume(tmp_path / "a.tif")
