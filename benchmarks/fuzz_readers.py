@@ -4,8 +4,8 @@
 
 Input number n is the same on every machine with the same seeds (a sound file, its own mutations from n). A worker
 process reads it under a memory limit; the parent kills a worker that takes too long and starts another. A run goes on
-where it was stopped; inputs that broke something are kept in OUT/failed. Exit code 1 when any input did. An image that is
-silently another one than an independent reader sees (``fuzz_truth.py``) counts as broken.
+where it was stopped; inputs that broke something are kept in OUT/failed. Exit code 1 when any input did. An image that
+is silently another one than an independent reader sees (``fuzz_truth.py``) counts as broken.
 
 Seeds are small files that this script writes itself, and with --data the small files of robustness/ there.
 """
