@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.measure.size import size_of
 from promptseg.prompts import MaskPrompt, Prompt, TextPrompt, prompt_to_dict
 from promptseg.session.session import Session
 from promptseg.session.verbs import KeptPrompt
@@ -160,7 +161,8 @@ class Served:
 
     def _label(self, value: int) -> dict[str, Any]:
         label, count = self.session.labels[value], int(self.counts[value])
-        view = self.view.get(str(value), {})
+        view, geometry = self.view.get(str(value), {}), self.session.volume.geometry
+        size = size_of(count, geometry)
         return {
             "value": value,
             "name": label.name,
@@ -169,7 +171,8 @@ class Served:
             "opacity": float(view.get("opacity", 0.5)),
             "locked": value in self.session.locked,
             "pending": self.session.is_pending(value),
-            "volume_ml": count * self.session.volume.geometry.voxel_volume_mm3 / 1000.0,
+            "volume_ml": geometry.volume_ml(count),
+            "size": {"value": size.value, "unit": size.unit},
             "voxels": count,
         }
 

@@ -179,8 +179,15 @@ class WindowOut(BaseModel):
     source: str
 
 
+class Size(BaseModel):
+    """How large an object is: ml, mm2 of a single slice, voxels or px where the file states no voxel size."""
+
+    value: float
+    unit: str
+
+
 class LabelOut(BaseModel):
-    """A label as it stands."""
+    """A label as it stands. ``volume_ml``: null where the file states no voxel size."""
 
     value: int
     name: str
@@ -189,7 +196,8 @@ class LabelOut(BaseModel):
     opacity: float
     locked: bool
     pending: bool
-    volume_ml: float
+    volume_ml: float | None
+    size: Size
     voxels: int
 
 

@@ -25,7 +25,7 @@ REPORT_NAME, CASES_NAME, MEASUREMENTS_NAME = "report.html", "cases.csv", "measur
 MAX_CARDS = 500  # pictures on the page; a browser gets slow with more
 MAX_FAILURES = 2000  # lines on the page
 LABELS_SHOWN = 6  # the largest, in a card
-NUMBERS = ("volume_ml", "unit", "mean", "std", "min", "p10", "median", "p90", "max")
+NUMBERS = ("voxels", "volume_ml", "unit", "mean", "std", "min", "p10", "median", "p90", "max")
 TEXTS = ("id", "state", "kind", "reason", "image", "series", "label", "unit")  # columns that are no numbers
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 RESEARCH_ONLY = "Research use only: not a medical device."
@@ -150,14 +150,14 @@ def _times(manifest: Manifest) -> str:
 
 def _card(record: Record, receipt: dict[str, Any]) -> dict[str, Any]:
     """Return what the page says of a finished case."""
-    labels = sorted(receipt["labels"], key=lambda row: -float(row["volume_ml"]))
+    labels = sorted(receipt["labels"], key=lambda row: -int(row.get("voxels", 0)))
     return {
         "id": record.case.id,
         "folder": f"{CASES_FOLDER}/{record.case.id}",
         "picture": THUMBNAIL_NAME,
         "seconds": sum(record.stages.values()),
         "peak_mib": record.peak_mib,
-        "labels": [(row["label"], _short(row["volume_ml"]), _mean(row)) for row in labels[:LABELS_SHOWN]],
+        "labels": [(row["label"], row.get("size", ""), _mean(row)) for row in labels[:LABELS_SHOWN]],
         "more": max(0, len(labels) - LABELS_SHOWN),
         "findings": receipt.get("findings", []),
         "files": [file for file in receipt["files"] if file != THUMBNAIL_NAME],

@@ -17,7 +17,8 @@ from promptseg.batch.case import Case
 from promptseg.batch.job import REPORT, Result
 from promptseg.batch.manifest import PROMPTS_NAME, THUMBNAIL_NAME
 from promptseg.export.formats import FORMATS, Content
-from promptseg.measure import measure_intensity
+from promptseg.measure import intensities_of
+from promptseg.measure.size import size_in_words, size_of
 from promptseg.report.overlay import render_planes
 from promptseg.session.prompt_log import write_log
 from promptseg.volume import Geometry, Label, Labelmap, Volume
@@ -62,9 +63,11 @@ def write_results(result: Result, case: Case, formats: Sequence[str], folder: Pa
 
 
 def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
-    """Return a row per label that has voxels: ``label``, ``value``, ``volume_ml``, and of a grey image the ``unit``,
-    ``mean``, ``std``, ``min``, ``p10``, ``median``, ``p90`` and ``max`` of its intensities inside
-    (``promptseg.measure`` has the definitions).
+    """Return a row per label that has voxels.
+
+    It holds ``label``, ``value``, ``voxels``, ``volume_ml`` (None where the file has no voxel size), ``size`` in words,
+    and of a grey image the ``unit``, ``mean``, ``std``, ``min``, ``p10``, ``median``, ``p90`` and ``max`` of its
+    intensities inside (``promptseg.measure`` has the definitions; padding counts in none of them).
     """
     rows: list[dict[str, Any]] = []
     for value, box in enumerate(find_objects(labelmap.array), start=1):
@@ -72,13 +75,17 @@ def measured(labelmap: Labelmap, volume: Volume) -> list[dict[str, Any]]:
             continue
         mask = labelmap.array[box] == value
         label = labelmap.labels.get(value) or Label.default(value)
-        ml = float(mask.sum()) * labelmap.geometry.voxel_volume_mm3 / 1000.0
-        row: dict[str, Any] = {"label": label.name, "value": value, "volume_ml": ml}
+        count = int(mask.sum())
+        size = size_of(count, labelmap.geometry)
+        ml = labelmap.geometry.volume_ml(count)
+        row: dict[str, Any] = {"label": label.name, "value": value, "voxels": count, "volume_ml": ml}
+        row["size"] = size_in_words(size)
         if not volume.is_rgb:
-            crop = Volume(volume.array[box], Geometry(mask.shape), volume.window, volume.modality)
-            found = measure_intensity(mask, crop)
-            row["unit"] = found.unit
-            row |= {quantity.name: quantity.value for quantity in found.quantities()}
+            crop = Volume(
+                volume.array[box], Geometry(mask.shape), volume.window, volume.modality, padding=volume.padding
+            )
+            for quantity in intensities_of(mask, crop):
+                row |= {"unit": quantity.unit, quantity.name: quantity.value}
         rows.append(row)
     return rows
 

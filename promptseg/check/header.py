@@ -17,6 +17,7 @@ __all__ = [
     "modality_findings",
     "padding_findings",
     "spacing_findings",
+    "states_depth",
     "states_size",
     "unit_findings",
 ]
@@ -127,6 +128,12 @@ def states_size(findings: Iterable[str]) -> bool:
     """Return False where a reader found no pixel size: what it calls 1 mm is a pixel."""
     unknown = ("assumed-pixel-spacing", "no-geometry")
     return not any(isinstance(finding, Finding) and finding.code in unknown for finding in findings)
+
+
+def states_depth(findings: Iterable[str]) -> bool:
+    """Return False where a reader assumed the distance of slices, or a slice's thickness."""
+    assumed = ("assumed-thickness", "print-resolution", "stacked-pictures")
+    return not any(isinstance(finding, Finding) and finding.code in assumed for finding in findings)
 
 
 def is_assumed(findings: Iterable[str]) -> bool:

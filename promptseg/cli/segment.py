@@ -216,7 +216,7 @@ def label_rows(labelmap: Labelmap) -> list[dict[str, Any]]:
     rows = []
     for label in labelmap.labels.values():
         count = int(labelmap.mask(label.value).sum())
-        ml = labelmap.volume_ml(label.value) if labelmap.geometry.measured else None
+        ml = labelmap.geometry.volume_ml(count)
         text = size_in_words(size_of(count, labelmap.geometry))
         rows.append({"value": label.value, "name": label.name, "voxels": count, "volume_ml": ml, "text": text})
     return rows

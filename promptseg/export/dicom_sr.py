@@ -20,7 +20,8 @@ from promptseg.export.provenance import MANUFACTURER, equipment
 from promptseg.export.source import DicomSource, copy_identity, without_identity
 from promptseg.io.atomic import all_or_nothing
 from promptseg.io.quiet import quiet_pydicom
-from promptseg.measure import Quantity, measure_intensity, measure_shape
+from promptseg.measure import Quantity, intensities_of, measure_shape
+from promptseg.measure.size import in_units_of
 from promptseg.volume import Label, Volume
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ def write_dicom_sr(
         for segment in found.segments:
             if segment.crop.any():
                 mask = found.mask(segment.label.value)
-                measures = list(measure_shape(mask, found.geometry).quantities())
+                measures = _in_mm(measure_shape(mask, found.geometry).quantities(), volume)
                 if volume is not None and not volume.is_rgb:
-                    measures += measure_intensity(mask, volume).quantities()
+                    measures += intensities_of(mask, volume)
                 item = dataset.SegmentSequence[_place(dataset, numbers[segment.label.value])]
                 groups += _groups(segment.label, measures, item, dataset, source, volume)
         if not groups:
@@ -184,6 +185,13 @@ def _groups(
         referenced_segment=segment, measurements=_numbers(measures, volume), **common
     )
     return [numbers, MeasurementsAndQualitativeEvaluations(measurements=_lines(measures, source), **common)]
+
+
+def _in_mm(measures: tuple[Quantity, ...], volume: Volume | None) -> list[Quantity]:
+    """Return the measures that this image has and a report can state: none in pixels, for which it has no word."""
+    if volume is None:
+        return list(measures)
+    return [one for one in in_units_of(measures, volume.geometry) if one.unit not in ("px", "voxels")]
 
 
 def _numbers(measures: Sequence[Quantity], volume: Volume | None) -> list[Measurement]:

@@ -97,10 +97,14 @@ def import_segmentation(
     """Read a DICOM SEG or RTSTRUCT and write a mask file; return a line per label and file, and findings."""
     from promptseg.export import read_segmentation
     from promptseg.io import write_labelmap
+    from promptseg.measure.size import size_in_words, size_of
 
     found = read_segmentation(source, _options(image, series, same_frame))
     labelmap = found.labelmap(overlap=overlap)
-    lines = [f"{label.name}: {labelmap.volume_ml(label.value):.2f} ml" for label in labelmap.labels.values()]
+    lines = [
+        f"{label.name}: {size_in_words(size_of(int(labelmap.mask(label.value).sum()), labelmap.geometry))}"
+        for label in labelmap.labels.values()
+    ]
     return lines + [f"wrote {path}" for path in write_labelmap(labelmap, output)], found.findings
 
 

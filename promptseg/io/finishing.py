@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.check.finding import Finding, Severity
-from promptseg.check.header import is_assumed, spacing_findings, states_size, unit_findings
+from promptseg.check.header import is_assumed, spacing_findings, states_depth, states_size, unit_findings
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage
 from promptseg.volume.intensity import Window, choose_window
@@ -34,9 +34,7 @@ def finish(
         findings += spacing_findings(raw.geometry)
     if array.ndim == 3 and modality == "CT":
         findings += unit_findings(modality, float(array.min()), float(array.max()))
-    geometry, measured = raw.geometry, states_size(findings)
-    if geometry.measured != measured:
-        geometry = replace(geometry, measured=measured)
+    geometry = replace(raw.geometry, measured=states_size(findings), depth_measured=states_depth(findings))
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
     return Volume(array, geometry, chosen, modality, tuple(findings), padding=raw.padding)
 

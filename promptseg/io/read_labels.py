@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.check.header import states_size
+from promptseg.check.header import states_depth, states_size
 from promptseg.errors import ReadError
 from promptseg.io.itk import RawImage
 from promptseg.io.label_description import read_descriptions
@@ -51,7 +51,8 @@ def read_labelmap(path: str | Path) -> Labelmap:
     array, labels = _labels(raw, path)
     values = present_values(array)
     named = {value: labels.get(value) or Label.default(value) for value in sorted({*labels, *values})}
-    return Labelmap(array, replace(raw.geometry, measured=states_size(raw.findings)), named)
+    size, depth = states_size(raw.findings), states_depth(raw.findings)
+    return Labelmap(array, replace(raw.geometry, measured=size, depth_measured=depth), named)
 
 
 def _labels(raw: RawImage, path: Path) -> tuple[NDArray[Any], Mapping[int, Label]]:

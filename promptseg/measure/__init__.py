@@ -1,7 +1,7 @@
 """Measurements of masks: pure functions of a mask, its geometry and, for intensities, the image."""
 
 from promptseg.measure.diameters import AxialDiameters, Diameter, axial_diameters, longest_diameter
-from promptseg.measure.intensity import IntensityMeasures, measure_intensity
+from promptseg.measure.intensity import IntensityMeasures, intensities_of, measure_intensity
 from promptseg.measure.quantity import Quantity
 from promptseg.measure.ratios import change, cup_to_disc, ejection_fraction, lesion_fraction
 from promptseg.measure.shape import ShapeMeasures, measure_shape
@@ -18,6 +18,7 @@ __all__ = [
     "change",
     "cup_to_disc",
     "ejection_fraction",
+    "intensities_of",
     "lesion_fraction",
     "longest_diameter",
     "measure_intensity",

@@ -11,7 +11,7 @@ from promptseg.errors import GeometryMismatchError, PromptError
 from promptseg.measure.quantity import Quantity
 from promptseg.volume.volume import Volume
 
-__all__ = ["IntensityMeasures", "measure_intensity"]
+__all__ = ["IntensityMeasures", "intensities_of", "measure_intensity"]
 
 BoolArray = NDArray[np.bool_]
 IBSI = "IBSI reference manual, arXiv:1612.07003"
@@ -44,6 +44,19 @@ class IntensityMeasures:
             Quantity("p90", self.p90, self.unit, f"90th percentile ({IBSI}, 8DWT)"),
             Quantity("max", self.maximum, self.unit, f"largest intensity ({IBSI}, 84IY)"),
         )
+
+
+def intensities_of(mask: BoolArray, image: Volume) -> tuple[Quantity, ...]:
+    """Return the numbers of ``measure_intensity``; none where the mask covers nothing but padding.
+
+    For faces that measure many objects: one that lies outside the field of view takes no number of the others away.
+    """
+    if image.padding is not None and mask.shape == image.shape and mask.any():
+        low, high = image.padding
+        values = image.array[mask]
+        if ((values >= low) & (values <= high)).all():
+            return ()
+    return measure_intensity(mask, image).quantities()
 
 
 def measure_intensity(mask: BoolArray, image: Volume) -> IntensityMeasures:

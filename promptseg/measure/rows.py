@@ -44,7 +44,7 @@ def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest |
         PromptError: no such label, an empty one asked for by name, or no label with a voxel.
         GeometryMismatchError: mask and image lie on two grids.
     """
-    from promptseg.measure import cup_to_disc, lesion_fraction, measure_intensity, measure_shape
+    from promptseg.measure import cup_to_disc, intensities_of, lesion_fraction, measure_shape
 
     if volume is not None:
         volume.geometry.require_same(masks.geometry, "the image and the mask")
@@ -59,7 +59,7 @@ def measure_masks(masks: Masks, volume: Volume | None, request: MeasureRequest |
         geometry = masks.geometry if volume is None else volume.geometry
         found = [*in_units_of(measure_shape(mask, geometry).quantities(), geometry)]
         if volume is not None:
-            found += measure_intensity(mask, volume).quantities()
+            found += intensities_of(mask, volume)
         found += _over_time(masks, value, request)
         rows += [_row(masks.labels[value].name, quantity) for quantity in found]
     for text in request.fractions:
@@ -95,7 +95,7 @@ def _over_time(masks: Masks, value: int, request: MeasureRequest) -> list[Quanti
 
 
 def _ml(masks: Masks, value: int) -> float:
-    return int(masks.mask(value).sum()) * masks.geometry.voxel_volume_mm3 / 1000.0
+    return int(masks.mask(value).sum()) * masks.geometry.voxel_volume_mm3 / 1000.0  # in a ratio: its unit is no matter
 
 
 def _number(quantity: Quantity) -> float:

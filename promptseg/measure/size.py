@@ -1,7 +1,8 @@
 """How large an object is, in the unit that its image has: the one rule for every face.
 
 An image of several slices has volumes in ml, a single slice has areas in mm²; where the file states no pixel size there
-are neither millimetres nor millilitres, only pixels and voxels.
+are neither millimetres nor millilitres, only pixels and voxels; where it states no distance of slices, lengths within a
+slice are in mm and volumes are numbers of voxels.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ def size_of(voxels: int, geometry: Geometry) -> Quantity:
         voxels: how many the object has.
         geometry: the image's or mask's frame.
     """
-    if not geometry.measured:
-        unit = "voxels" if geometry.shape[0] > 1 else "px"
-        return Quantity("volume" if geometry.shape[0] > 1 else "area", voxels, unit, "number of voxels")
-    if geometry.shape[0] == 1:
+    stack, ml = geometry.shape[0] > 1, geometry.volume_ml(voxels)
+    if not geometry.measured or (stack and ml is None):
+        return Quantity("volume" if stack else "area", voxels, "voxels" if stack else "px", "number of voxels")
+    if not stack or ml is None:
         x_mm, y_mm, _ = geometry.spacing
         return Quantity("area", voxels * x_mm * y_mm, "mm2", "number of pixels x pixel area")
-    return Quantity("volume", voxels * geometry.voxel_volume_mm3 / 1000.0, "ml", "voxel count x voxel volume")
+    return Quantity("volume", ml, "ml", "voxel count x voxel volume")
 
 
 def size_in_words(size: Quantity) -> str:
@@ -43,8 +44,11 @@ def size_in_words(size: Quantity) -> str:
 
 
 def in_units_of(quantities: tuple[Quantity, ...], geometry: Geometry) -> tuple[Quantity, ...]:
-    """Return the measures that this image has, in its units: no volume of a single slice, no mm of a picture."""
-    if geometry.shape[0] == 1:
+    """Return the measures that this image has, in its units: no volume of a single slice, no mm of a picture.
+
+    Where the distance of slices is not known, what lies within a slice is left.
+    """
+    if geometry.shape[0] == 1 or not geometry.depth_measured:
         voxels = next(
             (int(q.value) for q in quantities if q.name == "voxels" and not isinstance(q.value, Sequence)), None
         )

@@ -90,10 +90,11 @@ class Tools:
 
     @staticmethod
     def _told(session: RemoteSession, label: str) -> dict[str, Any]:
+        ml = session.volume_ml(label)
         return {
             "label": label,
             "voxels": int(session.mask(label).sum()),
-            "volume_ml": round(session.volume_ml(label), 3),
+            "volume_ml": None if ml is None else round(ml, 3),
             "look_at_first": [
                 {"plane": one.plane.value, "index": one.index, "confidence": one.confidence, "reason": one.reason}
                 for one in session.review(label)[:REVIEWED]

@@ -44,7 +44,9 @@ class RemoteSession(HeldSession):
         self.study_id: str = state["study"]
         self.shape: tuple[int, int, int] = (state["shape"][0], state["shape"][1], state["shape"][2])
         (dx, dy, dz), (x, y, z) = state["spacing_mm"], state["origin"]
-        self.geometry = Geometry(self.shape, (dx, dy, dz), (x, y, z), tuple(state["direction"]))
+        self.geometry = Geometry(
+            self.shape, (dx, dy, dz), (x, y, z), tuple(state["direction"]), measured=state.get("measured", True)
+        )
         self._path = f"/sessions/{self.id}"
         self._state: dict[str, Any] = dict(state)
         self._array: NDArray[np.uint8] = np.zeros(self.shape, np.uint8)
@@ -122,9 +124,10 @@ class RemoteSession(HeldSession):
         """True when ``propagate`` has something to do for the label."""
         return bool(self._shown(label)["pending"])
 
-    def volume_ml(self, label: LabelKey = None) -> float:
-        """Return a label's volume in ml."""
-        return float(self._shown(label)["volume_ml"])
+    def volume_ml(self, label: LabelKey = None) -> float | None:
+        """Return a label's volume in ml; None where the image states no voxel size."""
+        found = self._shown(label)["volume_ml"]
+        return None if found is None else float(found)
 
     def review(self, label: LabelKey = None) -> tuple[SliceReview, ...]:
         """Return what the walks measured on the label's slices, least confident first."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptseg.check.finding import Finding
 from promptseg.export.provenance import Provenance, provenance_of, software
-from promptseg.measure import Quantity, measure_intensity, measure_shape
+from promptseg.measure import Quantity, intensities_of, measure_shape
 from promptseg.measure.size import in_units_of
 from promptseg.prompts import Prompt, prompt_to_dict
 from promptseg.report.overlay import is_unplaced
@@ -125,7 +125,7 @@ def _measures(mask: Any, volume: Volume) -> tuple[Quantity, ...]:
         return ()
     found = list(in_units_of(measure_shape(mask, volume.geometry).quantities(), volume.geometry))
     if not volume.is_rgb:
-        found += measure_intensity(mask, volume).quantities()
+        found += intensities_of(mask, volume)
     return tuple(found)
 
 

@@ -31,7 +31,7 @@ class LabelScore:
         hd95_mm: 95th percentile of the surface distances; inf where one mask is empty.
         assd_mm: mean surface distance; inf where one mask is empty.
         volume_error: (predicted - true) / true; inf where only the truth is empty.
-        truth_ml, prediction_ml: the volumes.
+        truth_ml, prediction_ml: the volumes; None where the reference has no voxel size: distances are in pixels then.
     """
 
     label: str
@@ -42,8 +42,8 @@ class LabelScore:
     hd95_mm: float
     assd_mm: float
     volume_error: float
-    truth_ml: float
-    prediction_ml: float
+    truth_ml: float | None
+    prediction_ml: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, in the order of the attributes."""
@@ -159,7 +159,6 @@ def _score(prediction: Masks, truth: Masks, pair: _Pair, tolerance_mm: float) ->
     else:
         got = resample_mask(prediction.mask(pair.prediction), prediction.geometry, truth.geometry)
     distances = surface_distances(wanted, got, truth.geometry.spacing_zyx)
-    ml = truth.geometry.voxel_volume_mm3 / 1000.0
     return LabelScore(
         pair.name,
         dice(wanted, got),
@@ -169,6 +168,6 @@ def _score(prediction: Masks, truth: Masks, pair: _Pair, tolerance_mm: float) ->
         distances.percentile(95.0),
         distances.mean(),
         volume_error(wanted, got),
-        int(np.count_nonzero(wanted)) * ml,
-        int(np.count_nonzero(got)) * ml,
+        truth.geometry.volume_ml(int(np.count_nonzero(wanted))),
+        truth.geometry.volume_ml(int(np.count_nonzero(got))),
     )

@@ -48,6 +48,8 @@ class Geometry:
         second: what a NIfTI header says besides, where that is another place; no part of comparisons.
         measured: False where the file states no pixel size: spacing is 1 "mm" then, and lengths are in pixels; no part
             of comparisons.
+        depth_measured: False where the distance of slices was assumed: there are millimetres in a slice then, but no
+            volumes; no part of comparisons.
 
     Raises:
         GeometryError: non-positive or non-finite numbers; direction not orthonormal within 1e-3.
@@ -59,6 +61,7 @@ class Geometry:
     direction: tuple[float, ...] = IDENTITY_DIRECTION
     second: SecondFrame | None = field(default=None, compare=False, repr=False)
     measured: bool = field(default=True, compare=False, repr=False)
+    depth_measured: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -92,6 +95,11 @@ class Geometry:
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in mm³."""
         return math.prod(self.spacing)
+
+    def volume_ml(self, voxels: int) -> float | None:
+        """Return the volume of so many voxels in ml; None where the file does not say how large a voxel is."""
+        known = self.measured and self.depth_measured
+        return voxels * self.voxel_volume_mm3 / 1000.0 if known else None
 
     @cached_property
     def affine(self) -> NDArray[np.float64]:

@@ -127,9 +127,9 @@ class Labelmap:
             key = next(iter(self.labels))
         return np.asarray(self.array == self.label(key).value)
 
-    def volume_ml(self, key: int | str) -> float:
-        """Return voxel count times voxel volume, in millilitres."""
-        return float(np.count_nonzero(self.mask(key))) * self.geometry.voxel_volume_mm3 / 1000.0
+    def volume_ml(self, key: int | str) -> float | None:
+        """Return voxel count times voxel volume, in millilitres; None where no voxel size is known."""
+        return self.geometry.volume_ml(int(np.count_nonzero(self.mask(key))))
 
     def to_sitk(self) -> Any:
         """Return the labels as a SimpleITK image, in the same place."""

@@ -42,7 +42,7 @@ def test_two_hundred_mutated_files(fuzz: ModuleType, tmp_path: Path, capfd: pyte
     assert capfd.readouterr() == ("", "")
 
 
-ALONE = ("hex.nrrd", "list.nhdr", "numbered.nhdr", "mosaic")  # no other reader here knows them
+ALONE = ("hex.nrrd", "list.nhdr", "numbered.nhdr", "mosaic", "j2k")  # no other reader here knows them
 
 
 def test_the_sound_seeds_are_read(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from promptseg.cli.segment import label_rows
 from promptseg.errors import ReadError
 from promptseg.io import read_labelmap, read_volume, write_volume
 from promptseg.measure.rows import MeasureRequest, measure_masks
-from promptseg.measure.size import size_of
+from promptseg.measure.size import size_in_words, size_of
 from promptseg.report.content import build_report
+from promptseg.report.summary import summary_table
 from promptseg.volume import Geometry, Label, Labelmap, Volume
 
 METRIC = {"mm", "mm2", "ml", "cm2"}
@@ -80,3 +82,67 @@ def test_micrometres_are_no_reason_to_refuse(tmp_path: Path) -> None:
     array = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
     write_volume(Volume.from_array(array, Geometry((3, 4, 5), (5e-4, 5e-4, 1e-3))), tmp_path / "a.nii.gz")
     assert [finding.code for finding in read_volume(tmp_path / "a.nii.gz").findings] == ["absurd-spacing"]
+
+
+def test_a_stack_whose_slices_distance_is_assumed_has_no_volumes(tmp_path: Path) -> None:
+    import tifffile
+
+    array = np.zeros((4, 40, 56), np.uint16)
+    array[1:3, 10:20, 5:40] = 700
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, resolution=(1.25, 1.25),
+                     metadata={"axes": "ZYX", "unit": "mm"})  # fmt: skip
+    volume = read_volume(tmp_path / "a.tif")
+    masks = Labelmap((volume.array > 0).astype(np.uint8), volume.geometry, {1: Label.default(1)})
+    assert masks.volume_ml(1) is None
+    assert label_rows(masks)[0]["text"] == "700 voxels"
+    units = {row["name"]: row["unit"] for row in measure_masks(masks, volume)}
+    assert "ml" not in units.values()
+    assert units["axial_long"] == "mm"  # 0.8 mm pixels are known
+    assert "mesh_volume" not in units
+    header, rows = summary_table(build_report(volume, masks))
+    assert header[1:3] == ["Voxels", "Long × short, mm"] or header[1:3] == ["Voxels", "Axial, mm"]
+    assert rows[0][1] == "700"
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_every_face_counts_voxels_where_no_size_is_known(slices: int, tmp_path: Path) -> None:
+    from promptseg.batch.results import measured
+    from promptseg.score.evaluate import evaluate
+
+    array = np.zeros((slices, 9, 11), np.int16)
+    array[:, 2:5, 3:8] = 50
+    volume = Volume.from_array(array)  # without a frame: no size is known
+    masks = Labelmap((array > 0).astype(np.uint8), volume.geometry, {1: Label.default(1)})
+    count = 15 * slices
+    assert masks.volume_ml(1) is None
+    row = measured(masks, volume)[0]
+    assert (row["volume_ml"], row["voxels"], row["size"]) == (
+        None,
+        count,
+        size_in_words(size_of(count, masks.geometry)),
+    )
+    header, rows = summary_table(build_report(volume, masks))
+    assert not [title for title in header[1:3] if "m" in title.split(", ")[-1]], header
+    assert rows[0][1] == str(count)
+    score = evaluate(masks, masks)[0]
+    assert (score.truth_ml, score.prediction_ml) == (None, None)
+
+
+def test_padding_counts_in_no_face_and_stops_none(tmp_path: Path) -> None:
+    """One object of padding alone, one half of it: batch, table and report leave padding out."""
+    from promptseg.batch.results import measured
+
+    array = np.full((3, 6, 7), 40, np.int16)
+    array[:, :2], array[:, 4:, 3] = -2000, 90
+    plain = Volume.from_array(array, Geometry(array.shape, (0.7, 1.1, 3.0)))
+    volume = replace(plain, padding=(-2000.0, -2000.0))
+    labels = np.zeros(array.shape, np.uint8)
+    labels[:, :1], labels[:, 1:] = 1, 2
+    masks = Labelmap(labels, volume.geometry, {value: Label.default(value) for value in (1, 2)})
+    truth = array[(labels == 2) & (array != -2000)].mean()
+    empty, half = measured(masks, volume)
+    assert "mean" not in empty
+    assert half["mean"] == pytest.approx(truth)
+    means = {row["label"]: row["value"] for row in measure_masks(masks, volume) if row["name"] == "mean"}
+    assert means == {"label 2": pytest.approx(truth)}
+    assert [structure.quantity("mean") is None for structure in build_report(volume, masks).structures] == [True, False]

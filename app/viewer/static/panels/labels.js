@@ -111,21 +111,16 @@ function row(app, label) {
       h("option", { value: "" }, "…"), others.map((o) => h("option", { value: o.value }, anatomy(o.name))))) : null,
     h("button", { type: "button", class: "ps-menu-row ps-danger", onclick: () => app.deleteLabel(label.value) }, icon("trash", 15), t("label.delete")));
   return h("li", { class: `ps-label ${selected ? "ps-selected" : ""}`, dataset: { label: label.value } },
-    h("div", { class: "ps-label-row" }, colour, choose, h("span", { class: "ps-volume" }, amount(app, label)),
+    h("div", { class: "ps-label-row" }, colour, choose, h("span", { class: "ps-volume" }, amount(label)),
       iconButton(label.visible === false ? "eyeOff" : "eye", t(label.visible === false ? "label.show" : "label.hide", { name: label.name }), () => patch({ visible: label.visible === false }), { class: "ps-small", dataset: { key: `eye-${label.value}` } }),
       iconButton(label.locked ? "lock" : "unlock", t(label.locked ? "label.unlock" : "label.lock", { name: label.name }), () => patch({ locked: !label.locked }), { class: `ps-small ${label.locked ? "ps-on" : ""}`, dataset: { key: `lock-${label.value}` } }), more), menu);
 }
 
-export function amount(app, label) {
-  if (!app.planes.measured) return `${label.voxels} px`;
-  if (app.flat2d) return `${(label.voxels * inPlaneArea(app) / 100).toFixed(1)} cm²`;
-  const ml = label.volume_ml;
-  return `${ml >= 100 ? Math.round(ml) : ml >= 1 ? ml.toFixed(1) : ml.toFixed(2)} ml`;
-}
-
-function inPlaneArea(app) {
-  const { spacing, flat } = app.planes.frame;
-  return spacing.reduce((product, s, i) => (i === flat ? product : product * s), 1);
+/** How large a label is, in the unit that the server gives: it knows whether the file states a voxel size. */
+export function amount({ size: { value, unit } }) {
+  if (unit === "mm2") return `${(value / 100).toFixed(1)} cm²`;
+  if (unit === "ml") return `${value >= 100 ? Math.round(value) : value >= 1 ? value.toFixed(1) : value.toFixed(2)} ml`;
+  return `${value} ${unit}`;
 }
 
 function promptRow(app, { id, prompt }) {
