@@ -205,13 +205,15 @@ def evaluate(
     _tell(notes)
     scores = score(judged, reference, labels=label, tolerance_mm=tolerance, resample=resample)
     table = [row.to_dict() for row in scores]
-    lines = [f"{'label':20} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>9} {'ASSD mm':>9} {'volume':>8}"]
+    unit = "mm" if reference.geometry.measured else "px"
+    names = f"{f'HD95 {unit}':>9} {f'ASSD {unit}':>9}"
+    lines = [f"{'label':20} {'Dice':>7} {'IoU':>7} {'NSD':>7} {names} {'volume':>8}"]
     for row in scores:
         lines.append(
             f"{row.label:20} {row.dice:7.4f} {row.iou:7.4f} {row.nsd:7.4f} {row.hd95_mm:9.3f} {row.assd_mm:9.3f} "
             f"{100 * row.volume_error:+7.1f}%"
         )
-    lines.append(f"NSD at {tolerance:g} mm")
+    lines.append(f"NSD at {tolerance:g} {unit}")
     if output is not None:
         lines += [f"wrote {name}" for name in wrote([write_table(table, output)])]
     tell(lines, table)

@@ -146,3 +146,12 @@ def test_padding_counts_in_no_face_and_stops_none(tmp_path: Path) -> None:
     means = {row["label"]: row["value"] for row in measure_masks(masks, volume) if row["name"] == "mean"}
     assert means == {"label 2": pytest.approx(truth)}
     assert [structure.quantity("mean") is None for structure in build_report(volume, masks).structures] == [True, False]
+
+
+def test_evaluation_of_pictures_counts_pixels(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from promptseg.cli.main import main
+
+    assert main(["evaluate", str(picture / "mask.png"), str(picture / "mask.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "HD95 px" in printed
+    assert "mm" not in printed
