@@ -34,7 +34,10 @@ def finish(
         findings += spacing_findings(raw.geometry)
     if array.ndim == 3 and modality == "CT":
         findings += unit_findings(modality, float(array.min()), float(array.max()))
-    geometry = replace(raw.geometry, measured=states_size(findings), depth_measured=states_depth(findings))
+    geometry = raw.geometry
+    if not (states_size(findings) and states_depth(findings)):
+        size, depth = geometry.measured and states_size(findings), geometry.depth_measured and states_depth(findings)
+        geometry = replace(geometry, measured=size, depth_measured=depth)
     chosen = window or choose_window(array, modality=modality, dicom=dicom)
     return Volume(array, geometry, chosen, modality, tuple(findings), padding=raw.padding)
 

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Options of other programs that our sentences name.
 OTHERS = {"--no-deps", "--index-url", "--help", "--force-reinstall", "--upgrade"}
 EVERYWHERE = {"--json", "--quiet", "--verbose", "--debug"}  # taken off every command line before it is parsed
-# Files that are programs of their own, or build the command line of another one (npm, nvidia-smi, ray).
+# Files that are programs of their own, or build the command line of another one (npm, nvidia-smi, pip, ray).
 ASIDE = ("models/builtin/training", "app/viewer/build.py", "app/settings.py", "promptseg/batch/cluster.py",
-         "promptseg/batch/lines.py", "promptseg/engine/checks.py")  # fmt: skip
+         "promptseg/batch/lines.py", "promptseg/bundle.py", "promptseg/engine/checks.py")  # fmt: skip
 
 
 def _commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

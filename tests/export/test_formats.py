@@ -9,6 +9,7 @@ import pytest
 
 from promptseg.app.live.exporting import EXPORTS, reads_the_log
 from promptseg.batch.job import FORMATS as OF_A_BATCH
+from promptseg.batch.job import REPORT
 from promptseg.errors import WriteError
 from promptseg.export.formats import DICOM_KINDS, FORMATS, Content, format_of, write_labels
 from promptseg.io import read_labelmap
@@ -26,7 +27,7 @@ def labelmap() -> Labelmap:
 
 
 def test_every_face_takes_its_formats_from_the_table() -> None:
-    assert set(OF_A_BATCH) <= set(FORMATS)
+    assert set(OF_A_BATCH) - {REPORT} <= set(FORMATS)
     assert set(DICOM_KINDS.values()) <= set(FORMATS)
     assert {one.extension for one in FORMATS.values() if one.extension in MASK_EXTENSIONS} == set(MASK_EXTENSIONS)
     shared = set(EXPORTS) & set(FORMATS) - {"png"}  # over REST a picture of the image with the labels on it

@@ -9,6 +9,7 @@ from promptseg.models.loading import load_predictor
 from promptseg.models.predictor import SliceImage
 
 from .families.sam.test_on_onnx import card  # noqa: F401 - a fixture: a tiny SAM in the registry and in the store
+from .families.sam2.conftest import tiny  # noqa: F401 - a fixture
 from .families.sam2.test_memory import checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
 from .families.sam2.test_on_onnx import tiny2  # noqa: F401 - a fixture: that one in the registry and in the store
 

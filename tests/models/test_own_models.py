@@ -18,7 +18,8 @@ from promptseg.models.transfer import import_weights, pack_weights
 from promptseg.models.weights.registry import model_card, model_cards
 from promptseg.models.weights.store import Store
 
-from .families.sam2.test_memory import EDGE, checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
+from .families.sam2.conftest import EDGE, tiny  # noqa: F401 - a fixture
+from .families.sam2.test_memory import checkpoint, reference  # noqa: F401 - fixtures: a tiny SAM 2 as its project saves it
 from .families.sam2.test_on_onnx import tiny2  # noqa: F401 - a fixture
 
 pytest.importorskip("torch", reason="torch is not installed")
