@@ -11,7 +11,7 @@ CLIENTS := nninteractive-client==2.5.0 monailabel==0.8.5
 # A worker per core, and one thread in each: threads of two workers would wait for each other. Bytecode is kept even where
 # the machine says otherwise: the tests start a hundred programs.
 WORKERS ?= logical
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --no-loadscope-reorder --durations 25
 
 .PHONY: help demo app viewer test test-fast coverage check docs mutate format setup tree clean
 

@@ -262,13 +262,16 @@ def _picture(path: Path) -> Truth | None:
 def _tiff(path: Path) -> Truth | None:
     from PIL import Image, ImageSequence
 
-    with _without_words(), Image.open(path) as image:
+    with _without_words(), warnings.catch_warnings(record=True) as told, Image.open(path) as image:
+        warnings.simplefilter("always")
         tags = image.tag_v2
         if 262 not in tags or (tags[262] == 0 and tags.get(258, (1,))[0] > 8):
             return None  # it takes white for low where nothing is said, and leaves 16 bits as they are
         if image.n_frames == 1 and _promises_more(str(tags.get(270, "")), image.width * image.height):
             return None  # of such a file the first page may stand for all, which it does not know
         pages = [_pixels(page) for page in ImageSequence.Iterator(image)]
+    if any("Truncated" in str(one.message) for one in told):
+        return None  # behind a damaged tag it reads no more of them, nor pages
     return Truth(np.stack(pages))
 
 

@@ -35,6 +35,8 @@ TYPES = {
 SPACING = ("elementspacing", "elementsize")
 AXES = ("transformmatrix", "rotation", "orientation")
 ORIGIN = ("offset", "origin", "position")
+FLAGS = ("binarydata", "compresseddata", "elementbyteordermsb", "binarydatabyteordermsb")
+WORDS = {"true": "true", "t": "true", "1": "true", "false": "false", "f": "false", "0": "false"}  # as MetaIO takes them
 UNITS = {"mm": 1.0, "um": 1e-3, "cm": 10.0}  # DistanceUnits
 
 
@@ -51,9 +53,9 @@ class MetaHeader:
     @property
     def encoding(self) -> str:
         """How the bytes are packed."""
-        if self.fields.get("binarydata", "true").lower() == "false":
+        if self.fields.get("binarydata", "true") == "false":
             return "text"
-        return "gzip" if self.fields.get("compresseddata", "false").lower() == "true" else "raw"
+        return "gzip" if self.fields.get("compresseddata", "false") == "true" else "raw"
 
     @property
     def is_split(self) -> bool:
@@ -135,6 +137,12 @@ def read_metaimage_header(path: Path) -> MetaHeader:
             fields[key.strip().lower()] = value.strip()
         if key.strip() == "ElementDataFile":
             break
+    for name in FLAGS:
+        if name not in fields:
+            continue
+        if (word := fields[name].lower()) not in WORDS:
+            raise ReadError(f"cannot read {path}: expected {name} of True or False, got {word[:20]!r}")
+        fields[name] = WORDS[word]
     if not fields.get("elementdatafile"):
         raise ReadError(f"cannot read {path}: its header does not say where the voxels are (ElementDataFile)")
     try:
@@ -151,7 +159,7 @@ def read_metaimage_header(path: Path) -> MetaHeader:
     kind = TYPES.get(fields.get("elementtype", "").removeprefix("MET_").removesuffix("_ARRAY"))
     if kind is None:
         raise ReadError(f"cannot read {path}: expected whole or floating-point numbers (ElementType), got another type")
-    big = (fields.get("elementbyteordermsb") or fields.get("binarydatabyteordermsb") or "false").lower() == "true"
+    big = fields.get("elementbyteordermsb", fields.get("binarydatabyteordermsb")) == "true"
     return MetaHeader(fields, sizes, channels, np.dtype((">" if big else "<") + kind), end)
 
 

@@ -65,6 +65,8 @@ def test_units(tmp_path: Path, lettered: np.ndarray, oblique: Geometry, unit: st
         ("ElementSpacing = ", "ElementSpacing = 1 ", "3 numbers in its header's field elementspacing"),
         ("TransformMatrix = ", "TransformMatrix = x", "9 numbers in its header's field transformmatrix"),
         ("ElementSpacing", "DistanceUnits = parsec\nElementSpacing", "DistanceUnits of mm, um, cm, got 'parsec'"),
+        ("BinaryData = True", "BinaryData = Fa9", "binarydata of True or False, got 'fa9'"),
+        ("ByteOrderMSB = False", "ByteOrderMSB = Big", "byteordermsb of True or False, got 'big'"),
         ("ElementDataFile = LOCAL", "ElementDataFile = " + "x" * 5000, "should lie in x{255}, which is missing"),
     ],
 )
