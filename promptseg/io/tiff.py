@@ -22,6 +22,8 @@ KIND, ALIKE = 254, (256, 257, 258, 259, 262, 277, 284, 339)  # NewSubfileType; s
 ASIDE, PAGE = 1 | 4, 2  # bits of NewSubfileType: reduced image, mask; a page of a document
 LAYOUT = (266, 278, 317, 322, 323)  # FillOrder, RowsPerStrip, Predictor, TileWidth, TileLength
 PER_SAMPLE, SAMPLES = (258, 339), 277  # BitsPerSample, SampleFormat have a number for each of SamplesPerPixel
+CHOICES = {266: (1, 2), 284: (1, 2), 317: (1, 2, 3, *range(34892, 34896)), 339: (1, 2, 3, 4, 5, 6)}
+"""What FillOrder, PlanarConfiguration, Predictor (TIFF's, and the wider differences of DNG) and SampleFormat can be."""
 TYPE_FORMATS = {3: "H", 4: "I", 16: "Q", 13: "I", 18: "Q"}  # SHORT, LONG, LONG8, IFD, IFD8
 MAX_PAGES = 65_536
 MAX_PARTS = 10_000_000  # strips or tiles of one page; more is damage
@@ -107,6 +109,8 @@ def _page(file: BinaryIO, entries: bytes, order: str, big: bool) -> Page:
     for tag in (*ALIKE, *LAYOUT):
         if len(found.get(tag, (0,))) not in ((1, *found.get(SAMPLES, (1,))) if tag in PER_SAMPLE else (1,)):
             raise ValueError("a tag has too many numbers, or none")
+    if any(value not in values for tag, values in CHOICES.items() for value in found.get(tag, ())):
+        raise ValueError("a tag has a value that there is not")
     return found
 
 

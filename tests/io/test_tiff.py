@@ -249,3 +249,13 @@ def test_a_tag_with_too_many_numbers(tag: int, tmp_path: Path) -> None:
     _with_tag(tmp_path / "a.tif", tag, count=2)
     with pytest.raises(ReadError, match="damaged"):
         read_volume(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("tag", "value"), [(284, 32768), (284, 0), (339, 7)], ids=["layout", "no layout", "numbers"])
+def test_a_layout_that_there_is_not(tag: int, value: int, tmp_path: Path) -> None:
+    """Some readers take it for one that there is, and mix up rows and colours."""
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([_lettered("int16")[0]] * 3, -1), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags[tag].overwrite((value,) * file.pages[0].tags[tag].count)
+    with pytest.raises(ReadError, match="damaged"):
+        read_volume(tmp_path / "a.tif")
