@@ -31,8 +31,8 @@ def module() -> Any:
 
 
 @pytest.fixture
-def client(module: Any, address: str) -> Any:
-    return module.MONAILabelClient(address, client_id="user-1")
+def client(module: Any, address: str, tmp_path: Path) -> Any:
+    return module.MONAILabelClient(address, str(tmp_path), client_id="user-1")
 
 
 @pytest.fixture(scope="module")
