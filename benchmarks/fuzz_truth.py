@@ -88,7 +88,8 @@ def _alike(array: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndar
             expected = expected >> 8
     if expected.dtype == np.bool_:
         array = array > 0  # of one bit, which some write as 1 and some as the brightest
-    return array.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return array.astype(np.float64), expected.astype(np.float64)
 
 
 def _reader(path: Path) -> Callable[[Path], Truth | None] | None:

@@ -35,6 +35,8 @@ ENCODINGS = {"raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex"
 PER_AXIS = ("sizes", "spacings", "thicknesses", "axismins", "axismaxs", "centers", "centerings", "kinds", "labels",
             "units", "spacedirections")  # fmt: skip
 OURS = ("datafile", "encoding", "endian", "lineskip", "byteskip", "dimension", "measurementframe")
+LENGTHS = ("spacings", "thicknesses", "axismins", "axismaxs", "spacedirections", "spaceorigin")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE | re.ASCII)
 PLAIN_KINDS = ("", "???", "none", "domain", "space")  # axes of the grid
 SEGMENT_KEY = re.compile(r"Segment\d+_")
 ITEMS = re.compile(r'none|\([^)]*\)|"(?:[^"\\]|\\.)*"|\S+')  # a vector, a quoted text, a word
@@ -145,6 +147,8 @@ def read_nrrd_header(path: Path) -> NrrdHeader:
         raise ReadError(f"cannot read {path}: the NRRD header gives impossible sizes, or an encoding that is unknown")
     if any(name in fields and len(_items(fields[name][1])) != len(sizes) for name in PER_AXIS):
         raise ReadError(f"cannot read {path}: a field of its NRRD header has not one entry for each axis")
+    if (wrong := next((name for name in LENGTHS if not _is_numbers(fields.get(name, ("", ""))[1])), None)) is not None:
+        raise ReadError(f"cannot read {path}: expected numbers in the field {fields[wrong][0]!r} of its NRRD header")
     code = next((code for code, names in TYPES.items() if kind in names), None)
     if code is None:
         raise ReadError(f"cannot read {path}: expected whole or floating-point numbers, got the type {kind[:40]!r}")
@@ -189,6 +193,12 @@ def _enter(line: str, fields: Fields, keys: list[tuple[str, str]]) -> None:
 
 def _items(text: str) -> list[str]:
     return ITEMS.findall(text)
+
+
+def _is_numbers(text: str) -> bool:
+    """Return True for numbers and vectors of them; ITK's reader takes what it can of a number that is damaged."""
+    words = [word.strip() for item in _items(text) for word in item.removeprefix("(").removesuffix(")").split(",")]
+    return all(word.lower() in ("none", "???") or NUMBER.fullmatch(word) for word in words)
 
 
 def _roles(fields: Fields, keys: Sequence[tuple[str, str]], path: Path) -> tuple[int | None, int | None]:

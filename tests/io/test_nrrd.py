@@ -126,7 +126,8 @@ def test_what_the_header_does_not_say(
 @pytest.mark.parametrize(
     ("field", "value"),
     [("encoding", "zstd"), ("type", "block"), ("sizes", "7 5"), ("sizes", "7 -5 4"), ("kinds", "domain domain"),
-     ("byte skip", "many")],
+     ("byte skip", "many"), ("spacings", "0.7 1.1x 2.5"), ("space origin", "(-5,12\u00a95,40)"),
+     ("space directions", "(0.7,0,0) (0,1_1,0) (0,0,2.5)"), ("axis mins", "0 0 two")],
 )  # fmt: skip
 def test_damaged_headers(field: str, value: str, tmp_path: Path, lettered: NDArray[np.int16]) -> None:
     path = nrrd(tmp_path / "a.nrrd", lettered)
