@@ -110,6 +110,7 @@ def test_the_list_of_the_shared_images_is_sound() -> None:
     assert {"organ", "bone", "lesion", "thin vessel"} <= {case.kind for case in in_3d}
 
 
+@pytest.mark.slow
 def test_every_shared_case_can_be_read(shared_data: Path) -> None:
     from promptseg.bench.loading import CaseLoader
 

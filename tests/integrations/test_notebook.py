@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from .loading import FOLDER
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_cell_runs_and_holds_no_output() -> None:

@@ -9,6 +9,8 @@ from promptseg.models.builtin.training import prompts
 from promptseg.models.builtin.training.samples import LARGEST_SHARE, SMALLEST_PX, World, make_samples
 from promptseg.models.builtin.training.scenes import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (3, 8, 21)
 
 

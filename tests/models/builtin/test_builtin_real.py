@@ -14,6 +14,8 @@ from promptseg.models.builtin.training import real
 from promptseg.models.builtin.training.attribution import write_attribution
 from promptseg.models.builtin.training.samples import SMALLEST_PX
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (150, 210)
 
 TUNE = """

@@ -15,6 +15,8 @@ from promptseg.models.settings import model_settings
 
 from .test_on_onnx import card  # noqa: F401 - a fixture: a tiny SAM in the registry and in the store
 
+pytestmark = pytest.mark.torch
+
 BOX = SlicePrompts(box=(20, 30, 60, 90))
 
 
