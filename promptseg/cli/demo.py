@@ -75,7 +75,7 @@ def _lines(session: Session, rows: list[dict[str, Any]], seconds: float, files: 
     size = " x ".join(str(n) for n in session.volume.shape[::-1])
     lines = [
         f"the example: a CT phantom of {size} voxels (made by this project, no patient data); model {session.model_id}",
-        "each object from one 2D box on its largest slice; the mask walked from there through the volume:",
+        "each object from one 2D box on its largest slice, and a click or two where the box holds more:",
     ]
     for row in rows:
         lines.append(

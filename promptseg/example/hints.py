@@ -12,12 +12,16 @@ from promptseg.volume.labelmap import Labelmap
 
 __all__ = ["prompt_entries"]
 
-PROMPTED = ("liver", "spleen", "kidney_left", "kidney_right", "lesion")  # the lesion last: it lies inside the liver
+PROMPTED = ("liver", "spleen", "kidney_left", "kidney_right", "lesion")  # inside the liver, so it comes last
+INSIDE = "lesion"  # of another object, whose voxels it takes
 MARGIN_VOXELS = 2  # boxes drawn by hand are a little loose
 
 
 def prompt_entries(truth: Labelmap) -> list[dict[str, Any]]:
-    """Return a prompt log's entries: for each of ``PROMPTED`` a label, a box and a negative click on one slice."""
+    """Return a prompt log's entries: for each of ``PROMPTED`` a label, a box and a negative click on one slice.
+
+    What lies inside another object takes its voxels from it.
+    """
     entries: list[dict[str, Any]] = []
     for value, name in enumerate(PROMPTED, start=1):
         mask = truth.mask(name)
@@ -30,6 +34,8 @@ def prompt_entries(truth: Labelmap) -> list[dict[str, Any]]:
             min(mask.shape[2], int(columns[-1]) + 1 + MARGIN_VOXELS),
         )
         entries.append({"op": "label", "value": value, "name": name})
+        if name == INSIDE:
+            entries.append({"op": "overlap", "rule": "overwrite", "spared": []})
         others = np.zeros(mask.shape[1:], np.uint8)
         others[low[1] : high[1], low[2] : high[2]] = ~mask[k, low[1] : high[1], low[2] : high[2]]
         click = Point(voxel=(k, *_deepest(others)), positive=False)
