@@ -23,11 +23,6 @@ from promptseg.volume import Geometry, Volume
 Run = Callable[..., tuple[int, str, str]]
 
 
-def piece_of(volume: Volume) -> Volume:
-    """Bone, flesh and air: all of the network's 117 intensities, and more than one of its windows."""
-    return volume.cropped(((24, 8, 66), (52, 56, 122)))
-
-
 def names_of(values: NDArray[np.uint8]) -> dict[int, str]:
     """The names that these label values must carry, read from TotalSegmentator's own table."""
     from totalsegmentator.map_to_binary import class_map
@@ -41,18 +36,15 @@ def require_known_labels(volume: Volume, found: NDArray[Any]) -> None:
     bands = np.rint(place).astype(np.int64)
     inside = (np.abs(place - bands) < 0.4) & (bands >= 1) & (bands <= 117)
     assert inside.mean() > 0.2
-    # nnU-Net adds up in half precision: along the image's edges, where its window's weight is tiny, a few differ
-    near = [np.minimum(at, n - 1 - at) < 3 for at, n in zip(np.indices(found.shape), found.shape, strict=True)]
-    clear = inside & (np.sum(near, axis=0) < 2)
-    assert (found[clear] == bands[clear]).mean() > 0.999
-    assert (found[inside] == bands[inside]).mean() > 0.99
+    # nnU-Net adds up in half precision: in the image's corners, where its window's weight is tiny, a few differ
+    assert (found[inside] == bands[inside]).mean() > 0.999
 
 
 def test_a_real_scan_offline_with_all_classes_and_their_names_in_every_format(
     use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
 ) -> None:
     models = use_tiny("bands")
-    volume = piece_of(promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz"))
+    volume = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
     series = write_ct_series(volume, tmp_path / "series")
     outputs = [tmp_path / name for name in ("organs.seg.nrrd", "organs.nii.gz", "organs.dcm")]
     flags = [part for path in outputs for part in ("-o", path)]
@@ -81,9 +73,9 @@ def test_all_classes_as_binary_segments_and_statistics(
     use_tiny: Callable[[str], Path], shared_data: Path, run: Run, blocked_network: list[Any], tmp_path: Path
 ) -> None:
     use_tiny("bands")
-    piece = piece_of(promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz"))
-    array, grid = np.ascontiguousarray(piece.array[::2]), piece.geometry  # highdicom writes a frame per class and slice
-    coarse = Geometry(array.shape, (*grid.spacing[:2], 6.0), grid.origin, grid.direction)
+    whole = promptseg.read_volume(shared_data / "ct_ts_trunk3mm" / "image.nii.gz")
+    array, grid = np.ascontiguousarray(whole.array[::9]), whole.geometry  # highdicom writes a frame per class and slice
+    coarse = Geometry(array.shape, (*grid.spacing[:2], 27.0), grid.origin, grid.direction)
     series = write_ct_series(Volume.from_array(array, coarse), tmp_path / "series")
     outputs = ("-o", tmp_path / "organs.dcm", "-o", tmp_path / "organs.nii.gz", "--statistics")
     code, out, err = run("wholebody", series, *outputs, "--fast", "--device", "cpu")

@@ -264,7 +264,7 @@ def test_11_after_any_sequence_both_sides_hold_the_same(listen: Callable[..., st
     viewer = viewers.find_by("local", lambda place: place.drawing is not None)
     assert viewer is not None
     place = viewer.content
-    for _ in range(60):
+    for _ in range(120):
         at = tuple(int(rng.integers(n)) for n in SHAPE)
         sign, run = bool(rng.random() < 0.7), bool(rng.random() < 0.8)
         kind = rng.integers(8)
