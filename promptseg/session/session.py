@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.engine.edits import Edit, Paint, applied, edit_to_dict
-from promptseg.engine.hints import place
+from promptseg.engine.hints import PlacedPrompt, place
 from promptseg.engine.labelwork import LabelWork, require_volume_member
 from promptseg.engine.memory import estimate_memory, require_memory
 from promptseg.engine.options import EngineOptions
@@ -32,12 +32,13 @@ from promptseg.session import label_steps
 from promptseg.session.history import HistoryStep, Record
 from promptseg.session.labelled import LabelledSession
 from promptseg.session.one_at_a_time import one_at_a_time
+from promptseg.session.pointed_at import labels_pointed_at
 from promptseg.session.prompt_log import write_log
 from promptseg.session.replaying import perform
 from promptseg.session.text_engines import TextEngine, resolve_text
 from promptseg.session.verbs import KeptPrompt
 from promptseg.volume import Label, Volume
-from promptseg.volume.label_voxels import Changed, Patch
+from promptseg.volume.label_voxels import SHARED, Changed, Patch
 
 __all__ = ["Session"]
 
@@ -207,6 +208,7 @@ class Session(LabelledSession):
         if masks and len(prompts) > 1:
             raise PromptError("expected a mask or text prompt on its own; add it first, then the other prompts")
         placed = tuple(place(p, self.volume.geometry) for p in prompts if not isinstance(p, MaskPrompt | TextPrompt))
+        self._say_what_is_kept(value, placed)
         state, patch, slices = self._engine_state(value), None, 0
         if masks:
             state, patch = EMPTY_STATE, self._imported(masks[0], value)
@@ -231,6 +233,19 @@ class Session(LabelledSession):
         )
         made = {"label": value, "ids": list(ids), "prompts": [prompt_to_dict(p) for p in prompts], "slices": slices}
         return self._history.commit({**entry, **made}, after, patch)
+
+    def _say_what_is_kept(self, value: int, placed: Sequence[PlacedPrompt]) -> None:
+        """Warn where prompts point at voxels that their label may not take."""
+        if self.options.overlap == "allow":
+            return
+        kept = labels_pointed_at(placed, self._layers.array(SHARED), self._kept(value))
+        if kept:
+            LOGGER.warning(
+                "a prompt of label %d points at voxels that label %s keeps; after session.set_overlap('overwrite') it "
+                "takes those that are not locked",
+                value,
+                ", ".join(map(str, kept)),
+            )
 
     def _imported(self, prompt: MaskPrompt | TextPrompt, value: int) -> Patch | None:
         """Return the change to a given mask; one that was found by its name takes no voxel from another label."""

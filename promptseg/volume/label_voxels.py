@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Changed", "Layers", "Patch", "bounds", "union"]
+__all__ = ["SHARED", "Changed", "Layers", "Patch", "bounds", "union"]
 
 Mask = NDArray[np.bool_]
 Changed: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
